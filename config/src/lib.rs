@@ -1,0 +1,2 @@
+//! Node and policy configuration: strict parsing, defaults, limits.
+#![forbid(unsafe_code)]

@@ -1,0 +1,16 @@
+//! Packet logic of the data plane: bytes and `now` in, verdicts and bytes out.
+//!
+//! Nothing here does I/O, reads a clock, draws a random number or writes a log line; time, keys and seeds are
+//! passed in, findings are returned as values and counted by the caller. The API grammar: `handle_*` =
+//! something happened, `poll_*` = what should I do now, `poll_timeout` = when to call again.
+//!
+//! From the frame upward: [`packet`] (a frame and its buffer) -> [`wire`] (headers) -> [`filter`] -> [`limit`]
+//! -> [`syncookie`] for a SYN, [`splice`] for a flow that is handed to a backend, [`udp`] for datagrams.
+#![forbid(unsafe_code)]
+
+pub mod flow;
+pub mod link;
+pub mod packet;
+pub mod time;
+pub mod verdict;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! Headers on the wire: one parse of a frame, and views that read and write fields in place.

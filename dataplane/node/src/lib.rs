@@ -1,0 +1,2 @@
+//! The mitigation node.
+#![forbid(unsafe_code)]

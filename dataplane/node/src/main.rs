@@ -1,0 +1,3 @@
+//! `secbeat-node`: the mitigation node.
+#![forbid(unsafe_code)]
+fn main() {}

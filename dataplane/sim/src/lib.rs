@@ -1,0 +1,2 @@
+//! Whole nodes in one thread from a seed.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Memory taken once at start: hugepage regions and fixed pools.

@@ -1,0 +1,3 @@
+//! Project checks.
+#![forbid(unsafe_code)]
+fn main() {}
