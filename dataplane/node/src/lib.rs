@@ -1,2 +1,16 @@
-//! The mitigation node.
+//! The mitigation node: workers on pinned cores, and what serves them.
+//!
+//! ```text
+//!   config, lists, neighbours, health          events, counters
+//!        |  start::control (thread)  <--------------------------.
+//!        v                                                       |
+//!   policy (immutable, replaced whole) --> worker (one per core): turn -> pipeline -> net::*
+//! ```
+//!
+//! The packet path is `worker` and `pipeline`: no lock, no allocation, no system call per packet. Everything
+//! else (management API, logs, health checks, the kernel's neighbour tables) runs in other threads and meets
+//! the workers only in `policy`, `event`, `handover`, the limiter tables and the page of counters.
 #![forbid(unsafe_code)]
+
+pub mod event;
+pub mod handover;
