@@ -14,3 +14,6 @@
 
 pub mod event;
 pub mod handover;
+pub mod front;
+pub mod neighbor;
+pub mod upstream;
