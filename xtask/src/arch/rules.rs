@@ -1,0 +1,186 @@
+//! The rules as tables. A new crate, runtime or exception is one line here, with its reason.
+
+/// What one crate of the workspace is and may use.
+pub(super) struct CrateRule {
+    /// Package name.
+    pub(super) name: &'static str,
+    /// Folder from the root of the repository.
+    pub(super) folder: &'static str,
+    /// Crates of ours it may depend on.
+    pub(super) may_use: &'static [&'static str],
+    /// Crates of ours that only its tests may depend on.
+    pub(super) tests_may_use: &'static [&'static str],
+    /// Whether it may hold unsafe code.
+    pub(super) may_be_unsafe: bool,
+    /// Whether it takes time, keys and seeds from its caller and returns findings as values.
+    pub(super) is_pure: bool,
+    /// The rule in words.
+    pub(super) reason: &'static str,
+}
+
+const fn rule(
+    name: &'static str,
+    folder: &'static str,
+    may_use: &'static [&'static str],
+    reason: &'static str,
+) -> CrateRule {
+    CrateRule { name, folder, may_use, tests_may_use: &[], may_be_unsafe: false, is_pure: false, reason }
+}
+
+const fn unsafe_crate(rule: CrateRule) -> CrateRule {
+    CrateRule { may_be_unsafe: true, ..rule }
+}
+
+const fn pure(rule: CrateRule) -> CrateRule {
+    CrateRule { is_pure: true, ..rule }
+}
+
+/// Every crate, from the lowest layer up.
+pub(super) const CRATES: &[CrateRule] = &[
+    unsafe_crate(rule("secbeat-hugepages", "hugepages", &[], "layer 0 depends on nothing of ours")),
+    rule("secbeat-config", "config", &[], "configuration is read by both planes and knows neither"),
+    unsafe_crate(rule("secbeat-pktio", "dataplane/pktio", &["secbeat-hugepages"], "layer 1: arrows go down")),
+    pure(rule("secbeat-net", "dataplane/net", &[], "net, http and waf depend on no crate of ours")),
+    rule(
+        "secbeat-node",
+        "dataplane/node",
+        NODE_USES,
+        "layer 2: arrows go down, and the planes never meet here",
+    ),
+    rule("secbeat-sim", "dataplane/sim", SIM_USES, "layer 3: the simulation stands on the data plane"),
+    rule("secbeat-bench", "bench", BENCH_USES, "measurements use packet code, never the node's inside"),
+    rule(
+        "secbeat-xtask",
+        "xtask",
+        &["secbeat-config", "secbeat-net"],
+        "checks must build fast and read tables only",
+    ),
+];
+
+const NODE_USES: &[&str] = &["secbeat-hugepages", "secbeat-config", "secbeat-pktio", "secbeat-net"];
+const SIM_USES: &[&str] = &["secbeat-config", "secbeat-pktio", "secbeat-net", "secbeat-node"];
+const BENCH_USES: &[&str] = &["secbeat-hugepages", "secbeat-pktio", "secbeat-net"];
+
+/// A dependency from outside that only some crates may have.
+pub(super) struct PlacedCrate {
+    /// Its name; with a trailing `*`, every name that starts so.
+    name: &'static str,
+    /// Who may depend on it.
+    pub(super) only_in: &'static [&'static str],
+    /// The rule in words.
+    pub(super) reason: &'static str,
+}
+
+impl PlacedCrate {
+    pub(super) fn matches(&self, dependency: &str) -> bool {
+        match self.name.strip_suffix('*') {
+            Some(prefix) => dependency.starts_with(prefix),
+            None => dependency == self.name,
+        }
+    }
+}
+
+/// Placement of runtimes, kernel interfaces and sources of surprise.
+pub(super) const PLACED_CRATES: &[PlacedCrate] = &[
+    PlacedCrate { name: "tokio*", only_in: &[], reason: "async runtimes belong to the control plane" },
+    PlacedCrate {
+        name: "tonic*",
+        only_in: &[],
+        reason: "gRPC belongs to the control plane and the node's agent",
+    },
+    PlacedCrate { name: "mio", only_in: &["secbeat-node"], reason: "the data plane has one event loop" },
+    PlacedCrate {
+        name: "rustls*",
+        only_in: &[],
+        reason: "TLS belongs to the node's session and to API servers",
+    },
+    PlacedCrate { name: "xsk-rs", only_in: &["secbeat-pktio"], reason: "one crate speaks AF_XDP" },
+    PlacedCrate { name: "libbpf-*", only_in: &["secbeat-pktio"], reason: "one crate loads BPF programs" },
+    PlacedCrate {
+        name: "libc",
+        only_in: &["secbeat-hugepages", "secbeat-pktio"],
+        reason: "raw calls into the kernel are unsafe, and unsafe code has two homes",
+    },
+    PlacedCrate {
+        name: "rand*",
+        only_in: &["secbeat-sim"],
+        reason: "seeds are passed in; the kernel gives keys",
+    },
+];
+
+/// A word that a pure crate must not contain outside tests.
+pub(super) struct Banned {
+    /// The word or path.
+    pub(super) word: &'static str,
+    /// What to do instead.
+    pub(super) instead: &'static str,
+}
+
+const fn banned(word: &'static str, instead: &'static str) -> Banned {
+    Banned { word, instead }
+}
+
+const CLOCK: &str = "time is passed in as `now`";
+const RANDOM: &str = "keys and seeds are passed in";
+const ENVIRONMENT: &str = "settings are passed in";
+const LOG: &str = "findings are returned as values and counted by the caller";
+const INPUT_OUTPUT: &str = "bytes come in and go out as values";
+
+/// No clock, random source, environment, log or I/O in `net`, `http`, `waf`.
+pub(super) const PURE_BANNED: &[Banned] = &[
+    banned("std::time", CLOCK),
+    banned("SystemTime", CLOCK),
+    banned("Instant::now", CLOCK),
+    banned("rand::", RANDOM),
+    banned("getrandom", RANDOM),
+    banned("RandomState", RANDOM),
+    banned("std::env", ENVIRONMENT),
+    banned("env::var", ENVIRONMENT),
+    banned("println!", LOG),
+    banned("eprintln!", LOG),
+    banned("print!", LOG),
+    banned("eprint!", LOG),
+    banned("tracing::", LOG),
+    banned("log::", LOG),
+    banned("std::fs", INPUT_OUTPUT),
+    banned("std::io", INPUT_OUTPUT),
+    banned("std::process", INPUT_OUTPUT),
+    banned("std::thread", INPUT_OUTPUT),
+    banned("TcpStream", INPUT_OUTPUT),
+    banned("TcpListener", INPUT_OUTPUT),
+    banned("UdpSocket", INPUT_OUTPUT),
+];
+
+/// A word that only some folders may contain.
+pub(super) struct WordPlace {
+    /// The word or path.
+    pub(super) word: &'static str,
+    /// Folders or files where it may stand.
+    pub(super) only_under: &'static [&'static str],
+    /// The rule in words.
+    pub(super) reason: &'static str,
+}
+
+/// Placement inside crates.
+pub(super) const WORD_PLACES: &[WordPlace] = &[
+    WordPlace {
+        word: "tokio::",
+        only_under: &["controlplane/", "dataplane/node/src/agent"],
+        reason: "async runtimes belong to the control plane and the node's agent",
+    },
+    WordPlace {
+        word: "mio::",
+        only_under: &["dataplane/node/src/"],
+        reason: "the data plane has one event loop",
+    },
+    WordPlace {
+        word: "rustls::",
+        only_under: &["controlplane/", "dataplane/node/src/session/tls", "dataplane/node/src/api"],
+        reason: "TLS belongs to the node's session and to API servers",
+    },
+    WordPlace {
+        word: "secbeat_proto::",
+        only_under: &["controlplane/", "config/src/policy/wire", "dataplane/node/src/agent"],
+        reason: "generated types stay at the edge",
+    },
+];
