@@ -12,8 +12,11 @@
 //! the workers only in `policy`, `event`, `handover`, the limiter tables and the page of counters.
 #![forbid(unsafe_code)]
 
+pub mod attack;
 pub mod event;
 pub mod handover;
+pub mod policy;
+pub mod worker;
 pub mod front;
 pub mod neighbor;
 pub mod upstream;

@@ -1,0 +1,3 @@
+//! One worker: a pinned core that turns the loop.
+
+pub mod idle;
