@@ -11,6 +11,7 @@
 pub mod flow;
 pub mod link;
 pub mod packet;
+pub mod splice;
 pub mod time;
 pub mod verdict;
 pub mod wire;
