@@ -1,3 +1,46 @@
 //! `secbeat-bench`: lab, traffic generator, impairment relay and measurements.
+//!
+//! Owns: the command line. Each subcommand is a module of its own; what they share is the lab (`lab`), entering
+//! a network namespace (`netns`), running tools (`tool`), numbers (`stats`), cores (`cpu`) and Ctrl-C (`interrupt`).
+//! Nothing here ever touches an interface of the machine itself: see `guard`.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod cpu;
+mod guard;
+mod interrupt;
+mod lab;
+mod netns;
+mod stats;
+mod tool;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "secbeat-bench", version, about = "Lab, traffic generator, impairment relay and measurements")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Network namespaces attacker, client, edge and origin on this machine
+    #[command(subcommand)]
+    Lab(lab::Command),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = interrupt::install().and_then(|()| match cli.command {
+        Command::Lab(command) => lab::run(command),
+    });
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("secbeat-bench: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Cores: who runs where, and keeping idle cores awake while something is measured.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+
+use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// Number of cores of this machine.
+pub(crate) fn count() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The core for traffic generators and the attacker's side of the lab.
+pub(crate) const ATTACK_CORE: usize = 0;
+
+/// The core for everything that defends: the node, the kernel's work for it, client and origin.
+pub(crate) fn defence_core() -> usize {
+    1.min(count() - 1)
+}
+
+/// Binds a thread or process to one core; `pid` 0 is the calling thread.
+pub(crate) fn pin(pid: i32, core: usize) -> Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core)?;
+    sched_setaffinity(Pid::from_raw(pid), &cores).with_context(|| format!("pin {pid} to core {core}"))
+}
+
+/// Held while measuring: a halted virtual core needs tens of microseconds to wake, which an appliance driven by
+/// a network card would not pay. Cores sleep again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct AwakeCores(#[expect(dead_code, reason = "the kernel keeps the wish while it is open")] Option<File>);
+
+impl AwakeCores {
+    /// Asks for zero wake-up latency; without permission the measurement goes on, only noisier.
+    pub(crate) fn hold() -> Self {
+        let file = OpenOptions::new().write(true).open("/dev/cpu_dma_latency").ok();
+        Self(file.and_then(|mut file| file.write_all(&0_i32.to_ne_bytes()).ok().map(|()| file)))
+    }
+}
+
+/// Kernel threads whose name starts with `prefix`, by process id.
+pub(crate) fn kernel_threads(prefix: &str) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with(prefix))
+    })
+    .collect()
+}
+
+/// Memory of a process that is really in use, in KiB (`VmRSS`).
+pub(crate) fn resident_kib(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// CPU time a process has used, in clock ticks (user and system).
+pub(crate) fn busy_ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
