@@ -1,0 +1,119 @@
+# SecBeat: `make demo` shows it, `make test` proves it. `make help` lists the rest.
+# Everything is one cargo or script call that can be typed by hand; the recipes below are the list of them.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+# make demo MODE=syn|tcp|...; further options of the demonstration in DEMO_ARGS.
+MODE ?= syn
+DEMO_ARGS ?=
+# make fuzz TARGET=net_headers SECONDS=60; without TARGET, every target in turn.
+TARGET ?=
+SECONDS ?= 30
+
+# cargo installed by rustup is found even where the login shell does not say so.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+STEP := scripts/step.sh
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup build release test unit lint fmt fmt-check doc docs docs-check loom asan miri fuzz deny \
+        test-syn test-tcp demo bench install uninstall clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
+
+setup: ## install what the build, the lab and the tests need (does nothing when all is there)
+	@scripts/setup.sh
+
+build: setup ## compile everything, unoptimised
+	$(CARGO) build --workspace --all-targets
+
+release: setup ## compile the programs as they ship
+	$(CARGO) build --release -p secbeat-node -p secbeat-bench
+
+test: setup ## everything that must hold, as continuous integration runs it
+	@$(STEP) begin
+	@$(STEP) "formatting" $(MAKE) --no-print-directory fmt-check
+	@$(STEP) "clippy" $(MAKE) --no-print-directory lint
+	@$(STEP) "dependency rules, tidiness, generated documents" $(MAKE) --no-print-directory docs-check
+	@$(STEP) "dependencies: licences, bans, sources, advisories" $(MAKE) --no-print-directory deny
+	@$(STEP) "unit tests, corpus replay, 200 simulated seeds" $(MAKE) --no-print-directory unit
+	@$(STEP) "loom: queues and limiter in every interleaving" $(MAKE) --no-print-directory loom
+	@$(STEP) "address sanitizer: hugepages and pktio" $(MAKE) --no-print-directory asan
+	@$(STEP) "programs as they ship" $(MAKE) --no-print-directory release
+	@$(STEP) "end to end, mode syn" $(MAKE) --no-print-directory test-syn
+	@$(STEP) "end to end, mode tcp" $(MAKE) --no-print-directory test-tcp
+	@$(STEP) end
+
+unit: ## all tests that cargo runs: unit, integration, corpus replay, simulation
+	$(CARGO) test --workspace --quiet
+
+lint: ## clippy, warnings denied
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+fmt: ## format the sources
+	$(CARGO) fmt --all
+
+fmt-check:
+	$(CARGO) fmt --all --check
+
+docs: ## render docs/metrics.md and docs/configuration.md from the code
+	$(CARGO) xtask docs
+
+docs-check:
+	$(CARGO) xtask arch
+	$(CARGO) xtask tidy
+	$(CARGO) xtask docs --check
+
+doc: ## the API documentation of every crate, private items included
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+deny: ## licences, bans, sources; advisories where the database can be reached
+	scripts/deny.sh
+
+loom: ## model-check the lock-free parts
+	scripts/loom.sh
+
+asan: ## the crates with unsafe code under AddressSanitizer (nightly compiler; skipped without)
+	scripts/sanitize.sh address
+
+miri: ## hugepages under Miri (nightly compiler with the miri component; skipped without)
+	scripts/sanitize.sh miri
+
+fuzz: ## run fuzz targets: make fuzz TARGET=net_headers SECONDS=60
+	scripts/fuzz.sh "$(SECONDS)" $(TARGET)
+
+test-syn: release ## real programs through the node in syn mode, in network namespaces (root)
+	tests/end_to_end.sh syn
+
+test-tcp: release ## the same in tcp mode, on AF_XDP and on sockets
+	tests/end_to_end.sh tcp
+
+demo: release ## protect nginx from a flood, live: make demo MODE=syn
+	scripts/demo.sh --mode $(MODE) $(DEMO_ARGS)
+
+bench: release ## measure this machine: ceilings of AF_XDP and what the node reaches of them (root)
+	scripts/as_root.sh target/release/secbeat-bench compare-limit
+
+install: ## install programs and example configuration below $(DESTDIR)$(PREFIX) and $(DESTDIR)$(SYSCONFDIR)
+	$(CARGO) build --release -p secbeat-node -p secbeat-bench
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(SYSCONFDIR)/secbeat" "$(DESTDIR)$(PREFIX)/share/doc/secbeat"
+	install -m 755 target/release/secbeat-node target/release/secbeat-bench "$(DESTDIR)$(PREFIX)/bin/"
+	@for file in config/*.toml; do \
+	    case $$file in */Cargo.toml) continue ;; esac; \
+	    install -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"; \
+	done
+	@if [ ! -e "$(DESTDIR)$(SYSCONFDIR)/secbeat/node.toml" ]; then \
+	    install -m 640 config/safe.toml "$(DESTDIR)$(SYSCONFDIR)/secbeat/node.toml"; \
+	else echo "install: $(SYSCONFDIR)/secbeat/node.toml is kept as it is"; fi
+	install -m 644 README.md LICENSE CHANGELOG.md "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"
+
+uninstall: ## remove what install put there; configuration is kept
+	rm -f "$(DESTDIR)$(PREFIX)/bin/secbeat-node" "$(DESTDIR)$(PREFIX)/bin/secbeat-bench"
+	rm -rf "$(DESTDIR)$(PREFIX)/share/doc/secbeat"
+
+clean: ## remove everything that was built
+	$(CARGO) clean
+	rm -rf fuzz/target fuzz/artifacts

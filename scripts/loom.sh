@@ -1,0 +1,8 @@
+#!/bin/sh
+# Loom: runs the lock-free parts through every interleaving their tests are small enough for.
+# A target folder of its own, because the flag changes every crate; preemptions are bounded to bound the time.
+set -eu
+cd "$(dirname "$0")/.."
+export RUSTFLAGS="--cfg loom"
+export LOOM_MAX_PREEMPTIONS="${LOOM_MAX_PREEMPTIONS:-3}"
+exec cargo test --quiet --release --target-dir target/loom -p secbeat-net --lib -- loom
