@@ -5,7 +5,7 @@
 # step says so and does not fail: an unreachable server says nothing about our dependencies.
 set -eu
 cd "$(dirname "$0")/.."
-version=0.19.1
+version=0.20.2
 tools=target/tools
 
 if command -v cargo-deny >/dev/null 2>&1; then
