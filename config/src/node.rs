@@ -1,0 +1,175 @@
+//! The configuration of a mitigation node.
+//!
+//! Owns: the typed sections and the checks that span several of them. What comes out of [`NodeConfig::load`]
+//! needs no further checking: names are resolved to indexes, families match, at least one listener and one
+//! backend exist, and every listener has a backend.
+
+mod backend;
+mod check;
+mod io;
+mod l7;
+mod limits;
+mod management;
+mod server;
+mod syn;
+
+pub use backend::{BACKENDS_MAX, Backend, Health, LISTENERS_MAX, Listener, Probe, ProxyProtocol, Transport};
+pub use io::{Attach, Driver, Io, Want};
+pub use l7::{Geo, GeoAction, Tls, TlsVersion, Waf};
+pub use limits::{FILTER_RULES_MAX, Filter, FilterAction, FilterRule, Limits, Lists, PREFIXES_MAX};
+pub use management::{Api, Heartbeat, Metrics, Orchestrator};
+pub use server::{LogFormat, LogLevel, Logging, Mode, Performance, Server};
+pub use syn::{Flows, SynCookies, SynProxy, Udp};
+
+use toml::de::DeTable;
+
+use crate::error::{ConfigError, ConfigErrors, Place, Problem};
+use crate::layers::Layers;
+use crate::reader::{Document, Table};
+
+/// Longest configuration file. Longer lists belong into files of their own. Bytes.
+pub const FILE_BYTES_MAX: usize = 4 << 20;
+
+/// A node's configuration, checked.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// `[server]`
+    pub server: Server,
+    /// `[io]`
+    pub io: Io,
+    /// `[[listeners]]`, or the one that `[server]` describes. Never empty.
+    pub listeners: Vec<Listener>,
+    /// `[[backends]]`, or the one that `[server]` describes. Never empty.
+    pub backends: Vec<Backend>,
+    /// `[health]`
+    pub health: Health,
+    /// `[syn_proxy]`
+    pub syn_proxy: SynProxy,
+    /// `[flows]`
+    pub flows: Flows,
+    /// `[udp]`
+    pub udp: Udp,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[lists]`
+    pub lists: Lists,
+    /// `[filter]`
+    pub filter: Filter,
+    /// `[metrics]`
+    pub metrics: Metrics,
+    /// `[api]`
+    pub api: Api,
+    /// `[logging]`
+    pub logging: Logging,
+    /// `[performance]`
+    pub performance: Performance,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[waf]`
+    pub waf: Waf,
+    /// `[geo]`
+    pub geo: Geo,
+    /// `[orchestrator]`
+    pub orchestrator: Orchestrator,
+}
+
+impl Default for NodeConfig {
+    /// What an empty file means.
+    fn default() -> Self {
+        Self::load(&Layers::default()).expect("the defaults are valid")
+    }
+}
+
+impl NodeConfig {
+    /// Reads all layers.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its place.
+    pub fn load(layers: &Layers) -> Result<Self, ConfigErrors> {
+        let (name, text) = layers.file.as_ref().map_or(("", ""), |(name, text)| (name, text));
+        if text.len() > FILE_BYTES_MAX {
+            let problem = Problem::OutOfRange {
+                value: format!("{} bytes", text.len()),
+                allowed: format!("at most {FILE_BYTES_MAX}"),
+            };
+            return Err(ConfigErrors(vec![ConfigError { place: Place::Whole, key: name.into(), problem }]));
+        }
+        let (root, syntax) = DeTable::parse_recoverable(text);
+        if !syntax.is_empty() {
+            return Err(syntax_errors(name, text, &syntax));
+        }
+        let document = Document::new(layers, Some(root.get_ref()), false);
+        let mut top = document.top();
+        let config = Self::read(&mut top);
+        top.end();
+        document.finish().1.map(|()| config)
+    }
+
+    /// Reads every section. After a mistake the value holds defaults and must not be used.
+    pub(crate) fn read(t: &mut Table<'_>) -> Self {
+        let mut given = check::Given::default();
+        let server = t.section("server", |t| {
+            given.note_server(t);
+            Server::read(t)
+        });
+        let io = t.section("io", |t| {
+            let io = Io::read(t);
+            check::io(t, &io);
+            io
+        });
+        let syn_proxy = t.section("syn_proxy", SynProxy::read);
+        let entries = t.tables("listeners", LISTENERS_MAX, backend::ListenerEntry::read);
+        let backends = t.tables("backends", BACKENDS_MAX, Backend::read);
+        let (listeners, backends) = check::resolve(t, &given, &server, &syn_proxy, entries, backends);
+        let config = Self {
+            listeners,
+            backends,
+            health: t.section("health", |t| {
+                let health = Health::read(t);
+                check::health(t, &health);
+                health
+            }),
+            flows: t.section("flows", Flows::read),
+            udp: t.section("udp", Udp::read),
+            limits: t.section("limits", Limits::read),
+            lists: t.section("lists", |t| {
+                let lists = Lists::read(t);
+                check::lists(t, &lists);
+                lists
+            }),
+            filter: t.section("filter", Filter::read),
+            metrics: t.section("metrics", Metrics::read),
+            api: t.section("api", Api::read),
+            logging: t.section("logging", Logging::read),
+            performance: t.section("performance", Performance::read),
+            tls: t.section("tls", Tls::read),
+            waf: t.section("waf", Waf::read),
+            geo: t.section("geo", Geo::read),
+            orchestrator: t.section("orchestrator", Orchestrator::read),
+            server,
+            io,
+            syn_proxy,
+        };
+        check::whole(t, &config);
+        config
+    }
+}
+
+/// TOML's own messages, with our places.
+pub(crate) fn syntax_errors(name: &str, text: &str, errors: &[toml::de::Error]) -> ConfigErrors {
+    // One broken line can make the parser stumble many times; the first few say it all.
+    const SHOWN_MAX: usize = 8;
+    let errors = errors.iter().take(SHOWN_MAX).map(|error| {
+        let at = error.span().map_or(0, |span| span.start).min(text.len());
+        let upto = text.as_bytes().get(..at).unwrap_or_default();
+        let line = 1 + upto.iter().filter(|byte| **byte == b'\n').count();
+        let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
+        let key: String = shown.chars().take(64).collect();
+        ConfigError {
+            place: Place::File { name: name.into(), line: u32::try_from(line).unwrap_or(u32::MAX) },
+            key: format!("`{key}`"),
+            problem: Problem::Syntax(error.message().to_string()),
+        }
+    });
+    ConfigErrors(errors.collect())
+}

@@ -1,0 +1,98 @@
+//! Keys that nobody asked for, and the key that was probably meant.
+
+use toml::de::{DeTable, DeValue};
+
+use super::Document;
+use crate::error::{Place, Problem};
+
+/// A key that was not asked for.
+pub(super) struct Leftover {
+    /// As the documentation writes its table.
+    table: String,
+    key: String,
+    at: usize,
+    is_table: bool,
+    /// What the table does know.
+    known: Vec<&'static str>,
+}
+
+/// The word of `known` that `text` is nearest to, if it is near at all: at most a third of it differs.
+pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|word| (strsim::damerau_levenshtein(&text.to_lowercase(), &word.to_lowercase()), word))
+        .filter(|(distance, word)| *distance * 3 <= word.len().max(text.len()))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// Longest key that is compared with others: comparing is quadratic in the length.
+const KEY_BYTES_COMPARED_MAX: usize = 64;
+
+impl Document<'_> {
+    /// Takes note of what a table holds beyond `asked`.
+    pub(super) fn leave(&self, table: String, asked: Vec<&'static str>, entries: Option<&DeTable<'_>>) {
+        let Some(entries) = entries else { return };
+        for (key, value) in entries {
+            let name = key.get_ref().as_ref();
+            if asked.contains(&name) {
+                continue;
+            }
+            let is_table = match value.get_ref() {
+                DeValue::Table(_) => true,
+                DeValue::Array(array) => array.iter().any(|item| item.get_ref().is_table()),
+                _ => false,
+            };
+            self.leftovers.borrow_mut().push(Leftover {
+                table: table.clone(),
+                key: name.into(),
+                at: key.span().start,
+                is_table,
+                known: asked.clone(),
+            });
+        }
+    }
+
+    /// Turns leftovers, and overrides of keys that do not exist, into errors.
+    pub(super) fn report_unknown(&self) {
+        for leftover in self.leftovers.borrow().iter() {
+            let key = match leftover.table.as_str() {
+                "" if leftover.is_table => format!("[{}]", leftover.key),
+                "" => leftover.key.clone(),
+                table => format!("{table} {}", leftover.key),
+            };
+            let suggestion = self.suggestion(leftover);
+            self.error(self.place(leftover.at), &key, Problem::UnknownKey { suggestion });
+        }
+        let docs = self.docs.borrow();
+        let dotted: Vec<String> = docs
+            .iter()
+            .filter(|doc| !doc.table.starts_with("[["))
+            .map(|doc| format!("{}.{}", doc.table.trim_matches(['[', ']']), doc.key))
+            .collect();
+        for over in &self.layers.command_line {
+            if !dotted.contains(&over.key) {
+                let short = over.key.get(..KEY_BYTES_COMPARED_MAX).unwrap_or(&over.key);
+                let near = nearest(short, dotted.iter().map(String::as_str));
+                let suggestion = near.map(|key| format!("did you mean `{key}`?"));
+                let place = Place::CommandLine(over.option.clone());
+                self.error(place, &over.key, Problem::UnknownKey { suggestion });
+            }
+        }
+    }
+
+    fn suggestion(&self, leftover: &Leftover) -> Option<String> {
+        if leftover.key.len() > KEY_BYTES_COMPARED_MAX {
+            return None;
+        }
+        if let Some(near) = nearest(&leftover.key, leftover.known.iter().copied()) {
+            return Some(if leftover.is_table && leftover.table.is_empty() {
+                format!("did you mean `[{near}]`?")
+            } else {
+                format!("did you mean `{near}`?")
+            });
+        }
+        let docs = self.docs.borrow();
+        let elsewhere = docs.iter().find(|doc| doc.key == leftover.key)?;
+        Some(format!("`{}` belongs to {}", elsewhere.key, elsewhere.table))
+    }
+}
