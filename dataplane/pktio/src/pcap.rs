@@ -1,0 +1,1 @@
+//! Replay and record: packet I/O over classic pcap files.
