@@ -13,7 +13,7 @@ mod management;
 mod server;
 mod syn;
 
-pub use backend::{BACKENDS_MAX, Backend, Health, LISTENERS_MAX, Listener, Probe, ProxyProtocol, Transport};
+pub use backend::{BACKENDS_MAX, Backend, Health, LISTENERS_MAX, Listener, ProxyProtocol, Transport};
 pub use io::{Attach, Driver, Io, Want};
 pub use l7::{Geo, GeoAction, Tls, TlsVersion, Waf};
 pub use limits::{FILTER_RULES_MAX, Filter, FilterAction, FilterRule, Limits, Lists, PREFIXES_MAX};

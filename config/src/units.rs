@@ -59,6 +59,80 @@ from_str_value! {
     IpAddr = "an IP address, e.g. 192.0.2.1 or 2001:db8::1",
 }
 
+/// Where a backend is: an address, or a DNS name that is resolved while the node runs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A fixed address.
+    Address(SocketAddr),
+    /// A DNS name and a port.
+    Name {
+        /// Host name, labels of letters, digits and hyphens.
+        host: String,
+        /// Port, host byte order; never 0.
+        port: u16,
+    },
+}
+
+impl Target {
+    /// The fixed address, if it is one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(addr) => Some(*addr),
+            Self::Name { .. } => None,
+        }
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Address(addr) => addr.port(),
+            Self::Name { port, .. } => *port,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(addr) => write!(f, "{addr}"),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+impl Value for Target {
+    const EXPECTED: &'static str =
+        "an address or a host name with a port, e.g. 192.0.2.1:80 or web.internal:80";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(addr) = text.parse() {
+            return Ok(Self::Address(addr));
+        }
+        let wrong = || format!("is not {}", Self::EXPECTED);
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        // Digits and dots alone are an address with a mistake in it, not a name.
+        if !is_host_name(host) || host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+            return Err(wrong());
+        }
+        match port.parse() {
+            Ok(port) if port > 0 => Ok(Self::Name { host: host.into(), port }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// RFC 1123 §2.1: labels of up to 63 letters, digits and hyphens, 253 bytes in all. The underscore is let in
+/// because service names in containers use it.
+fn is_host_name(host: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    host.len() <= 253 && host.split('.').all(label)
+}
+
 impl Value for IpNet {
     const EXPECTED: &'static str = "a prefix, e.g. 192.0.2.0/24 or 2001:db8::/32";
 

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::syn::SynCookies;
 use crate::reader::{Choice, Table, Unit};
+use crate::units::Target;
 
 /// Most listeners of a node: the size of the XDP program's listener map.
 pub const LISTENERS_MAX: usize = 64;
@@ -104,7 +105,7 @@ pub struct Backend {
     /// Group that listeners may refer to.
     pub group: Option<String>,
     /// Where it accepts.
-    pub address: SocketAddr,
+    pub address: Target,
     /// Share of connections relative to its siblings; 0 = draining, takes no new ones.
     pub weight: u16,
     /// Connections it may have at once; `None` = no limit.
@@ -113,7 +114,7 @@ pub struct Backend {
 
 impl Backend {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
-        let address: SocketAddr = t.required("address", "192.0.2.1:1", "Where it accepts.");
+        let address: Target = t.required("address", "192.0.2.1:1", "Where it accepts.");
         let name = t.text_optional("name", "Name in metrics, events and logs. Without it the address.");
         Self {
             name: name.unwrap_or_else(|| address.to_string()),
@@ -125,28 +126,11 @@ impl Backend {
     }
 }
 
-/// What a health check asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// A TCP connection is accepted.
-    Tcp,
-    /// `GET path` is answered with a status below 500.
-    Http,
-}
-
-impl Choice for Probe {
-    const ALL: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp), ("http", Self::Http)];
-}
-
 /// `[health]`.
 #[derive(Clone, Debug)]
 pub struct Health {
     /// Whether backends are asked at all; passive ejection works without.
     pub enable: bool,
-    /// What is asked.
-    pub probe: Probe,
-    /// Path of an HTTP probe.
-    pub path: String,
     /// Time between two probes of one backend.
     pub interval: Duration,
     /// How long an answer may take.
@@ -166,16 +150,60 @@ pub struct Health {
 impl Health {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         Self {
-            enable: t.boolean("enable", true, "Ask backends whether they live. UDP backends are never asked."),
-            probe: t.choice("probe", Probe::Tcp, "A connection that is accepted (`tcp`), or `GET path` answered with a status below 500 (`http`)."),
-            path: t.text("path", "/", "Path of an HTTP probe."),
-            interval: t.duration("interval", Duration::from_secs(5), Duration::from_millis(100)..=Duration::from_secs(3_600), Unit::Seconds, "Time between two probes of one backend."),
-            timeout: t.duration("timeout", Duration::from_secs(2), Duration::from_millis(10)..=Duration::from_secs(60), Unit::Seconds, "How long an answer may take. Must not exceed `interval`."),
-            rise: t.integer("rise", 2, 1..=100, "answers", "Good answers in a row until a backend that was down counts as up."),
-            fall: t.integer("fall", 3, 1..=100, "answers", "Bad answers in a row until a backend counts as down."),
-            passive_failures: t.integer("passive_failures", 5, 0..=1_000, "connections", "Real connections that fail in a row until a backend is ejected without a probe; 0 = never."),
-            ejection_time: t.duration("ejection_time", Duration::from_secs(10), Duration::from_secs(1)..=Duration::from_secs(3_600), Unit::Seconds, "How long an ejected backend gets no connection; doubles with each ejection in a row."),
-            ejection_time_max: t.duration("ejection_time_max", Duration::from_secs(300), Duration::from_secs(1)..=Duration::from_secs(86_400), Unit::Seconds, "Longest ejection."),
+            enable: t.boolean(
+                "enable",
+                true,
+                "Ask backends whether they live. UDP backends are never asked.",
+            ),
+            interval: t.duration(
+                "interval",
+                Duration::from_secs(5),
+                Duration::from_millis(100)..=Duration::from_secs(3_600),
+                Unit::Seconds,
+                "Time between two probes of one backend.",
+            ),
+            timeout: t.duration(
+                "timeout",
+                Duration::from_secs(2),
+                Duration::from_millis(10)..=Duration::from_secs(60),
+                Unit::Seconds,
+                "How long an answer may take. Must not exceed `interval`.",
+            ),
+            rise: t.integer(
+                "rise",
+                2,
+                1..=100,
+                "answers",
+                "Good answers in a row until a backend that was down counts as up.",
+            ),
+            fall: t.integer(
+                "fall",
+                3,
+                1..=100,
+                "answers",
+                "Bad answers in a row until a backend counts as down.",
+            ),
+            passive_failures: t.integer(
+                "passive_failures",
+                5,
+                0..=1_000,
+                "connections",
+                "Real connections that fail in a row until a backend is ejected without a probe; 0 = never.",
+            ),
+            ejection_time: t.duration(
+                "ejection_time",
+                Duration::from_secs(10),
+                Duration::from_secs(1)..=Duration::from_secs(3_600),
+                Unit::Seconds,
+                "How long an ejected backend gets no connection; doubles with each ejection in a row.",
+            ),
+            ejection_time_max: t.duration(
+                "ejection_time_max",
+                Duration::from_secs(300),
+                Duration::from_secs(1)..=Duration::from_secs(86_400),
+                Unit::Seconds,
+                "Longest ejection.",
+            ),
         }
     }
 }

@@ -116,14 +116,6 @@ pub(super) fn health(t: &Table<'_>, health: &Health) {
     if health.ejection_time > health.ejection_time_max {
         t.conflict("ejection_time", "is longer than `ejection_time_max`");
     }
-    let printable = health.path.bytes().all(|b| b.is_ascii_graphic());
-    if !health.path.starts_with('/') || !printable || health.path.len() > 1_024 {
-        t.invalid(
-            "path",
-            &health.path,
-            "must start with `/` and hold at most 1,024 printable ASCII characters without spaces",
-        );
-    }
 }
 
 /// `[lists]` by itself.
@@ -165,7 +157,7 @@ pub(super) fn resolve(
         t.conflict("backends", "[server] backend_address is given as well; keep one of the two");
     }
     if backends.is_empty() {
-        let address = server.backend_address;
+        let address = server.backend_address.clone();
         backends.push(Backend {
             name: "default".into(),
             group: None,
@@ -218,15 +210,10 @@ fn check_backends(t: &Table<'_>, backends: &[Backend]) {
         {
             t.conflict("backends", &format!("`{}` is the name of a backend and of a group", backend.name));
         }
-        let ip = backend.address.ip();
-        if ip.is_unspecified() || ip.is_multicast() || backend.address.port() == 0 {
-            t.conflict(
-                "backends",
-                &format!(
-                    "`{}` has the address {}, which nobody can connect to",
-                    backend.name, backend.address
-                ),
-            );
+        let Some(address) = backend.address.address() else { continue };
+        if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 {
+            let why = format!("`{}` has the address {address}, which nobody can connect to", backend.name);
+            t.conflict("backends", &why);
         }
     }
 }
@@ -253,13 +240,12 @@ fn resolve_listener(t: &Table<'_>, syn: &SynProxy, backends: &[Backend], entry: 
                 continue;
             }
             found = true;
-            if backend.address.is_ipv4() != at.is_ipv4() {
+            if let Some(address) = other_family(backend, &at) {
                 fail(format!(
-                    "{at} is {} but backend `{}` is {} at {}",
+                    "{at} is {} but backend `{}` is {} at {address}",
                     family(&at),
                     backend.name,
-                    family(&backend.address),
-                    backend.address
+                    family(&address)
                 ));
             } else if !chosen.contains(&index) {
                 chosen.push(index);
@@ -271,7 +257,7 @@ fn resolve_listener(t: &Table<'_>, syn: &SynProxy, backends: &[Backend], entry: 
     }
     if entry.backends.is_empty() {
         chosen = (0..backends.len())
-            .filter(|i| backends.get(*i).is_some_and(|b| b.address.is_ipv4() == at.is_ipv4()))
+            .filter(|i| backends.get(*i).is_some_and(|backend| other_family(backend, &at).is_none()))
             .collect();
         if chosen.is_empty() {
             fail(format!("{at} is {} but no backend is", family(&at)));
@@ -288,6 +274,11 @@ fn resolve_listener(t: &Table<'_>, syn: &SynProxy, backends: &[Backend], entry: 
         backends: chosen,
         proxy_protocol: entry.proxy_protocol,
     }
+}
+
+/// The backend's address if its family is not that of `at`. Of a name it is known only at run time.
+fn other_family(backend: &Backend, at: &SocketAddr) -> Option<SocketAddr> {
+    backend.address.address().filter(|address| address.is_ipv4() != at.is_ipv4())
 }
 
 fn family(addr: &SocketAddr) -> &'static str {
@@ -317,7 +308,11 @@ pub(super) fn whole(t: &Table<'_>, config: &NodeConfig) {
         }
     }
     if config.io.driver == Driver::Xdp {
-        for backend in config.backends.iter().filter(|backend| backend.address.ip().is_loopback()) {
+        for backend in config
+            .backends
+            .iter()
+            .filter(|b| b.address.address().is_some_and(|address| address.ip().is_loopback()))
+        {
             t.conflict("io", &format!("driver = \"xdp\" cannot reach backend `{}` at {}: no interface leads to a loopback address", backend.name, backend.address));
         }
     }

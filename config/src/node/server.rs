@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use crate::reader::{Choice, Table, Unit};
+use crate::units::Target;
 
 /// What a node does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct Server {
     /// Where it accepts, when there is no `[[listeners]]`.
     pub bind_address: SocketAddr,
     /// The protected server, when there is no `[[backends]]`.
-    pub backend_address: SocketAddr,
+    pub backend_address: Target,
     /// Worker threads; 0 = one per usable core.
     pub worker_threads: u16,
     /// Connections and UDP flows at once on the whole node.
