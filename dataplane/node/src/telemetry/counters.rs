@@ -66,6 +66,8 @@ numbers! {
         FramesTakenOver = "frames_taken_over",
         /// Frames built from nothing: SYNs to backends, RSTs, PROXY headers, retransmissions.
         FramesBuilt = "frames_built",
+        /// Frames built from nothing that found the transmit ring full.
+        FramesBuiltLost = "frames_built_lost",
         /// SYN segments received by a listener.
         SynReceived = "syn_received",
         /// SYN-ACK segments sent to clients, with or without a cookie.
