@@ -10,8 +10,12 @@
 
 pub mod flow;
 pub mod link;
+pub mod maglev;
+pub mod neighbor;
 pub mod packet;
+pub mod proxy_protocol;
 pub mod splice;
 pub mod time;
+pub mod timer_wheel;
 pub mod verdict;
 pub mod wire;
