@@ -14,6 +14,7 @@ pub mod maglev;
 pub mod neighbor;
 pub mod packet;
 pub mod proxy_protocol;
+pub mod siphash;
 pub mod splice;
 pub mod time;
 pub mod timer_wheel;
