@@ -8,10 +8,13 @@
 
 mod chunks;
 mod io;
+mod kernel;
 pub mod live;
 pub mod memory;
 pub mod pcap;
 pub mod program;
+#[cfg(test)]
+mod test_support;
 pub mod xsk;
 
 pub use io::{BURST_FRAMES_MAX, Burst, Frame, PacketIo, Port};

@@ -8,8 +8,23 @@
 
 use core::ops::RangeInclusive;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 
 use ipnet::IpNet;
+use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
+
+use crate::kernel;
+use crate::program::io_error;
+
+mod template;
+
+use template::Plan;
+
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks)]
+mod skel {
+    include!(concat!(env!("OUT_DIR"), "/generator.skel.rs"));
+}
 
 /// What differs from frame to frame. Checksums are kept right.
 #[derive(Clone, Debug, Default)]
@@ -26,29 +41,68 @@ pub struct Randomize {
     pub identification: bool,
 }
 
-/// Frames from the kernel's packet-run facility into one interface.
-#[derive(Debug)]
-pub struct LiveGenerator {
-    ifindex: u32,
-}
-
 /// Longest template frame in bytes: a page less headroom and the tail the kernel keeps.
 pub const TEMPLATE_BYTES_MAX: usize = 3400;
 
 /// Templates of one generator. `run` walks through them batch by batch.
 pub const TEMPLATES_MAX: usize = 16;
 
+/// Frames per batch of one template inside the kernel: its maximum is 256, its default 64.
+const BATCH_FRAMES: u32 = 64;
+
+/// With several templates, frames of one before the next comes.
+const TURN_FRAMES: u32 = 1024;
+
+/// Frames from the kernel's packet-run facility into one interface.
+pub struct LiveGenerator {
+    skel: skel::GeneratorSkel<'static>,
+    templates: Vec<(Vec<u8>, Plan)>,
+    ifindex: u32,
+    next: usize,
+}
+
+impl core::fmt::Debug for LiveGenerator {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let templates = self.templates.len();
+        f.debug_struct("LiveGenerator")
+            .field("ifindex", &self.ifindex)
+            .field("templates", &templates)
+            .finish()
+    }
+}
+
 impl LiveGenerator {
     /// A generator that redirects to `ifindex`. The templates are whole Ethernet frames with right checksums,
     /// at least 14 and at most [`TEMPLATE_BYTES_MAX`] bytes; equal seeds give equal streams.
     ///
     /// On a veth the peer must have a native XDP program (`BarePass` is enough), or frames are lost silently.
+    /// Leaks the 16 bytes that the loaded object's handle lives in.
     ///
     /// # Errors
     /// `InvalidInput` for templates that cannot be; otherwise what the kernel said.
     pub fn open(ifindex: u32, templates: &[Vec<u8>], randomize: &Randomize, seed: u64) -> io::Result<Self> {
-        let _ = (templates, randomize, seed);
-        Ok(Self { ifindex })
+        let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidInput, text.to_owned());
+        if templates.is_empty() || templates.len() > TEMPLATES_MAX {
+            return Err(invalid(&format!("1 to {TEMPLATES_MAX} templates, not {}", templates.len())));
+        }
+        let mut planned = Vec::with_capacity(templates.len());
+        for template in templates {
+            if !(14..=TEMPLATE_BYTES_MAX).contains(&template.len()) {
+                return Err(invalid(&format!("a template of {} bytes", template.len())));
+            }
+            let mut frame = template.clone();
+            let plan = Plan::of(&mut frame, randomize).map_err(invalid)?;
+            planned.push((frame, plan));
+        }
+        let store = Box::leak(Box::new(MaybeUninit::uninit()));
+        let open = skel::GeneratorSkelBuilder::default().open(store).map_err(|error| io_error(&error))?;
+        let mut skel = open.load().map_err(|error| io_error(&error))?;
+        let Some(data) = skel.maps.data_data.as_deref_mut() else {
+            return Err(io::Error::other("the generator has no data section"));
+        };
+        // xorshift stands still at zero.
+        data.state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        Ok(Self { skel, templates: planned, ifindex, next: 0 })
     }
 
     /// Sends `repeat` frames on the calling core; returns when all are handed over.
@@ -56,7 +110,21 @@ impl LiveGenerator {
     /// # Errors
     /// What the kernel said; `Interrupted` when a signal came.
     pub fn run(&mut self, repeat: u32) -> io::Result<()> {
-        let _ = (repeat, self.ifindex);
+        let mut left = repeat;
+        while left > 0 {
+            let (frame, plan) = &self.templates[self.next];
+            let count = if self.templates.len() == 1 { left } else { left.min(TURN_FRAMES) };
+            let Some(bss) = self.skel.maps.bss_data.as_deref_mut() else {
+                return Err(io::Error::other("the generator has no plan section"));
+            };
+            bss.plan = plan.to_kernel(self.ifindex);
+            kernel::run_live(self.skel.progs.generate.as_fd(), frame, count, BATCH_FRAMES)?;
+            left -= count;
+            self.next = (self.next + 1) % self.templates.len();
+        }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,11 @@
 //! Owns: the pinned link of each interface, the pinned maps, what is written into them. Does not own: the
 //! decision what to list (`node`), the sockets that receive (`xsk`).
 
+mod attach;
 mod bare;
 
-pub use bare::{BareDrop, BarePass, BareXsk};
+pub(crate) use attach::io_error;
+pub use bare::{BareDrop, BarePass, BareXsk, ifindex};
 
 use core::net::{IpAddr, SocketAddr};
 use core::ops::RangeInclusive;

@@ -1,0 +1,175 @@
+// The live-frame generator: rewrites what shall differ in a frame and redirects it to one interface.
+//
+// Run by BPF_PROG_RUN with BPF_F_TEST_XDP_LIVE_FRAMES over recycled pages: a page carries the frame as the last
+// run left it, so every field is rewritten from what is there and checksums are updated incrementally
+// (RFC 1624). User space has parsed the template and gives offsets; nothing is parsed here.
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+// Longest offset that user space may give, so that the verifier can bound it.
+#define OFFSET_MAX 255
+// No such field in this template.
+#define ABSENT 0
+
+// What to do with frames of one template. Offsets in bytes from the start of the frame.
+struct plan {
+	__u32 ifindex;
+	// Source address: offset and length (4 or 16) and which bits are drawn.
+	__u16 source;
+	__u16 source_bytes;
+	__u8 source_mask[16];
+	// IPv4 header checksum, or ABSENT.
+	__u16 ip_checksum;
+	// TCP or UDP checksum, or ABSENT (no ports, or an UDP checksum of zero).
+	__u16 l4_checksum;
+	// The checksum is UDP's: a result of zero is sent as 0xffff.
+	__u16 is_udp;
+	__u16 source_port;
+	__u16 source_port_first;
+	// Number of ports to draw from; 0 keeps the template's.
+	__u32 source_port_count;
+	__u16 destination_port;
+	__u16 destination_port_first;
+	__u32 destination_port_count;
+	// TCP sequence number; the acknowledgement follows it.
+	__u16 sequence;
+	// IPv4 identification (2 bytes) or that of an IPv6 fragment header (4 bytes).
+	__u16 identification;
+	__u16 identification_bytes;
+};
+
+// The plan in force, and the state of the random stream. One run at a time per generator.
+struct plan plan = {};
+__u64 state = 1;
+
+// xorshift64*: seeded, so that equal seeds give equal streams. Not for secrets.
+static __always_inline __u64 draw(void)
+{
+	__u64 x = state;
+
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	state = x;
+	return x * 2685821657736338717ULL;
+}
+
+// Replaces a 16-bit word and keeps the one's-complement difference in *sum.
+static __always_inline int replace(void *data, void *data_end, __u32 offset, __u16 word, __u32 *sum)
+{
+	__u16 *field;
+
+	if (offset > OFFSET_MAX)
+		return -1;
+	field = data + offset;
+	if ((void *)(field + 1) > data_end)
+		return -1;
+	*sum += (__u16)~*field;
+	*sum += word;
+	*field = word;
+	return 0;
+}
+
+static __always_inline int word_at(void *data, void *data_end, __u32 offset, __u16 *word)
+{
+	__u16 *field;
+
+	if (offset > OFFSET_MAX)
+		return -1;
+	field = data + offset;
+	if ((void *)(field + 1) > data_end)
+		return -1;
+	*word = *field;
+	return 0;
+}
+
+static __always_inline __u16 fold(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+// Adds the difference to a checksum field.
+static __always_inline int apply(void *data, void *data_end, __u32 offset, __u32 sum, int is_udp)
+{
+	__u16 *field;
+	__u16 checksum;
+
+	if (offset == ABSENT || offset > OFFSET_MAX)
+		return 0;
+	field = data + offset;
+	if ((void *)(field + 1) > data_end)
+		return -1;
+	checksum = ~fold((__u16)~*field + (sum & 0xffff) + (sum >> 16));
+	if (is_udp && checksum == 0)
+		checksum = 0xffff;
+	*field = checksum;
+	return 0;
+}
+
+static __always_inline __u16 draw_port(__u16 first, __u32 count, __u64 bits)
+{
+	return __builtin_bswap16(first + (__u16)((bits & 0xffffffff) * count >> 32));
+}
+
+SEC("xdp")
+int generate(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data;
+	void *data_end = (void *)(long)ctx->data_end;
+	// Differences of the pseudo header, of the IP header and of the rest.
+	__u32 address = 0, header = 0, body = 0;
+	__u32 i;
+
+	if (plan.source) {
+		__u64 low = draw(), high = plan.source_bytes == 16 ? draw() : 0;
+
+		for (i = 0; i < 8; i++) {
+			__u16 old, mask, bits;
+
+			if (2 * i >= plan.source_bytes)
+				break;
+			mask = plan.source_mask[2 * i] | plan.source_mask[2 * i + 1] << 8;
+			if (!mask)
+				continue;
+			bits = (i < 4 ? low >> (16 * i) : high >> (16 * (i - 4)));
+			if (word_at(data, data_end, plan.source + 2 * i, &old))
+				return XDP_ABORTED;
+			if (replace(data, data_end, plan.source + 2 * i, (old & ~mask) | (bits & mask), &address))
+				return XDP_ABORTED;
+		}
+	}
+	if (plan.identification) {
+		__u64 bits = draw();
+
+		if (replace(data, data_end, plan.identification, bits, &header))
+			return XDP_ABORTED;
+		if (plan.identification_bytes == 4 &&
+		    replace(data, data_end, plan.identification + 2, bits >> 16, &header))
+			return XDP_ABORTED;
+	}
+	if (plan.source_port_count &&
+	    replace(data, data_end, plan.source_port,
+		    draw_port(plan.source_port_first, plan.source_port_count, draw()), &body))
+		return XDP_ABORTED;
+	if (plan.destination_port_count &&
+	    replace(data, data_end, plan.destination_port,
+		    draw_port(plan.destination_port_first, plan.destination_port_count, draw()), &body))
+		return XDP_ABORTED;
+	if (plan.sequence) {
+		__u64 bits = draw();
+
+		for (i = 0; i < 4; i++)
+			if (replace(data, data_end, plan.sequence + 2 * i, bits >> (16 * i), &body))
+				return XDP_ABORTED;
+	}
+	if (apply(data, data_end, plan.ip_checksum, address + header, 0))
+		return XDP_ABORTED;
+	if (apply(data, data_end, plan.l4_checksum, address + body, plan.is_udp))
+		return XDP_ABORTED;
+	return bpf_redirect(plan.ifindex, 0);
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,168 @@
+//! The bpf(2) and interface calls that `libbpf-rs` does not offer, one safe function each.
+//!
+//! Owns: nothing. Does not own: what the descriptors mean. libbpf-rs attaches XDP without flags, which hides
+//! whether a program runs in the driver, and cannot open a pinned link as a plain descriptor.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use libbpf_rs::libbpf_sys;
+
+/// `XDP_FLAGS_SKB_MODE` of `linux/if_link.h`.
+pub(crate) const XDP_FLAGS_SKB_MODE: u32 = 2;
+/// `XDP_FLAGS_DRV_MODE` of `linux/if_link.h`.
+pub(crate) const XDP_FLAGS_DRV_MODE: u32 = 4;
+/// `BPF_F_TEST_XDP_LIVE_FRAMES` of `linux/bpf.h`.
+const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 2;
+/// `BPF_FS_MAGIC` of `linux/magic.h`.
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+/// libbpf's low-level calls answer with a negative errno.
+fn check(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result) }
+}
+
+fn owned(result: i32) -> io::Result<OwnedFd> {
+    let fd = check(result)?;
+    // SAFETY: the call just returned this descriptor to us; nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn path_string(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+/// Attaches an XDP program to an interface as a link, with `XDP_FLAGS_*`.
+pub(crate) fn link_create(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
+    let options = libbpf_sys::bpf_link_create_opts {
+        sz: size_of::<libbpf_sys::bpf_link_create_opts>() as _,
+        flags,
+        ..Default::default()
+    };
+    let ifindex = i32::try_from(ifindex).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: `options` is a valid struct of the size it states and outlives the call.
+    owned(unsafe {
+        libbpf_sys::bpf_link_create(program.as_raw_fd(), ifindex, libbpf_sys::BPF_XDP, &raw const options)
+    })
+}
+
+/// Replaces the program of a link atomically: each packet sees the old or the new one.
+pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: null options are allowed.
+    check(unsafe { libbpf_sys::bpf_link_update(link.as_raw_fd(), program.as_raw_fd(), core::ptr::null()) })
+        .map(drop)
+}
+
+/// The interface a link is attached to; 0 when the interface has gone.
+pub(crate) fn link_ifindex(link: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut info = libbpf_sys::bpf_link_info::default();
+    let mut len = size_of_val(&info) as u32;
+    // SAFETY: `info` has room for `len` bytes and the kernel writes no more than that.
+    check(unsafe {
+        libbpf_sys::bpf_obj_get_info_by_fd(link.as_raw_fd(), (&raw mut info).cast(), &raw mut len)
+    })?;
+    if info.type_ != libbpf_sys::BPF_LINK_TYPE_XDP {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the pinned link is not an XDP link"));
+    }
+    // SAFETY: `type_` says that the union holds an XDP link's information; all its fields are plain numbers.
+    Ok(unsafe { info.__bindgen_anon_1.xdp.ifindex })
+}
+
+/// The id of a program, as `bpftool` and the interface's attributes show it.
+pub(crate) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut info = libbpf_sys::bpf_prog_info::default();
+    let mut len = size_of_val(&info) as u32;
+    // SAFETY: as in `link_ifindex`; a zeroed info asks for no arrays.
+    check(unsafe {
+        libbpf_sys::bpf_obj_get_info_by_fd(program.as_raw_fd(), (&raw mut info).cast(), &raw mut len)
+    })?;
+    Ok(info.id)
+}
+
+/// What is attached to an interface: program id in the driver and in the stack, 0 for none.
+pub(crate) fn attached_ids(ifindex: u32) -> io::Result<(u32, u32)> {
+    let mut options = libbpf_sys::bpf_xdp_query_opts {
+        sz: size_of::<libbpf_sys::bpf_xdp_query_opts>() as _,
+        ..Default::default()
+    };
+    let ifindex = i32::try_from(ifindex).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: `options` states its size and is written within it.
+    check(unsafe { libbpf_sys::bpf_xdp_query(ifindex, 0, &raw mut options) })?;
+    Ok((options.drv_prog_id, options.skb_prog_id))
+}
+
+/// Pins a descriptor of a map, program or link.
+pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = path_string(path)?;
+    // SAFETY: a valid C string that outlives the call.
+    check(unsafe { libbpf_sys::bpf_obj_pin(object.as_raw_fd(), path.as_ptr()) }).map(drop)
+}
+
+/// Opens a pinned object.
+pub(crate) fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
+    let path = path_string(path)?;
+    // SAFETY: a valid C string that outlives the call.
+    owned(unsafe { libbpf_sys::bpf_obj_get(path.as_ptr()) })
+}
+
+/// Runs an XDP program over live frames: `repeat` copies of `frame`, `batch` at a time.
+pub(crate) fn run_live(program: BorrowedFd<'_>, frame: &[u8], repeat: u32, batch: u32) -> io::Result<()> {
+    let mut context = libbpf_sys::xdp_md { data_end: frame.len() as u32, ..Default::default() };
+    let mut options = libbpf_sys::bpf_test_run_opts {
+        sz: size_of::<libbpf_sys::bpf_test_run_opts>() as _,
+        data_in: frame.as_ptr().cast(),
+        data_size_in: frame.len() as u32,
+        ctx_in: (&raw mut context).cast(),
+        ctx_size_in: size_of_val(&context) as u32,
+        repeat: i32::try_from(repeat).unwrap_or(i32::MAX),
+        flags: BPF_F_TEST_XDP_LIVE_FRAMES,
+        batch_size: batch,
+        ..Default::default()
+    };
+    // SAFETY: `options` states its size; input pointers and lengths describe live memory; no output is asked for.
+    check(unsafe { libbpf_sys::bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) }).map(drop)
+}
+
+/// Looks an interface up by name in this thread's network namespace.
+pub(crate) fn ifindex(name: &str) -> io::Result<u32> {
+    let name = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: a valid C string that outlives the call.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
+/// Whether `path` lies on a mounted bpffs.
+pub(crate) fn is_bpffs(path: &Path) -> io::Result<bool> {
+    let path = path_string(path)?;
+    let mut stat = core::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: a valid C string, and room for one `statfs`.
+    if unsafe { libc::statfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: zeroed and then filled in by the call.
+    Ok(unsafe { stat.assume_init() }.f_type as i64 == BPF_FS_MAGIC)
+}
+
+/// Mounts a bpffs on `directory`.
+pub(crate) fn mount_bpffs(directory: &Path) -> io::Result<()> {
+    let target = path_string(directory)?;
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    // SAFETY: valid C strings that outlive the call; no data.
+    let result = unsafe {
+        libc::mount(c"bpf".as_ptr(), target.as_ptr(), c"bpf".as_ptr(), flags, c"mode=0700".as_ptr().cast())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `CLOCK_MONOTONIC_COARSE` in nanoseconds: the clock of `bpf_ktime_get_coarse_ns`.
+pub(crate) fn monotonic_coarse_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: room for one timespec; the clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
