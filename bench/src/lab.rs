@@ -26,7 +26,7 @@ use crate::{cpu, interrupt, netns, tool};
 pub(crate) use origin::{BIG_PATH, SMALL_PATH, make_big_file};
 pub(crate) use state::State;
 pub(crate) use topology::{
-    ATTACK, CLIENT, EDGE_ATTACK, EDGE_CLIENT, EDGE_ORIGIN, ORIGIN, Segment, Topology, VIP4, VIP6,
+    ATTACK, CLIENT, EDGE_ATTACK, EDGE_CLIENT, EDGE_ORIGIN, ORIGIN, Segment, Topology, VIP4, VIP6, vip,
 };
 
 /// How the edge treats the VIP in the kernel, while no node takes it.
@@ -169,6 +169,9 @@ impl Lab {
     pub(crate) fn up(options: Options) -> Result<Self> {
         require_tools()?;
         topology::check_prefix(&options.prefix)?;
+        if options.impair.is_some() && options.partial_checksums {
+            bail!("the relay forwards frames as they are: --impair and --partial-checksums exclude each other");
+        }
         down(&options.prefix)?;
         let topology = Topology::new(&options.prefix);
         let wanted = topology.namespaces(options.impair.is_some());
@@ -239,10 +242,8 @@ fn exec(prefix: &str, place: &str, command: &[String]) -> Result<ExitCode> {
 }
 
 fn start_relay(lab: &Lab, options: &str) -> Result<()> {
-    let mut command = Program::new("ip");
+    let mut command = Program::new(std::env::current_exe()?);
     command
-        .args(["netns", "exec", &lab.topology.impair()])
-        .arg(std::env::current_exe()?)
         .args(["impair", topology::IMPAIR_CLIENT_IF, topology::IMPAIR_EDGE_IF])
         .args(["--netns", &lab.topology.impair()])
         .args(options.split_whitespace())

@@ -6,7 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod cpu;
+mod flood;
 mod guard;
+mod handshake;
+mod impair;
 mod interrupt;
 mod lab;
 mod netns;
@@ -29,12 +32,21 @@ enum Command {
     /// Network namespaces attacker, client, edge and origin on this machine
     #[command(subcommand)]
     Lab(lab::Command),
+    /// Forged packets at a fixed rate or as fast as possible, into the lab
+    Flood(flood::Options),
+    /// Relay between two interfaces with delay, loss, reordering and more
+    Impair(impair::Options),
+    /// Honest clients: many fresh connections and page fetches
+    Handshake(handshake::Options),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = interrupt::install().and_then(|()| match cli.command {
         Command::Lab(command) => lab::run(command),
+        Command::Flood(options) => flood::run(&options),
+        Command::Impair(options) => impair::run(&options),
+        Command::Handshake(options) => handshake::run(&options),
     });
     match outcome {
         Ok(code) => code,
