@@ -6,32 +6,16 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use secbeat_config::node::{NodeConfig, Transport};
+pub use secbeat_config::units::Target;
+
+/// How often names are resolved again: most servers' records live for a minute or more, and a change of address is
+/// also noticed by the checks.
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Backends over all groups. Each costs 64 bytes of counters and a row in the packet path's tables; 1,024 is
 /// above any real pool behind one appliance. More: [`super::Error::TooManyBackends`].
 pub const BACKENDS_MAX: usize = 1_024;
-
-/// Where a backend is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// A fixed address.
-    Address(SocketAddr),
-    /// A DNS name, resolved again every [`Settings::resolve_interval`]; the first address is used.
-    Name {
-        /// The host name.
-        host: String,
-        /// The port, host byte order.
-        port: u16,
-    },
-}
-
-impl core::fmt::Display for Target {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Address(addr) => write!(f, "{addr}"),
-            Self::Name { host, port } => write!(f, "{host}:{port}"),
-        }
-    }
-}
 
 /// One backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,18 +24,30 @@ pub struct BackendSettings {
     pub name: String,
     /// Where it is.
     pub target: Target,
-    /// Share of new connections relative to the others of its group; 0 = none while another is usable.
+    /// Share of new connections relative to the others of its group, at least 1.
     pub weight: u16,
     /// Connections at once from this node; 0 = no limit.
     pub connections_max: u32,
     /// Whether it starts drained: existing connections only.
     pub drain: bool,
+    /// Whether active checks apply; a backend that only serves UDP has nothing to connect to.
+    pub check: bool,
+    /// Family that a name must resolve to, because its listeners are of that family: `Some(true)` = IPv4; `None` = any.
+    pub wants_ipv4: Option<bool>,
 }
 
 impl BackendSettings {
     /// A backend with weight 1 and no limit.
     pub fn new(name: impl Into<String>, addr: SocketAddr) -> Self {
-        Self { name: name.into(), target: Target::Address(addr), weight: 1, connections_max: 0, drain: false }
+        Self {
+            name: name.into(),
+            target: Target::Address(addr),
+            weight: 1,
+            connections_max: 0,
+            drain: false,
+            check: true,
+            wants_ipv4: None,
+        }
     }
 }
 
@@ -121,11 +117,54 @@ pub struct Settings {
     pub ejection: EjectionSettings,
     /// How often names are resolved again.
     pub resolve_interval: Duration,
-    /// Slots of each group's Maglev table, a prime.
-    pub maglev_slots: usize,
 }
 
 impl Settings {
+    /// The settings that a node's configuration asks for: one group per listener, under the listener's name.
+    pub fn from_config(config: &NodeConfig) -> Self {
+        let serves_tcp = |index: usize| {
+            let mut users = config.listeners.iter().filter(|listener| listener.backends.contains(&index));
+            // Nobody uses it: there is no reason to spare it either.
+            users.clone().next().is_none() || users.any(|listener| listener.protocol == Transport::Tcp)
+        };
+        let family = |index: usize| {
+            let mut users = config.listeners.iter().filter(|listener| listener.backends.contains(&index));
+            let first = users.next()?.bind_address.is_ipv4();
+            users.all(|listener| listener.bind_address.is_ipv4() == first).then_some(first)
+        };
+        let backends = config.backends.iter().enumerate().map(|(index, backend)| BackendSettings {
+            name: backend.name.clone(),
+            target: backend.address.clone(),
+            weight: backend.weight.max(1),
+            connections_max: backend.connections_max.unwrap_or(0),
+            drain: backend.weight == 0,
+            check: serves_tcp(index),
+            wants_ipv4: family(index),
+        });
+        let groups = config.listeners.iter().map(|listener| GroupSettings {
+            name: listener.name.clone(),
+            backends: listener.backends.clone(),
+        });
+        let health = &config.health;
+        Self {
+            backends: backends.collect(),
+            groups: groups.collect(),
+            health: HealthSettings {
+                enable: health.enable,
+                interval: health.interval,
+                timeout: health.timeout,
+                rise: u32::from(health.rise),
+                fall: u32::from(health.fall),
+            },
+            ejection: EjectionSettings {
+                failures: u32::from(health.passive_failures),
+                backoff: health.ejection_time,
+                backoff_max: health.ejection_time_max,
+            },
+            resolve_interval: RESOLVE_INTERVAL,
+        }
+    }
+
     /// Settings with every choice at its default and one group `default` over all `backends`.
     pub fn one_group(backends: Vec<BackendSettings>) -> Self {
         let members = (0..backends.len()).collect();
@@ -134,8 +173,24 @@ impl Settings {
             groups: vec![GroupSettings { name: "default".to_owned(), backends: members }],
             health: HealthSettings::default(),
             ejection: EjectionSettings::default(),
-            resolve_interval: Duration::from_secs(30),
-            maglev_slots: 4_099,
+            resolve_interval: RESOLVE_INTERVAL,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secbeat_config::Layers;
+
+    use super::*;
+
+    #[test]
+    fn default_configuration_gives_one_group_over_one_backend() {
+        let config = NodeConfig::load(&Layers::default()).unwrap();
+        let settings = Settings::from_config(&config);
+        assert_eq!(settings.groups.len(), config.listeners.len());
+        assert_eq!(settings.backends.len(), 1);
+        assert!(settings.backends[0].check);
+        assert_eq!(settings.health.fall, u32::from(config.health.fall));
     }
 }

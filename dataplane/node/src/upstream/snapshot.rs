@@ -7,11 +7,14 @@
 use core::net::SocketAddr;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+use secbeat_net::maglev::Maglev;
+pub use secbeat_net::splice::BackendId;
+
 use super::live::Live;
 
-/// Index of a backend: its place in the configuration. Stable until the configuration changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BackendId(pub u16);
+/// Backends tried for one connection, at most: the largest `[syn_proxy] backend_tries`.
+pub const TRIES_MAX: usize = 16;
 
 /// What a backend's TCP offers, learnt from its health check; the node's SYN-ACKs offer no more than all
 /// backends of the group have.
@@ -25,6 +28,18 @@ pub struct TcpOptions {
     pub sack: bool,
     /// Its window scale (RFC 7323 §2); `None` = it does not scale.
     pub window_scale: Option<u8>,
+}
+
+impl TcpOptions {
+    /// What both have: the smaller segment, each option only if both offer it.
+    pub fn common(self, other: Self) -> Self {
+        Self {
+            mss: self.mss.min(other.mss),
+            timestamps: self.timestamps && other.timestamps,
+            sack: self.sack && other.sack,
+            window_scale: self.window_scale.zip(other.window_scale).map(|(a, b)| a.min(b)),
+        }
+    }
 }
 
 /// One backend.
@@ -55,8 +70,11 @@ pub struct Group {
     pub members: Vec<BackendId>,
     /// What all members offer whose options are known; `None` when nothing is known yet.
     pub offer: Option<TcpOptions>,
-    /// Maglev table over the usable members.
-    pub(super) table: Vec<u16>,
+    /// No member is known to work, so all that are not drained are tried: a check may be wrong, and a refused
+    /// connection costs the client no more than none.
+    pub panicking: bool,
+    /// The table that shares connections among the usable members.
+    pub(super) table: Maglev,
 }
 
 /// All backends at one moment.
@@ -82,11 +100,37 @@ impl BackendsSnapshot {
         self.groups.iter().position(|group| &*group.name == name)
     }
 
-    /// The backend that takes a connection whose key hashes to `hash`. `attempt` counts from 0: each further
-    /// attempt gives another usable backend of the group, `None` when all were tried. Backends at their
-    /// connection limit are passed over.
+    /// The backend that takes a connection whose key hashes to `hash` (keyed: strangers choose what goes in): the same
+    /// one for the same hash as long as it is usable. For sharing by weight alone pass a random number. `attempt`
+    /// counts from 0; each further one gives another backend of the group, `None` when all were tried or at the
+    /// [`TRIES_MAX`]th. Backends at their connection limit are passed over; see [`BackendsSnapshot::reserve`].
     pub fn pick(&self, group: usize, hash: u64, attempt: u32) -> Option<BackendId> {
-        let _ = (group, hash, attempt, &self.live);
-        None
+        let table = &self.groups.get(group)?.table;
+        let mut tried: ArrayVec<BackendId, TRIES_MAX> = ArrayVec::new();
+        loop {
+            let id = table.lookup_where(hash, |id| !tried.contains(&id) && self.has_room(id))?;
+            if usize::try_from(attempt).is_ok_and(|attempt| attempt == tried.len()) {
+                return Some(id);
+            }
+            tried.try_push(id).ok()?;
+        }
+    }
+
+    /// Counts a connection to a backend as open unless the backend has reached its limit. Each success must be
+    /// followed by one [`super::Outcome::Closed`].
+    #[must_use]
+    pub fn reserve(&self, id: BackendId) -> bool {
+        self.backend(id).is_some_and(|backend| self.live.reserve(id, backend.connections_max))
+    }
+
+    /// Connections now open to a backend.
+    pub fn active(&self, id: BackendId) -> u32 {
+        self.live.active(id)
+    }
+
+    fn has_room(&self, id: BackendId) -> bool {
+        self.backend(id).is_some_and(|backend| {
+            backend.connections_max == 0 || self.live.active(id) < backend.connections_max
+        })
     }
 }
