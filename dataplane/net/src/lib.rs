@@ -16,6 +16,7 @@ pub mod packet;
 pub mod proxy_protocol;
 pub mod siphash;
 pub mod splice;
+pub mod syncookie;
 pub mod time;
 pub mod timer_wheel;
 pub mod verdict;
