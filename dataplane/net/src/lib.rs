@@ -8,11 +8,16 @@
 //! -> [`syncookie`] for a SYN, [`splice`] for a flow that is handed to a backend, [`udp`] for datagrams.
 #![forbid(unsafe_code)]
 
+pub mod egress;
 pub mod flow;
+mod flow_index;
+pub mod icmp;
+pub mod limit;
 pub mod link;
 pub mod maglev;
 pub mod neighbor;
 pub mod packet;
+mod ports;
 pub mod proxy_protocol;
 pub mod siphash;
 pub mod splice;
