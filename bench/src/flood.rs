@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use secbeat_pktio::program::{AttachMode, BareDrop};
 use secbeat_pktio::live::{LiveGenerator, Randomize, TEMPLATES_MAX};
 
 use crate::guard::{self, Place};
-use crate::lab::{ATTACK, Topology, vip};
+use crate::lab::{ATTACK, ATTACK_IDLE_IF, Topology, vip};
 use crate::{cpu, interrupt, netns, stats};
 pub(crate) use frame::{Addresses, SYN_OPTIONS, Segment, flag, tcp};
 pub(crate) use pace::{Pacer, Rate};
@@ -133,6 +134,9 @@ pub(crate) struct Options {
     /// Core to send from
     #[arg(long, default_value_t = cpu::ATTACK_CORE)]
     pub(crate) core: usize,
+    /// Let the attacker's kernel have what comes back, instead of counting and dropping it
+    #[arg(long)]
+    pub(crate) keep_answers: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -176,6 +180,7 @@ impl Options {
             i_own_this_interface: None,
             seed: 1,
             core: cpu::ATTACK_CORE,
+            keep_answers: false,
             json: false,
         }
     }
@@ -200,6 +205,8 @@ pub(crate) struct Report {
     pub(crate) pps: f64,
     /// Packets that could not be sent at their time and were left out.
     pub(crate) late: u64,
+    /// Packets that came back.
+    pub(crate) answers: Option<u64>,
 }
 
 /// What others see of a running flood, and how they end it.
@@ -218,12 +225,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         println!(
-            "{} packets in {:.2} s: {} packets/s ({} asked for, {} late)",
+            "{} packets in {:.2} s: {} packets/s ({} asked for, {} late), {} answers",
             report.packets,
             report.seconds,
             stats::show_count(report.pps),
             report.rate,
-            report.late
+            report.late,
+            report.answers.map_or("uncounted".to_owned(), |count| stats::show_count(count as f64)),
         );
     }
     Ok(ExitCode::SUCCESS)
@@ -309,8 +317,14 @@ impl Sender {
             Engine::Live => {
                 let index = nix::net::if_::if_nametoindex(options.via.as_str())
                     .with_context(|| format!("no interface `{}`", options.via))?;
-                let generator = LiveGenerator::open(index, frames, &randomize, options.seed)
+                let mut generator = LiveGenerator::open(index, frames, &randomize, options.seed)
                     .context("XDP live frames (BPF_PROG_RUN, kernel 5.18 and newer, root)")?;
+                // Without it each run waits for milliseconds: full speed is possible, a fixed rate is not.
+                if let Ok(idle) = nix::net::if_::if_nametoindex(ATTACK_IDLE_IF) {
+                    generator.park(idle).context("park the generator")?;
+                } else if options.rate != Rate::Max {
+                    eprintln!("no idle interface `{ATTACK_IDLE_IF}`: fixed rates are better with --engine xsk");
+                }
                 Ok(Self::Live(generator))
             }
             Engine::Xsk => {
@@ -334,6 +348,12 @@ impl Sender {
 
 fn send_all(options: &Options, frames: &[Vec<u8>], progress: &Progress) -> Result<Report> {
     let mut sender = Sender::open(options, frames)?;
+    let index = nix::net::if_::if_nametoindex(options.via.as_str())?;
+    // Answers to forged packets die here, cheaply; the attacker's kernel would look up a route for each.
+    let sink = (!options.keep_answers)
+        .then(|| BareDrop::attach(index, AttachMode::Native))
+        .transpose()
+        .context("drop the answers")?;
     let seconds = Duration::from_secs(options.seconds.min(SECONDS_MAX));
     let packets_max = options.packets.unwrap_or(PACKETS_MAX).min(PACKETS_MAX);
     let mut pacer = Pacer::new(options.rate);
@@ -364,6 +384,7 @@ fn send_all(options: &Options, frames: &[Vec<u8>], progress: &Progress) -> Resul
         seconds: elapsed.as_secs_f64(),
         pps: sent as f64 / elapsed.as_secs_f64().max(1e-9),
         late: pacer.forgiven(),
+        answers: sink.map(|sink| sink.packets()),
     })
 }
 

@@ -26,7 +26,7 @@ use crate::{cpu, interrupt, netns, tool};
 pub(crate) use origin::{BIG_PATH, SMALL_PATH, make_big_file};
 pub(crate) use state::State;
 pub(crate) use topology::{
-    ATTACK, CLIENT, EDGE_ATTACK, EDGE_CLIENT, EDGE_ORIGIN, ORIGIN, Segment, Topology, VIP4, VIP6, vip,
+    ATTACK, ATTACK_IDLE_IF, CLIENT, EDGE_ATTACK, EDGE_CLIENT, EDGE_ORIGIN, ORIGIN, Segment, Topology, VIP4, VIP6, vip,
 };
 
 /// How the edge treats the VIP in the kernel, while no node takes it.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::topology::{
-    ATTACK, CLIENT, IMPAIR_CLIENT_IF, IMPAIR_EDGE_IF, ORIGIN, Segment, Topology, VIP4, VIP6, show_mac,
+    ATTACK, ATTACK_IDLE_IF, CLIENT, EDGE_ATTACK, IMPAIR_CLIENT_IF, IMPAIR_EDGE_IF, ORIGIN, Segment, Topology, VIP4, VIP6, show_mac,
 };
 use super::{EdgePath, Options};
 use crate::{netns, tool};
@@ -43,6 +43,7 @@ pub(crate) fn namespaces(topology: &Topology, options: &Options) -> Result<()> {
     for segment in Segment::ALL {
         link(topology, &segment, options)?;
     }
+    tool::run(&format!("ip -n {} link add {ATTACK_IDLE_IF} type veth peer name {ATTACK_IDLE_IF}p", topology.attacker()))?;
     routes(topology)
 }
 
@@ -99,8 +100,13 @@ fn routes(topology: &Topology) -> Result<()> {
         tool::run(&format!("ip -n {far} route add default via {}", segment.edge4()))?;
         tool::run(&format!("ip -n {far} -6 route add default via {}", segment.edge6()))?;
     }
-    // Forged sources are anywhere: answers to them go back to where they came from.
+    // While a flood runs, the attacker drops whatever comes back, ARP and ND too: the edge must know it already.
     let edge = topology.edge();
+    for address in [ATTACK.far4().to_string(), ATTACK.far6().to_string()] {
+        let mac = show_mac(ATTACK.far_mac());
+        tool::run(&format!("ip -n {edge} neigh replace {address} lladdr {mac} dev {EDGE_ATTACK} nud permanent"))?;
+    }
+    // Forged sources are anywhere: answers to them go back to where they came from.
     tool::run(&format!("ip -n {edge} route add default via {}", ATTACK.far4()))?;
     tool::run(&format!("ip -n {edge} -6 route add default via {}", ATTACK.far6()))?;
     Ok(())

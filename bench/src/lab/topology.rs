@@ -20,6 +20,9 @@ pub(crate) const IMPAIR_CLIENT_IF: &str = "imp0";
 /// The relay's interface towards the edge.
 pub(crate) const IMPAIR_EDGE_IF: &str = "imp1";
 
+/// An interface of the attacker that is always down; the live engine's program is parked there.
+pub(crate) const ATTACK_IDLE_IF: &str = "idle0";
+
 /// Attacker to edge.
 pub(crate) const ATTACK: Segment = Segment { number: 1, place: "attacker", edge_if: EDGE_ATTACK, far_if: "att1" };
 /// Client to edge.

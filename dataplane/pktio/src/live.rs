@@ -9,7 +9,7 @@
 use core::ops::RangeInclusive;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use ipnet::IpNet;
 use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
@@ -59,6 +59,8 @@ pub struct LiveGenerator {
     templates: Vec<(Vec<u8>, Plan)>,
     ifindex: u32,
     next: usize,
+    /// Keeps the program attached to an idle interface, see [`LiveGenerator::park`].
+    parked: Option<OwnedFd>,
 }
 
 impl core::fmt::Debug for LiveGenerator {
@@ -102,7 +104,21 @@ impl LiveGenerator {
         };
         // xorshift stands still at zero.
         data.state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        Ok(Self { skel, templates: planned, ifindex, next: 0 })
+        Ok(Self { skel, templates: planned, ifindex, next: 0, parked: None })
+    }
+
+    /// Attaches the program to an interface that carries no traffic, e.g. one that is down.
+    ///
+    /// The kernel enters a program into its XDP dispatcher for each run and waits for an RCU grace period (2 to
+    /// 20 ms) unless the program is attached somewhere already. Small runs, and so fixed rates, need this.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn park(&mut self, idle_ifindex: u32) -> io::Result<()> {
+        let program = self.skel.progs.generate.as_fd();
+        self.parked =
+            Some(kernel::link_create(program, idle_ifindex, libbpf_rs::libbpf_sys::XDP_FLAGS_SKB_MODE)?);
+        Ok(())
     }
 
     /// Sends `repeat` frames on the calling core; returns when all are handed over.
