@@ -2,14 +2,40 @@
 //!
 //! Owns: the UMEM, the four rings per socket, which chunk is where. Does not own: the XDP program that
 //! redirects into the sockets (`program`): bind the result of [`XskIo::sockets`] there.
+//!
+//! ```text
+//!              worker                          |              kernel
+//!                                              |
+//!   free list --refill--> [fill ring, port 0] -----> XDP redirect copies (or DMA puts) a frame in
+//!      ^                                       |          |
+//!      |                  [rx ring, port 0] <-------------+
+//!      |                        | receive      |
+//!      |                        v              |
+//!      |<--release--------  Frame (held)       |
+//!      |                        | transmit, flush
+//!      |                        v              |
+//!      |                  [tx ring, port 1] ------> device 1
+//!      |                                       |          |
+//!      +<--drain--------- [completion, port 1] <----------+
+//! ```
+//!
+//! All ports share one UMEM, so a frame received on one leaves on another without a copy. A chunk is in exactly
+//! one of these places at any time; [`XskIo::chunk_counts`] adds up to the number of chunks, always.
+//!
+//! Cost: no allocation and no system call per frame. Per flush one `sendto` per port that transmits (copy mode:
+//! one per 32 frames before Linux 6.17), and one `recvfrom` where the fill ring asks to be woken for.
+
+mod engine;
+mod open;
+mod options;
+mod port;
+
+pub use engine::XskIo;
 
 use core::time::Duration;
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use secbeat_hugepages::HugepagePolicy;
-
-use crate::io::{Burst, Frame, PacketIo, Port};
 
 /// Whether the driver receives into and transmits from the UMEM itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,8 +151,25 @@ pub struct XskReport {
 
 impl core::fmt::Display for XskReport {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}", if self.zero_copy { "zero copy" } else { "copy mode" })
+        f.write_str(if self.zero_copy { "zero copy" } else { "copy mode" })?;
+        note(f, &self.zero_copy_note)?;
+        write!(
+            f,
+            ", {} KiB of packet memory on {} KiB pages",
+            self.umem_bytes / 1024,
+            self.page_bytes / 1024
+        )?;
+        note(f, &self.page_note)?;
+        if self.busy_poll || !self.busy_poll_note.is_empty() {
+            f.write_str(if self.busy_poll { ", busy polling" } else { ", no busy polling" })?;
+            note(f, &self.busy_poll_note)?;
+        }
+        Ok(())
     }
+}
+
+fn note(f: &mut core::fmt::Formatter<'_>, text: &str) -> core::fmt::Result {
+    if text.is_empty() { Ok(()) } else { write!(f, " ({text})") }
 }
 
 /// Why the sockets could not be opened.
@@ -181,58 +224,5 @@ pub struct ChunkCounts {
     pub transmit: usize,
 }
 
-/// One worker's AF_XDP sockets.
-#[derive(Debug)]
-pub struct XskIo {
-    ports: u8,
-}
-
-impl XskIo {
-    /// Opens a socket per interface over one UMEM, fill rings primed before bind.
-    ///
-    /// # Errors
-    /// What could not be done and why.
-    pub fn open(config: &XskConfig) -> Result<(Self, XskReport), XskError> {
-        Ok((Self { ports: config.interfaces.len() as u8 }, XskReport::default()))
-    }
-
-    /// Port, queue and descriptor of each socket, for `Program::bind_queue` or `BareXsk::bind_queue`.
-    pub fn sockets(&self) -> impl Iterator<Item = (Port, u32, BorrowedFd<'_>)> {
-        core::iter::empty()
-    }
-
-    /// Counters of a port, the kernel's included (one system call).
-    pub fn counters(&self, port: Port) -> XskCounters {
-        let _ = port;
-        XskCounters::default()
-    }
-
-    /// Where the chunks are. Linear in their number: for tests and reports.
-    pub fn chunk_counts(&self) -> ChunkCounts {
-        ChunkCounts::default()
-    }
-}
-
-impl PacketIo for XskIo {
-    fn ports(&self) -> u8 {
-        self.ports
-    }
-    fn receive(&mut self, _port: Port, _burst: &mut Burst) -> usize {
-        0
-    }
-    fn bytes(&self, _frame: &Frame) -> &[u8] {
-        &[]
-    }
-    fn chunk_mut(&mut self, _frame: &mut Frame) -> &mut [u8] {
-        &mut []
-    }
-    fn allocate(&mut self) -> Option<Frame> {
-        None
-    }
-    fn transmit(&mut self, _port: Port, frame: Frame) -> Result<(), Frame> {
-        Err(frame)
-    }
-    fn release(&mut self, _frame: Frame) {}
-    fn flush(&mut self) {}
-    fn wait(&mut self, _timeout: Duration) {}
-}
+#[cfg(test)]
+mod tests;
