@@ -14,9 +14,9 @@ mod server;
 mod syn;
 
 pub use backend::{BACKENDS_MAX, Backend, Health, LISTENERS_MAX, Listener, ProxyProtocol, Transport};
-pub use io::{Attach, Driver, Io, Want};
+pub use io::{Attach, Driver, Io, Unbound, Want};
 pub use l7::{Geo, GeoAction, Tls, TlsVersion, Waf};
-pub use limits::{FILTER_RULES_MAX, Filter, FilterAction, FilterRule, Limits, Lists, PREFIXES_MAX};
+pub use limits::{Attack, FILTER_RULES_MAX, Filter, FilterAction, FilterRule, Limits, Lists, PREFIXES_MAX};
 pub use management::{Api, Heartbeat, Metrics, Orchestrator};
 pub use server::{LogFormat, LogLevel, Logging, Mode, Performance, Server};
 pub use syn::{Flows, SynCookies, SynProxy, Udp};
@@ -51,6 +51,8 @@ pub struct NodeConfig {
     pub udp: Udp,
     /// `[limits]`
     pub limits: Limits,
+    /// `[attack]`
+    pub attack: Attack,
     /// `[lists]`
     pub lists: Lists,
     /// `[filter]`
@@ -132,6 +134,7 @@ impl NodeConfig {
             flows: t.section("flows", Flows::read),
             udp: t.section("udp", Udp::read),
             limits: t.section("limits", Limits::read),
+            attack: t.section("attack", Attack::read),
             lists: t.section("lists", |t| {
                 let lists = Lists::read(t);
                 check::lists(t, &lists);

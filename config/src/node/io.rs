@@ -55,6 +55,19 @@ impl Choice for Want {
         &[("auto", Self::Auto), ("require", Self::Require), ("off", Self::Off)];
 }
 
+/// What happens to our packets while no worker takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unbound {
+    /// The kernel takes over.
+    Pass,
+    /// They are dropped.
+    Drop,
+}
+
+impl Choice for Unbound {
+    const ALL: &'static [(&'static str, Self)] = &[("pass", Self::Pass), ("drop", Self::Drop)];
+}
+
 /// `[io]`.
 #[derive(Clone, Debug)]
 pub struct Io {
@@ -67,6 +80,10 @@ pub struct Io {
     pub queues: u16,
     /// Where the XDP program runs.
     pub attach: Attach,
+    /// What happens to our packets while no worker takes them.
+    pub unbound: Unbound,
+    /// TCP ports of this host that are never dropped, whatever the lists say.
+    pub management_ports: Vec<u16>,
     /// AF_XDP zero-copy.
     pub zero_copy: Want,
     /// Huge pages for packet memory.
@@ -112,6 +129,8 @@ impl Io {
             interfaces: t.list("interfaces", &[], 16, "Interfaces whose traffic the node takes, towards clients and towards backends. Empty = those with a listener's address or a route to a backend."),
             queues: t.integer("queues", 0, 0..=256, "queues", "Receive queues used per interface; 0 = all of them."),
             attach: t.choice("attach", Attach::Auto, "Where the XDP program runs: in the driver (`native`) or in the kernel's receive path (`generic`, any driver, slower)."),
+            unbound: t.choice("unbound", Unbound::Pass, "What happens to packets for our listeners while no worker takes them, after a crash for instance: the kernel gets them (`pass`) or they are dropped (`drop`)."),
+            management_ports: t.list("management_ports", &["22"], 16, "TCP ports of this host that no list and no limit ever closes, so that nobody locks himself out."),
             zero_copy: t.choice("zero_copy", Want::Auto, "AF_XDP zero-copy: the card writes straight into packet memory. `require` refuses to start without it."),
             hugepages: t.choice("hugepages", Want::Auto, "Huge pages for packet memory: 1 GiB, then 2 MiB, then transparent, then 4 KiB. `require` refuses the last two."),
             frames: t.integer("frames", 8_192, 1_024..=1_048_576, "frames", "Frames of packet memory per worker, shared by its ports. At least the sum of the rings of one port."),

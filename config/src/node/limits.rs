@@ -1,4 +1,4 @@
-//! `[limits]`, `[lists]`, `[filter]`: who may do how much.
+//! `[limits]`, `[attack]`, `[lists]`, `[filter]`: who may do how much.
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -63,6 +63,37 @@ impl Limits {
             udp_burst: t.integer("udp_burst", 1_000, 1..=1_000_000, "datagrams", "How many a source may send at once above its rate."),
             icmp_rate: t.integer("icmp_rate", 1_000, 1..=1_000_000, "messages/s", "ICMP errors per second and worker that are matched to flows."),
             slots: t.integer("slots", 262_144, 1_024..=67_108_864, "slots", "Sources and prefixes the limiter can tell apart at once, rounded up to a power of two; 8 bytes each, taken at start."),
+        }
+    }
+}
+
+/// `[attack]`: packets per second and worker above which traffic is reported as an attack.
+#[derive(Clone, Debug)]
+pub struct Attack {
+    /// SYN segments towards one listener, most of which never become connections.
+    pub syn_pps: u32,
+    /// ACK segments without flow and without valid cookie.
+    pub ack_pps: u32,
+    /// RST segments without flow or outside its window.
+    pub rst_pps: u32,
+    /// UDP datagrams refused by a limit.
+    pub udp_pps: u32,
+    /// Fragments refused.
+    pub fragment_pps: u32,
+    /// Share of SYNs that complete a handshake above which a rush is taken for real visitors. Percent.
+    pub completed_percent: u8,
+}
+
+impl Attack {
+    pub(crate) fn read(t: &mut Table<'_>) -> Self {
+        const PPS: i64 = 1_000_000_000;
+        Self {
+            syn_pps: t.integer("syn_pps", 5_000, 1..=PPS, "segments/s", "SYN segments per second and worker towards one listener that count as a flood, unless most complete their handshake."),
+            ack_pps: t.integer("ack_pps", 1_000, 1..=PPS, "segments/s", "ACK segments per second and worker that belong to no flow and carry no valid cookie."),
+            rst_pps: t.integer("rst_pps", 1_000, 1..=PPS, "segments/s", "RST segments per second and worker that belong to no flow or lie outside its window."),
+            udp_pps: t.integer("udp_pps", 1_000, 1..=PPS, "datagrams/s", "UDP datagrams per second and worker refused by a limit."),
+            fragment_pps: t.integer("fragment_pps", 1_000, 1..=PPS, "fragments/s", "Fragments per second and worker that were refused."),
+            completed_percent: t.integer("completed_percent", 50, 1..=100, "percent", "Share of SYNs that complete their handshake above which a rush is taken for real visitors, not for a flood."),
         }
     }
 }
