@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod egress;
+pub mod filter;
 pub mod flow;
 mod flow_index;
 pub mod icmp;

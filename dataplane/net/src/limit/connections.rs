@@ -44,15 +44,17 @@ const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 /// How many connections may be open at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// From one address.
+    /// From one source: an IPv4 address, or an IPv6 prefix of `source_len_v6`.
     pub per_source: u32,
     /// From one prefix.
     pub per_prefix: u32,
     /// In all.
     pub total: u32,
+    /// What counts as one IPv6 source, bits; above 128 counts as 128. A host can use its whole /64.
+    pub source_len_v6: u8,
     /// Length of an IPv4 prefix, bits; above 32 counts as 32.
     pub prefix_len_v4: u8,
-    /// Length of an IPv6 prefix, bits; above 128 counts as 128. A client usually owns a /64.
+    /// Length of an IPv6 prefix, bits; above 128 counts as 128.
     pub prefix_len_v6: u8,
 }
 
@@ -62,20 +64,29 @@ impl ConnectionLimits {
         per_source: u32::MAX,
         per_prefix: u32::MAX,
         total: u32::MAX,
+        source_len_v6: 128,
         prefix_len_v4: 24,
         prefix_len_v6: 64,
     };
 
     fn prefix(&self, source: IpAddr) -> IpAddr {
-        match source {
-            IpAddr::V4(addr) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix_len_v4.min(32))).unwrap_or(0);
-                Ipv4Addr::from(u32::from(addr) & mask).into()
-            }
-            IpAddr::V6(addr) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix_len_v6.min(128))).unwrap_or(0);
-                Ipv6Addr::from(u128::from(addr) & mask).into()
-            }
+        masked(source, self.prefix_len_v4, self.prefix_len_v6)
+    }
+
+    fn source(&self, source: IpAddr) -> IpAddr {
+        masked(source, 32, self.source_len_v6)
+    }
+}
+
+fn masked(addr: IpAddr, len_v4: u8, len_v6: u8) -> IpAddr {
+    match addr {
+        IpAddr::V4(addr) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(len_v4.min(32))).unwrap_or(0);
+            Ipv4Addr::from(u32::from(addr) & mask).into()
+        }
+        IpAddr::V6(addr) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(len_v6.min(128))).unwrap_or(0);
+            Ipv6Addr::from(u128::from(addr) & mask).into()
         }
     }
 }
@@ -106,15 +117,6 @@ pub struct ConnectionCounts {
     key: HashKey,
 }
 
-/// Keeps the keys of sources and prefixes apart, and prefixes of different lengths: after a change of the prefix
-/// length old counts must not mix with new ones.
-const DOMAIN_SOURCE: u32 = 0;
-
-fn domain_prefix(limits: &ConnectionLimits, source: IpAddr) -> u32 {
-    let len = if source.is_ipv4() { limits.prefix_len_v4 } else { limits.prefix_len_v6 };
-    1 + u32::from(len)
-}
-
 impl ConnectionCounts {
     /// Counts for at most `total` connections (at most [`TOTAL_MAX`]), 32 bytes each; `key` is a secret.
     pub fn new(total: u32, key: HashKey) -> Self {
@@ -135,13 +137,23 @@ impl ConnectionCounts {
     }
 
     /// Connections open now from `source`.
-    pub fn of_source(&self, source: IpAddr) -> u32 {
-        self.count(hash_addr(&self.key, source, DOMAIN_SOURCE))
+    pub fn of_source(&self, source: IpAddr, limits: &ConnectionLimits) -> u32 {
+        self.count(self.source_hash(source, limits))
     }
 
     /// Connections open now from the prefix of `source`.
     pub fn of_prefix(&self, source: IpAddr, limits: &ConnectionLimits) -> u32 {
-        self.count(hash_addr(&self.key, limits.prefix(source), domain_prefix(limits, source)))
+        self.count(self.prefix_hash(source, limits))
+    }
+
+    fn source_hash(&self, source: IpAddr, limits: &ConnectionLimits) -> u64 {
+        hash_addr(&self.key, limits.source(source), u32::from(limits.source_len_v6))
+    }
+
+    /// The length is hashed with the prefix: counts made under another length never mix with new ones.
+    fn prefix_hash(&self, source: IpAddr, limits: &ConnectionLimits) -> u64 {
+        let len = if source.is_ipv4() { limits.prefix_len_v4 } else { limits.prefix_len_v6 };
+        hash_addr(&self.key, limits.prefix(source), 0x100 | u32::from(len))
     }
 
     /// Counts a connection from `source`, unless it would exceed a limit. An `exempt` (allowlisted) source is
@@ -156,14 +168,14 @@ impl ConnectionCounts {
         if self.total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, total).is_err() {
             return Err(Refusal::Total);
         }
-        let prefix = hash_addr(&self.key, limits.prefix(source), domain_prefix(limits, source));
+        let prefix = self.prefix_hash(source, limits);
         if let Err(refusal) = self.increment(prefix, bound(limits.per_prefix), Refusal::Prefix)
             && !exempt
         {
             self.release_total();
             return Err(refusal);
         }
-        let source = hash_addr(&self.key, source, DOMAIN_SOURCE);
+        let source = self.source_hash(source, limits);
         if let Err(refusal) = self.increment(source, bound(limits.per_source), Refusal::Source)
             && !exempt
         {
@@ -176,8 +188,8 @@ impl ConnectionCounts {
 
     /// Takes back one connection that was acquired. `limits` need only have the prefix lengths of that time.
     pub fn release(&self, source: IpAddr, limits: &ConnectionLimits) {
-        self.decrement(hash_addr(&self.key, source, DOMAIN_SOURCE));
-        self.decrement(hash_addr(&self.key, limits.prefix(source), domain_prefix(limits, source)));
+        self.decrement(self.source_hash(source, limits));
+        self.decrement(self.prefix_hash(source, limits));
         self.release_total();
     }
 
