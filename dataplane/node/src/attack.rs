@@ -113,9 +113,9 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// A detector for `listeners` listeners; the slot after them is for traffic without listener.
-    pub fn new(listeners: usize, now: Instant) -> Self {
-        let slots = listeners.min(LISTENERS_WATCHED_MAX) + 1;
+    /// A detector for as many listeners as a policy may have; the last slot is for traffic without listener.
+    pub fn new(now: Instant) -> Self {
+        let slots = LISTENERS_WATCHED_MAX + 1;
         Self { watches: vec![Watch::default(); slots].into_boxed_slice(), window_start: now }
     }
 
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn attack_is_reported_once_and_ends_after_quiet_time() {
         let mut now = Instant::ZERO;
-        let mut detector = Detector::new(1, now);
+        let mut detector = Detector::new(now);
         assert!(tick(&mut detector, &mut now, 499, 0).is_empty(), "4,990 pps is below the threshold");
         let started = tick(&mut detector, &mut now, 1_000, 0);
         let kind = AttackKind::SynFlood;
@@ -346,14 +346,14 @@ mod tests {
     #[test]
     fn rush_of_real_visitors_is_no_attack() {
         let mut now = Instant::ZERO;
-        let mut detector = Detector::new(1, now);
+        let mut detector = Detector::new(now);
         assert!(tick(&mut detector, &mut now, 2_000, 1_500).is_empty());
         assert_eq!(tick(&mut detector, &mut now, 2_000, 100).len(), 1);
     }
 
     #[test]
     fn listener_outside_the_table_is_counted_in_the_last_slot() {
-        let mut detector = Detector::new(1, Instant::ZERO);
+        let mut detector = Detector::new(Instant::ZERO);
         for _ in 0..1_000 {
             detector.count(Some(999), AttackKind::UdpFlood);
             detector.count(None, AttackKind::FragmentFlood);
