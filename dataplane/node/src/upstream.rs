@@ -184,7 +184,7 @@ impl Upstream {
                 let failures_max = self.failures_max.load(Ordering::Relaxed);
                 let failures = self.live.fail(id);
                 // Every further `failures_max`: the ejection may have been refused, or have ended since.
-                if failures_max > 0 && failures > 0 && failures % failures_max == 0 {
+                if failures_max > 0 && failures > 0 && failures.is_multiple_of(failures_max) {
                     let (word, bit) = (usize::from(id.0 / 64), 1u64 << (id.0 % 64));
                     if let Some(word) = self.failing.get(word) {
                         word.fetch_or(bit, Ordering::Relaxed);
