@@ -15,7 +15,9 @@
 pub mod attack;
 pub mod event;
 pub mod handover;
+pub mod lists;
 pub mod policy;
+pub mod telemetry;
 pub mod worker;
 pub mod front;
 pub mod neighbor;
