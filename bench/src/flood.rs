@@ -246,9 +246,10 @@ pub(crate) fn flood(options: &Options, progress: &Progress) -> Result<Report> {
     };
     let place = guard::permit(&options.via, netns.as_deref(), options.i_own_this_interface.as_deref())?;
     let templates = templates(options, &place)?;
+    let randomize = randomize(options)?;
     let work = || {
         cpu::pin(0, options.core)?;
-        send_all(options, &templates, progress)
+        send_all(options, &templates, &randomize, progress)
     };
     match place {
         Place::Lab { netns } => netns::inside(&netns, work),
@@ -256,6 +257,16 @@ pub(crate) fn flood(options: &Options, progress: &Progress) -> Result<Report> {
             scope.spawn(work).join().map_err(|_| anyhow::anyhow!("the generator panicked"))?
         }),
     }
+}
+
+/// Sends `frames` as they are, in turn; everything else as [`flood`]. In the lab only.
+pub(crate) fn replay(options: &Options, frames: &[Vec<u8>], progress: &Progress) -> Result<Report> {
+    let attacker = Topology::new(&options.prefix).attacker();
+    guard::permit(&options.via, Some(&attacker), None)?;
+    netns::inside(&attacker, || {
+        cpu::pin(0, options.core)?;
+        send_all(options, frames, &Randomize::default(), progress)
+    })
 }
 
 fn templates(options: &Options, place: &Place) -> Result<Vec<Vec<u8>>> {
@@ -311,13 +322,12 @@ enum Sender {
 }
 
 impl Sender {
-    fn open(options: &Options, frames: &[Vec<u8>]) -> Result<Self> {
-        let randomize = randomize(options)?;
+    fn open(options: &Options, frames: &[Vec<u8>], randomize: &Randomize) -> Result<Self> {
         match options.engine {
             Engine::Live => {
                 let index = nix::net::if_::if_nametoindex(options.via.as_str())
                     .with_context(|| format!("no interface `{}`", options.via))?;
-                let mut generator = LiveGenerator::open(index, frames, &randomize, options.seed)
+                let mut generator = LiveGenerator::open(index, frames, randomize, options.seed)
                     .context("XDP live frames (BPF_PROG_RUN, kernel 5.18 and newer, root)")?;
                 // Without it each run waits for milliseconds: full speed is possible, a fixed rate is not.
                 if let Ok(idle) = nix::net::if_::if_nametoindex(ATTACK_IDLE_IF) {
@@ -328,7 +338,7 @@ impl Sender {
                 Ok(Self::Live(generator))
             }
             Engine::Xsk => {
-                let generator = XskGenerator::open(&options.via, frames, &randomize, options.seed)?;
+                let generator = XskGenerator::open(&options.via, frames, randomize, options.seed)?;
                 Ok(Self::Xsk(Box::new(generator)))
             }
         }
@@ -346,8 +356,13 @@ impl Sender {
     }
 }
 
-fn send_all(options: &Options, frames: &[Vec<u8>], progress: &Progress) -> Result<Report> {
-    let mut sender = Sender::open(options, frames)?;
+fn send_all(
+    options: &Options,
+    frames: &[Vec<u8>],
+    randomize: &Randomize,
+    progress: &Progress,
+) -> Result<Report> {
+    let mut sender = Sender::open(options, frames, randomize)?;
     let index = nix::net::if_::if_nametoindex(options.via.as_str())?;
     // Answers to forged packets die here, cheaply; the attacker's kernel would look up a route for each.
     let sink = (!options.keep_answers)

@@ -181,6 +181,7 @@ impl Lab {
         // Written before anything is made: whatever happens now, `down` knows what to remove.
         let state = State::create(&options.prefix, &options, &wanted)?;
         let lab = Self { topology, state, keep: false };
+        tool::run(&format!("mount -t bpf bpf {}", lab.state.bpf().display()))?;
         build::namespaces(&lab.topology, &options)?;
         build::edge_path(&lab.topology, options.edge)?;
         tune::offloads(&lab.topology, &options)?;

@@ -12,7 +12,9 @@ mod handshake;
 mod impair;
 mod interrupt;
 mod lab;
+mod limit;
 mod netns;
+mod node;
 mod stats;
 mod tool;
 
@@ -36,6 +38,10 @@ enum Command {
     Flood(flood::Options),
     /// Relay between two interfaces with delay, loss, reordering and more
     Impair(impair::Options),
+    /// This machine's ceilings: bare AF_XDP and bare XDP on the lab's veth
+    Limit(limit::Options),
+    /// What the node reaches of them
+    CompareLimit(limit::CompareOptions),
     /// Honest clients: many fresh connections and page fetches
     Handshake(handshake::Options),
 }
@@ -46,6 +52,8 @@ fn main() -> ExitCode {
         Command::Lab(command) => lab::run(command),
         Command::Flood(options) => flood::run(&options),
         Command::Impair(options) => impair::run(&options),
+        Command::Limit(options) => limit::run(&options),
+        Command::CompareLimit(options) => limit::run_compare(&options),
         Command::Handshake(options) => handshake::run(&options),
     });
     match outcome {

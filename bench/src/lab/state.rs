@@ -28,7 +28,7 @@ impl State {
     /// Begins a lab's memory.
     pub(crate) fn create(prefix: &str, options: &Options, namespaces: &[String]) -> Result<Self> {
         let folder = Path::new(FOLDER).join(prefix);
-        for part in ["pids", "files", "logs"] {
+        for part in ["pids", "files", "logs", "bpf"] {
             fs::create_dir_all(folder.join(part)).with_context(|| format!("make {}", folder.display()))?;
         }
         let state = Self { namespaces: namespaces.to_vec(), options: options.clone(), folder };
@@ -63,6 +63,11 @@ impl State {
         self.folder.join("files")
     }
 
+    /// A BPF file system of the lab's own, where a node pins its program: `ip netns exec` hides the usual one.
+    pub(crate) fn bpf(&self) -> PathBuf {
+        self.folder.join("bpf")
+    }
+
     /// Path of a process's log.
     pub(crate) fn log_path(&self, process: &str) -> PathBuf {
         self.folder.join("logs").join(process)
@@ -84,6 +89,8 @@ impl State {
 
     /// Forgets the lab.
     pub(crate) fn remove(&self) -> Result<()> {
+        // Not mounted is fine; what is pinned there ends with the mount.
+        let _ = nix::mount::umount2(&self.bpf(), nix::mount::MntFlags::MNT_DETACH);
         fs::remove_dir_all(&self.folder).with_context(|| format!("remove {}", self.folder.display()))
     }
 }

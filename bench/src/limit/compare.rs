@@ -1,0 +1,220 @@
+//! `compare-limit`: the node against the machine's ceilings, in one run.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::bare::Sink;
+use super::flows::Flows;
+use super::{Bare, Load, Series, rate_under, show};
+use crate::flood::Kind;
+use crate::lab::{self, ATTACK, Lab, ORIGIN};
+use crate::node::{Node, Settings};
+use crate::{cpu, stats};
+
+/// Sources of the blocklist measurement: what the generator draws random sources from.
+const BLOCKED: &str = "32.0.0.0/3";
+/// Connections whose segments are spliced: as many as the generator sends in turn.
+const FLOWS: u16 = 16;
+
+/// Options of `compare-limit`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CompareOptions {
+    /// Repetitions; medians are compared
+    #[arg(long, default_value_t = 5)]
+    pub(crate) repetitions: u32,
+    /// Length of each measurement in seconds
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) seconds: f64,
+    /// Prefix of the lab, which is made and removed
+    #[arg(long, default_value = "sblim")]
+    pub(crate) prefix: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the JSON to this file as well
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// A comparison that the node must pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    SynAck,
+    ForgedAck,
+    Blocked,
+    Spliced,
+}
+
+impl Subject {
+    const ALL: [Self; 4] = [Self::SynAck, Self::ForgedAck, Self::Blocked, Self::Spliced];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::SynAck => "node: SYN answered with a cookie",
+            Self::ForgedAck => "node: forged ACK dropped",
+            Self::Blocked => "node: blocklisted source dropped",
+            Self::Spliced => "node: established segment spliced",
+        }
+    }
+
+    fn baseline(self) -> Bare {
+        match self {
+            Self::SynAck | Self::Spliced => Bare::XskEcho,
+            Self::ForgedAck => Bare::XskDrop,
+            Self::Blocked => Bare::XdpDrop,
+        }
+    }
+
+    /// Least share of the baseline.
+    fn bar(self) -> f64 {
+        match self {
+            Self::SynAck => 0.85,
+            Self::ForgedAck => 0.70,
+            Self::Blocked => 0.90,
+            Self::Spliced => 0.60,
+        }
+    }
+}
+
+/// One line of the verdict.
+#[derive(Clone, Debug, serde::Serialize)]
+struct Ratio {
+    name: &'static str,
+    baseline: &'static str,
+    ratio: f64,
+    bar: f64,
+    passed: bool,
+}
+
+#[derive(Debug, serde::Serialize)]
+struct Outcome {
+    kernel: String,
+    repetitions: u32,
+    seconds: f64,
+    series: Vec<Series>,
+    ratios: Vec<Ratio>,
+}
+
+/// Runs the `compare-limit` subcommand; fails when a ratio is below its bar.
+pub(crate) fn run(options: &CompareOptions) -> Result<ExitCode> {
+    let lab = Lab::up(lab::Options { prefix: options.prefix.clone(), ..lab::Options::default() })?;
+    let _awake = cpu::AwakeCores::hold();
+    let outcome = measure(&lab, options)?;
+    let json = serde_json::to_string_pretty(&outcome)?;
+    if let Some(path) = &options.out {
+        fs::write(path, &json).with_context(|| format!("write {}", path.display()))?;
+    }
+    if options.json {
+        println!("{json}");
+    } else {
+        print!("{}\n{}", show(&outcome.series), show_ratios(&outcome.ratios));
+    }
+    let passed = outcome.ratios.iter().all(|ratio| ratio.passed);
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn measure(lab: &Lab, options: &CompareOptions) -> Result<Outcome> {
+    let window = Duration::from_secs_f64(options.seconds.clamp(0.1, 60.0));
+    let repetitions = options.repetitions.max(1);
+    let mut bare = vec![Vec::new(); Bare::ALL.len()];
+    let mut node = vec![Vec::new(); Subject::ALL.len()];
+    for round in 0..repetitions {
+        for (baseline, samples) in Bare::ALL.iter().zip(&mut bare) {
+            samples.push(baseline.measure(lab, window)?);
+        }
+        for (subject, samples) in Subject::ALL.iter().zip(&mut node) {
+            let rate = subject.measure(lab, window, round).with_context(|| subject.name())?;
+            samples.push(rate);
+        }
+        eprintln!("repetition {} of {repetitions} done", round + 1);
+    }
+    let named = |names: Vec<&'static str>, samples: Vec<Vec<f64>>| -> Vec<Series> {
+        names.into_iter().zip(samples).map(|(name, samples)| Series::of(name, samples)).collect()
+    };
+    let bare = named(Bare::ALL.iter().map(|bare| bare.name()).collect(), bare);
+    let node = named(Subject::ALL.iter().map(|subject| subject.name()).collect(), node);
+    let ratios = Subject::ALL.iter().zip(&node).map(|(subject, series)| ratio(*subject, series, &bare)).collect();
+    Ok(Outcome {
+        kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+        repetitions,
+        seconds: window.as_secs_f64(),
+        series: [bare, node].concat(),
+        ratios,
+    })
+}
+
+fn ratio(subject: Subject, series: &Series, bare: &[Series]) -> Ratio {
+    let baseline = subject.baseline().name();
+    let ceiling = bare.iter().find(|one| one.name == baseline).map_or(0.0, |one| one.median);
+    let ratio = if ceiling > 0.0 { series.median / ceiling } else { 0.0 };
+    Ratio { name: series.name, baseline, ratio, bar: subject.bar(), passed: ratio >= subject.bar() }
+}
+
+fn show_ratios(ratios: &[Ratio]) -> String {
+    let mut rows = vec![["verdict", "of", "reached", "bar", ""].map(str::to_owned).to_vec()];
+    for one in ratios {
+        rows.push(vec![
+            one.name.to_owned(),
+            one.baseline.to_owned(),
+            format!("{:.0} %", one.ratio * 100.0),
+            format!("{:.0} %", one.bar * 100.0),
+            if one.passed { "pass" } else { "FAIL" }.to_owned(),
+        ]);
+    }
+    stats::table(&rows)
+}
+
+impl Subject {
+    fn measure(self, lab: &Lab, window: Duration, round: u32) -> Result<f64> {
+        let block = if self == Self::Blocked { vec![BLOCKED.to_owned()] } else { Vec::new() };
+        let node = Node::start(lab, &Settings { block, ..Settings::default() })?;
+        let attacker = lab.topology.attacker();
+        match self {
+            Self::SynAck => {
+                let sink = Sink::attach(&attacker, ATTACK.far_if)?;
+                rate_under(lab, &Load::Flood(Kind::Syn), window, || Ok(sink.packets()))
+            }
+            Self::ForgedAck => {
+                let _sink = Sink::attach(&attacker, ATTACK.far_if)?;
+                rate_under(lab, &Load::Flood(Kind::Ack), window, || Ok(node.metrics()?.worker_drops()))
+            }
+            Self::Blocked => {
+                rate_under(lab, &Load::Flood(Kind::Syn), window, || Ok(node.metrics()?.early_drops()))
+            }
+            Self::Spliced => {
+                let flows = Flows::open(lab, FLOWS, round)?;
+                // The origin answers the handshakes first; then its side only counts.
+                std::thread::sleep(Duration::from_millis(100));
+                let sink = Sink::attach(&lab.topology.origin(), ORIGIN.far_if)?;
+                rate_under(lab, &Load::Frames(flows.frames.clone()), window, || Ok(sink.packets()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_judged_against_its_own_baseline() {
+        let bare: Vec<Series> =
+            Bare::ALL.iter().zip([8e6, 1.4e6, 9e6]).map(|(one, pps)| Series::of(one.name(), vec![pps])).collect();
+        let judge = |subject: Subject, pps| ratio(subject, &Series::of(subject.name(), vec![pps]), &bare);
+        assert!(judge(Subject::SynAck, 1.2e6).passed);
+        assert!(!judge(Subject::SynAck, 1.1e6).passed);
+        assert!(judge(Subject::ForgedAck, 5.7e6).passed);
+        assert!(!judge(Subject::Blocked, 8e6).passed);
+        assert!(judge(Subject::Spliced, 0.85e6).passed);
+    }
+
+    #[test]
+    fn no_baseline_is_no_pass() {
+        assert!(!ratio(Subject::SynAck, &Series::of("x", vec![1.0]), &[]).passed);
+    }
+}
