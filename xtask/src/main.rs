@@ -43,8 +43,8 @@ fn main() -> Result<ExitCode> {
     let report = match Cli::parse().check {
         Check::Arch => arch::check(&root)?,
         Check::Tidy => tidy::check(&root)?,
-        Check::Docs { check: true } => docs::compare(&root)?,
-        Check::Docs { check: false } => docs::write(&root)?,
+        Check::Docs { check: true } => docs::run(&root, docs::Mode::Compare)?,
+        Check::Docs { check: false } => docs::run(&root, docs::Mode::Write)?,
     };
     Ok(finish(&report))
 }
