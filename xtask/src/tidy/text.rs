@@ -13,7 +13,10 @@ const TEXT_LINE_CHARS_MAX: usize = 240;
 /// Files whose lines are limited. Prose in Markdown wraps where its author wants; tables cannot wrap.
 const LENGTH_EXTENSIONS: &[&str] = &["rs", "c", "h", "sh", "toml"];
 
-/// Files that must be free of tabs and trailing spaces.
+/// Files that must be free of tabs. BPF programs in C keep the kernel's style, which indents with them.
+const TAB_EXTENSIONS: &[&str] = &["rs", "toml", "md", "sh"];
+
+/// Files that must be free of trailing spaces.
 const SPACE_EXTENSIONS: &[&str] = &["rs", "toml", "md", "c", "h", "sh"];
 
 /// Beginnings of paths that exist on one machine only.
@@ -24,7 +27,7 @@ pub(super) fn check(file: &File, content: &str, report: &mut Report) {
     let has = |extensions: &[&str]| extensions.contains(&file.extension());
     for (index, line) in content.lines().enumerate() {
         let number = index + 1;
-        if has(SPACE_EXTENSIONS) && line.contains('\t') {
+        if has(TAB_EXTENSIONS) && line.contains('\t') {
             report.error(path, number, "a tab: use spaces");
         }
         if has(SPACE_EXTENSIONS) && line.ends_with([' ', '\r']) {
