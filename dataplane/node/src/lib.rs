@@ -16,6 +16,7 @@ pub mod attack;
 pub mod event;
 pub mod handover;
 pub mod lists;
+pub mod pipeline;
 pub mod policy;
 pub mod telemetry;
 pub mod worker;

@@ -1,0 +1,366 @@
+//! From a frame to its fate: what one worker does with each packet.
+//!
+//! ```text
+//!  parse -> lists and rules -> fragments -> checksum -> TCP  flow? -> splice
+//!                                                      |     SYN  -> cookie | half-open | pass through
+//!                                                      |     ACK  -> validate -> limits -> open -> splice
+//!                                                      |-> UDP  flow? -> rates -> open
+//!                                                      '-> ICMP errors -> the flow they are about
+//! ```
+//!
+//! Owns: the order of the checks, what a miss means, the flows' accounts with limits and backends. Does not own: each
+//! step (`secbeat-net`), the frames (`worker`). Every frame gets exactly one [`Fate`].
+//! Cost: for a SYN answered by cookie one parse, one list look-up and one keyed hash; no lock, no allocation.
+
+pub mod held;
+pub mod limits;
+mod tcp;
+
+use std::sync::Arc;
+
+use secbeat_net::filter;
+use secbeat_net::flow::{FlowKey, HashKey, hash_addr};
+use secbeat_net::link::PortId;
+use secbeat_net::packet::PacketBuf;
+use secbeat_net::splice::{self, Context, FlowId, Ingress, Splice, SpliceKeys, SpliceLimits, Verdict};
+use secbeat_net::time::Instant;
+use secbeat_net::verdict::DropReason;
+use secbeat_net::wire::checksum::{self, L4Checksum};
+use secbeat_net::wire::{self, Headers, protocol};
+
+use crate::attack::{Detector, Offenders};
+use crate::event::{AttackKind, Event, ListenerId, What, WorkerId};
+use crate::policy::Policy;
+use crate::telemetry::counters::{Counter, Gauge, WorkerCounters};
+use crate::upstream;
+use crate::worker::shared::{Shared, Stage};
+use held::Held;
+
+/// How a frame ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It leaves by this port.
+    Transmit(PortId),
+    /// It is dropped.
+    Drop(DropReason),
+    /// It waits for its flow's backend.
+    Hold(FlowId),
+    /// It belongs to another worker.
+    HandOver(WorkerId),
+    /// It did its work.
+    Consumed,
+}
+
+/// Where a frame comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From a receive ring.
+    Wire,
+    /// From another worker, which thinks it is ours: it is never handed on again.
+    Worker,
+    /// It was held.
+    Held,
+}
+
+/// What the worker must do about a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Nothing: it was noted.
+    Noted,
+    /// Judge the frames held for this flow again.
+    Release(FlowId),
+    /// Drop the frames held for this flow.
+    Discard(FlowId),
+}
+
+/// What a worker is made of: numbers and sizes that do not change while it lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Its number.
+    pub id: WorkerId,
+    /// Its flow table.
+    pub splice: SpliceLimits,
+    /// Frames kept for clients that speak before the backend answers.
+    pub early_frames_max: u32,
+    /// Secrets of its flow table.
+    pub splice_keys: SpliceKeys,
+    /// Chooses backends: the same on all workers, and on all nodes of a fleet.
+    pub balance_key: HashKey,
+    /// Places hints about flows: the same on all workers.
+    pub hint_key: HashKey,
+}
+
+/// What we remember of a flow beside what splice does; lies at the flow's index.
+#[derive(Clone, Copy, Debug, Default)]
+struct Note {
+    /// The flow, while it lives.
+    flow: Option<FlowId>,
+    /// Chose the backend, and would choose the next.
+    hash: u64,
+    /// Backends tried before this one.
+    attempt: u32,
+    /// The backend that counts this connection.
+    backend: Option<upstream::BackendId>,
+}
+
+/// The packet logic of one worker and everything it remembers.
+#[derive(Debug)]
+pub struct Pipeline {
+    id: WorkerId,
+    shared: Arc<Shared>,
+    policy: Arc<Policy>,
+    page: Arc<WorkerCounters>,
+    splice: Splice,
+    notes: Box<[Note]>,
+    /// Frames waiting for their flow's backend.
+    pub held: Held,
+    detector: Detector,
+    offenders: Offenders,
+    balance_key: HashKey,
+    hint_key: HashKey,
+    stage: Stage,
+}
+
+impl Pipeline {
+    /// Takes all memory the worker's flows will ever use.
+    pub fn new(shared: Arc<Shared>, setup: Setup, now: Instant) -> Self {
+        let policy = shared.policy();
+        let page = shared.pages.get(usize::from(setup.id)).cloned().unwrap_or_default();
+        let flows = setup.splice.flows_max;
+        let pipeline = Self {
+            id: setup.id,
+            page,
+            splice: Splice::new(setup.splice, setup.splice_keys),
+            notes: vec![Note::default(); flows as usize].into_boxed_slice(),
+            held: Held::new(setup.early_frames_max, flows),
+            detector: Detector::new(now),
+            offenders: Offenders::default(),
+            balance_key: setup.balance_key,
+            hint_key: setup.hint_key,
+            stage: Stage::Serve,
+            policy,
+            shared,
+        };
+        pipeline.shared.set_adopted(setup.id, pipeline.policy.generation);
+        pipeline
+    }
+
+    /// The worker's number.
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    /// The worker's page of counters.
+    pub fn page(&self) -> &Arc<WorkerCounters> {
+        &self.page
+    }
+
+    /// The policy it runs.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Flows there may be.
+    pub fn flows_max(&self) -> usize {
+        self.notes.len()
+    }
+
+    /// Flows there are, by part of their life.
+    pub fn counts(&self) -> splice::Counts {
+        self.splice.counts()
+    }
+
+    /// What splice counted.
+    pub fn splice_counters(&self) -> &splice::SpliceCounters {
+        self.splice.counters()
+    }
+
+    /// Decides about one frame, rewriting it when it goes on.
+    pub fn judge(&mut self, packet: &mut PacketBuf<'_>, port: PortId, origin: Origin, now: Instant) -> Fate {
+        let headers = match wire::parse(packet.bytes()) {
+            Ok(headers) => headers,
+            Err(reason) => return self.refuse(reason),
+        };
+        match self.judge_packet(packet, &headers, port, origin, now) {
+            Ok(fate) => fate,
+            Err(reason) => self.refuse(reason),
+        }
+    }
+
+    fn judge_packet(
+        &mut self,
+        packet: &mut PacketBuf<'_>,
+        headers: &Headers,
+        port: PortId,
+        origin: Origin,
+        now: Instant,
+    ) -> Result<Fate, DropReason> {
+        headers.sanity()?;
+        let exempt = self.filter(headers, now)?;
+        let checksum = checksum::verify_l4(headers, packet.bytes());
+        if checksum == L4Checksum::Invalid {
+            return Err(DropReason::L4Checksum);
+        }
+        let ingress = Ingress { port, mtu: self.policy.mtu(port), checksum };
+        let seen = Seen { ingress, origin, exempt };
+        match headers.protocol {
+            protocol::TCP => self.judge_tcp(packet, headers, &seen, now),
+            _ => Err(DropReason::NotOurs),
+        }
+    }
+
+    /// Lists and rules. `Ok(true)`: the source is allowlisted, and no limit applies to it either. Answers of
+    /// backends are not filtered: they only pass where a flow expects them.
+    fn filter(&mut self, headers: &Headers, now: Instant) -> Result<bool, DropReason> {
+        if let Some(key) = headers.flow_key()
+            && self.policy.is_from_backend(key.source, key.destination)
+        {
+            return Ok(true);
+        }
+        match self.policy.filter.judge(headers, now) {
+            filter::Verdict::Exempt => Ok(true),
+            filter::Verdict::Allow(_) | filter::Verdict::Pass => Ok(false),
+            filter::Verdict::Blocked { .. } => Err(DropReason::Blocklisted),
+            filter::Verdict::Drop(_) => Err(DropReason::FilterRule),
+            filter::Verdict::Limit(rule, limit) => {
+                let admitted = self.shared.limits.admit_rule(rule, headers.source, limit, now);
+                if admitted { Ok(false) } else { Err(DropReason::FilterRule) }
+            }
+        }
+    }
+
+    /// Counts what a drop says about an attack.
+    fn refuse(&mut self, reason: DropReason) -> Fate {
+        let kind = match reason {
+            DropReason::Fragment | DropReason::FragmentTableFull => AttackKind::FragmentFlood,
+            DropReason::UdpRate | DropReason::UdpAmplification => AttackKind::UdpFlood,
+            _ => return Fate::Drop(reason),
+        };
+        self.note_attack(None, kind);
+        Fate::Drop(reason)
+    }
+
+    /// Places a source among the offenders.
+    fn offender_hash(&self, source: core::net::IpAddr) -> u64 {
+        hash_addr(&self.hint_key, source, 0)
+    }
+
+    fn note_attack(&mut self, listener: Option<ListenerId>, kind: AttackKind) {
+        self.detector.count(listener, kind);
+        self.page.add_attack(kind, 1);
+    }
+
+    /// The worker that a frame without flow here belongs to, if another one.
+    fn owner(&self, key: &FlowKey, origin: Origin) -> Option<WorkerId> {
+        if origin != Origin::Wire || self.shared.workers() < 2 {
+            return None;
+        }
+        let owner = if self.policy.is_from_backend(key.source, key.destination) {
+            if self.policy.transparent {
+                self.shared.hints.owner(key.reversed().hash(&self.hint_key))
+            } else {
+                self.policy.snat_ports.owner(key.destination.port)
+            }
+        } else {
+            self.shared.hints.owner(key.hash(&self.hint_key))
+        };
+        owner.filter(|&owner| owner != self.id)
+    }
+
+    /// Lets time pass for at most `budget` flows; returns how many had something to do.
+    pub fn handle_timeout(&mut self, now: Instant, budget: usize) -> usize {
+        self.splice.handle_timeout(now, budget)
+    }
+
+    /// When the next timer is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.splice.poll_timeout()
+    }
+
+    /// Whether there is a packet of our own to send.
+    pub fn has_transmit(&self) -> bool {
+        self.splice.has_transmit()
+    }
+
+    /// Builds the next packet of our own.
+    pub fn poll_transmit(&mut self, packet: &mut PacketBuf<'_>, now: Instant) -> Option<PortId> {
+        self.splice.poll_transmit(packet, &self.policy.targets, now)
+    }
+
+    /// The next finding about a flow.
+    pub fn poll_wake(&mut self, now: Instant) -> Option<Wake> {
+        let event = self.splice.poll_event()?;
+        Some(self.note_event(event, now))
+    }
+
+    /// Resets every flow, for an end without patience. Returns their number.
+    pub fn abort_all(&mut self, now: Instant) -> u64 {
+        let live = self.notes.iter().filter_map(|note| note.flow);
+        live.map(|flow| u64::from(self.splice.abort(flow, now))).sum()
+    }
+
+    /// Everything that need not be done for each packet: policy, rates, gauges. Once a millisecond.
+    pub fn handle_housekeeping(&mut self, now: Instant) {
+        if self.shared.generation() != self.policy.generation {
+            self.adopt(now);
+        }
+        let stage = self.shared.stage();
+        if stage != self.stage {
+            self.stage = stage;
+            self.splice.set_draining(stage > Stage::Serve);
+        }
+        self.offenders.handle_tick();
+        let (events, id) = (&self.shared.events, self.id);
+        self.detector.handle_tick(&self.policy.thresholds, now, |what| {
+            events.push(Event { at: now, worker: id, what });
+        });
+        self.set_gauges();
+    }
+
+    fn adopt(&mut self, now: Instant) {
+        self.policy = self.shared.policy();
+        let generation = self.policy.generation;
+        self.shared.set_adopted(self.id, generation);
+        self.page.count(Counter::PoliciesAdopted);
+        self.report(What::PolicyAdopted { generation }, now);
+    }
+
+    fn set_gauges(&self) {
+        let counts = self.splice.counts();
+        let page = &self.page;
+        page.set(Gauge::ConnectionsActive, u64::from(counts.flows.saturating_sub(counts.time_wait)));
+        page.set(Gauge::HalfOpen, u64::from(counts.half_open));
+        page.set(Gauge::FlowsUsed, u64::from(counts.flows));
+        page.set(Gauge::EarlyFrames, u64::from(self.held.len()));
+        page.set(Gauge::PolicyGeneration, self.policy.generation);
+    }
+
+    fn report(&self, what: What, now: Instant) {
+        self.shared.events.push(Event { at: now, worker: self.id, what });
+    }
+
+    /// What splice needs to know about the outside.
+    fn context<'a>(policy: &'a Policy, ingress: Ingress) -> Context<'a> {
+        Context { backends: &policy.targets, ingress }
+    }
+}
+
+/// What is known of a frame before its protocol is looked at.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    ingress: Ingress,
+    origin: Origin,
+    /// The source is allowlisted: no limit applies.
+    exempt: bool,
+}
+
+/// The fate of a frame that splice judged; `None` when it has no flow.
+fn fate(verdict: Verdict) -> Option<Result<Fate, DropReason>> {
+    Some(match verdict {
+        Verdict::Transmit(port) => Ok(Fate::Transmit(port)),
+        Verdict::Drop(reason) => Err(reason),
+        Verdict::Hold(flow) => Ok(Fate::Hold(flow)),
+        Verdict::Consumed => Ok(Fate::Consumed),
+        Verdict::Miss => return None,
+    })
+}

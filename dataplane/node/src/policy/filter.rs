@@ -1,0 +1,64 @@
+//! The packet path's filter, compiled from configuration and lists.
+//!
+//! Owns: the conversion. Does not own: the lists (`lists`), the look-up (`net::filter`). An expiry is turned into
+//! the node's clock here, so that a ban ends on time even when no new policy comes.
+
+use core::time::Duration;
+
+use ipnet::IpNet;
+use secbeat_config::NodeConfig;
+use secbeat_config::node::{FilterAction, FilterRule, Transport};
+use secbeat_config::units::PortRange;
+use secbeat_net::filter::{Action, Block, Error, Filter, Parts, Prefix, Rule};
+use secbeat_net::time::Instant;
+use secbeat_net::wire::protocol;
+
+use crate::lists;
+
+/// Compiles the filter of a configuration and the lists as they are at `now`.
+///
+/// # Errors
+/// When there are more prefixes or rules than a filter holds.
+pub fn compile(config: &NodeConfig, lists: &lists::View, now: Instant) -> Result<Filter, Error> {
+    let block = lists.block.iter().filter_map(|(net, left)| block(*net, *left, now));
+    Filter::new(Parts {
+        allow: lists.allow.iter().copied().filter_map(prefix).collect(),
+        block: block.collect(),
+        rules: config.filter.rules.iter().map(rule).collect(),
+    })
+}
+
+fn block(net: IpNet, left: Option<Duration>, now: Instant) -> Option<Block> {
+    Some(Block { prefix: prefix(net)?, expires: left.map(|left| now + left), reason: 0 })
+}
+
+fn rule(rule: &FilterRule) -> Rule {
+    Rule {
+        action: match rule.action {
+            FilterAction::Pass => Action::Allow,
+            FilterAction::Drop => Action::Drop,
+        },
+        protocol: rule.protocol.map(|transport| match transport {
+            Transport::Tcp => protocol::TCP,
+            Transport::Udp => protocol::UDP,
+        }),
+        sources: prefixes(&rule.sources),
+        destinations: prefixes(&rule.destinations),
+        source_ports: rule.source_ports.iter().map(range).collect(),
+        destination_ports: rule.destination_ports.iter().map(range).collect(),
+        fragment: rule.fragment,
+    }
+}
+
+fn prefixes(nets: &[IpNet]) -> Vec<Prefix> {
+    nets.iter().copied().filter_map(prefix).collect()
+}
+
+/// Never `None`: an `IpNet` has no more bits than its family.
+fn prefix(net: IpNet) -> Option<Prefix> {
+    Prefix::new(net.network(), net.prefix_len())
+}
+
+fn range(ports: &PortRange) -> core::ops::RangeInclusive<u16> {
+    ports.low..=ports.high
+}
