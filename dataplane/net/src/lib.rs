@@ -12,6 +12,7 @@ pub mod egress;
 pub mod filter;
 pub mod flow;
 mod flow_index;
+pub mod halfopen;
 pub mod icmp;
 pub mod limit;
 pub mod link;

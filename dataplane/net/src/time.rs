@@ -52,10 +52,10 @@ impl Add<Duration> for Instant {
     }
 }
 
-impl Sub<Instant> for Instant {
+impl Sub for Instant {
     type Output = Duration;
 
-    fn sub(self, rhs: Instant) -> Duration {
+    fn sub(self, rhs: Self) -> Duration {
         self.saturating_since(rhs)
     }
 }

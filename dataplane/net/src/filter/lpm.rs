@@ -211,7 +211,7 @@ impl<V> Lpm<V> {
 
 /// An address as a number.
 trait Bits: Copy + Ord {
-    const BITS: u32;
+    const WIDTH: u32;
     const ZERO: Self;
     fn last(self, len: u8) -> Self;
     fn next(self) -> Option<Self>;
@@ -219,7 +219,7 @@ trait Bits: Copy + Ord {
 }
 
 impl Bits for u32 {
-    const BITS: u32 = Self::BITS;
+    const WIDTH: u32 = u32::BITS;
     const ZERO: Self = 0;
 
     fn last(self, len: u8) -> Self {
@@ -232,12 +232,12 @@ impl Bits for u32 {
 
     #[inline]
     fn leading(self, bits: u32) -> usize {
-        self.checked_shr(<Self as Bits>::BITS - bits).unwrap_or(0) as usize
+        self.checked_shr(Self::WIDTH - bits).unwrap_or(0) as usize
     }
 }
 
 impl Bits for u128 {
-    const BITS: u32 = Self::BITS;
+    const WIDTH: u32 = u128::BITS;
     const ZERO: Self = 0;
 
     fn last(self, len: u8) -> Self {
@@ -250,7 +250,7 @@ impl Bits for u128 {
 
     #[inline]
     fn leading(self, bits: u32) -> usize {
-        self.checked_shr(<Self as Bits>::BITS - bits).unwrap_or(0) as usize
+        self.checked_shr(Self::WIDTH - bits).unwrap_or(0) as usize
     }
 }
 

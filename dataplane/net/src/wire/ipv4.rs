@@ -151,7 +151,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet<T> {
     pub fn set_fragment(&mut self, offset: u16, more: bool, dont_fragment: bool) {
         let more = if more { MORE_FRAGMENTS } else { 0 };
         let dont = if dont_fragment { DONT_FRAGMENT } else { 0 };
-        self.replace(6, offset / 8 | more | dont);
+        self.replace(6, (offset / 8) | more | dont);
     }
 
     /// Sets time to live; updates the checksum.
