@@ -41,6 +41,8 @@ macro_rules! numbers {
     };
 }
 
+pub(crate) use numbers;
+
 numbers! {
     /// What a worker counts upwards, beside drops.
     Counter {
