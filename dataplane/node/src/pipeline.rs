@@ -12,14 +12,17 @@
 //! step (`secbeat-net`), the frames (`worker`). Every frame gets exactly one [`Fate`].
 //! Cost: for a SYN answered by cookie one parse, one list look-up and one keyed hash; no lock, no allocation.
 
+mod flow;
 pub mod held;
 pub mod limits;
 mod tcp;
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use secbeat_net::filter;
 use secbeat_net::flow::{FlowKey, HashKey, hash_addr};
+use secbeat_net::halfopen::{CookieSwitch, HalfOpen, HalfOpenKeys};
 use secbeat_net::link::PortId;
 use secbeat_net::packet::PacketBuf;
 use secbeat_net::splice::{self, Context, FlowId, Ingress, Splice, SpliceKeys, SpliceLimits, Verdict};
@@ -28,13 +31,16 @@ use secbeat_net::verdict::DropReason;
 use secbeat_net::wire::checksum::{self, L4Checksum};
 use secbeat_net::wire::{self, Headers, protocol};
 
-use crate::attack::{Detector, Offenders};
+use crate::attack::{Detector, LISTENERS_WATCHED_MAX, Offenders};
 use crate::event::{AttackKind, Event, ListenerId, What, WorkerId};
 use crate::policy::Policy;
 use crate::telemetry::counters::{Counter, Gauge, WorkerCounters};
 use crate::upstream;
 use crate::worker::shared::{Shared, Stage};
 use held::Held;
+
+/// How often listeners that answer with cookies are asked whether they still must. Their shortest time is seconds.
+const SWITCHES_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How a frame ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +90,10 @@ pub struct Setup {
     pub early_frames_max: u32,
     /// Secrets of its flow table.
     pub splice_keys: SpliceKeys,
+    /// Half-open connections it may answer from memory; 0 when every listener always uses cookies.
+    pub half_open_max: u32,
+    /// Secrets of its half-open table.
+    pub half_open_keys: HalfOpenKeys,
     /// Chooses backends: the same on all workers, and on all nodes of a fleet.
     pub balance_key: HashKey,
     /// Places hints about flows: the same on all workers.
@@ -112,6 +122,11 @@ pub struct Pipeline {
     page: Arc<WorkerCounters>,
     splice: Splice,
     notes: Box<[Note]>,
+    half_open: HalfOpen,
+    half_open_max: u32,
+    /// Per listener: whether SYNs are answered with cookies.
+    switches: Box<[CookieSwitch]>,
+    switches_judged: Instant,
     /// Frames waiting for their flow's backend.
     pub held: Held,
     detector: Detector,
@@ -132,6 +147,10 @@ impl Pipeline {
             page,
             splice: Splice::new(setup.splice, setup.splice_keys),
             notes: vec![Note::default(); flows as usize].into_boxed_slice(),
+            half_open: HalfOpen::new(setup.half_open_max.max(1), setup.half_open_keys),
+            half_open_max: setup.half_open_max,
+            switches: vec![CookieSwitch::new(now); LISTENERS_WATCHED_MAX].into_boxed_slice(),
+            switches_judged: now,
             held: Held::new(setup.early_frames_max, flows),
             detector: Detector::new(now),
             offenders: Offenders::default(),
@@ -269,22 +288,32 @@ impl Pipeline {
 
     /// Lets time pass for at most `budget` flows; returns how many had something to do.
     pub fn handle_timeout(&mut self, now: Instant, budget: usize) -> usize {
-        self.splice.handle_timeout(now, budget)
+        let expired = self.half_open.handle_timeout(now, budget);
+        self.page.add(Counter::HandshakesExpired, expired as u64);
+        expired + self.splice.handle_timeout(now, budget)
     }
 
     /// When the next timer is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.splice.poll_timeout()
+        match (self.splice.poll_timeout(), self.half_open.poll_timeout()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
     }
 
     /// Whether there is a packet of our own to send.
-    pub fn has_transmit(&self) -> bool {
-        self.splice.has_transmit()
+    pub fn has_transmit(&self, now: Instant) -> bool {
+        self.splice.has_transmit() || self.half_open.poll_timeout().is_some_and(|at| at <= now)
     }
 
     /// Builds the next packet of our own.
     pub fn poll_transmit(&mut self, packet: &mut PacketBuf<'_>, now: Instant) -> Option<PortId> {
-        self.splice.poll_transmit(packet, &self.policy.targets, now)
+        if let Some(port) = self.splice.poll_transmit(packet, &self.policy.targets, now) {
+            return Some(port);
+        }
+        let port = self.half_open.poll_transmit(packet, now)?;
+        self.page.count(Counter::SynAckSent);
+        Some(port)
     }
 
     /// The next finding about a flow.
@@ -314,6 +343,11 @@ impl Pipeline {
         self.detector.handle_tick(&self.policy.thresholds, now, |what| {
             events.push(Event { at: now, worker: id, what });
         });
+        if now.saturating_since(self.switches_judged) >= SWITCHES_INTERVAL {
+            self.switches_judged = now;
+            let active = self.decide_cookies_again(now);
+            self.page.set(Gauge::CookieListeners, active);
+        }
         self.set_gauges();
     }
 
@@ -329,7 +363,7 @@ impl Pipeline {
         let counts = self.splice.counts();
         let page = &self.page;
         page.set(Gauge::ConnectionsActive, u64::from(counts.flows.saturating_sub(counts.time_wait)));
-        page.set(Gauge::HalfOpen, u64::from(counts.half_open));
+        page.set(Gauge::HalfOpen, u64::from(counts.half_open) + u64::from(self.half_open.len()));
         page.set(Gauge::FlowsUsed, u64::from(counts.flows));
         page.set(Gauge::EarlyFrames, u64::from(self.held.len()));
         page.set(Gauge::PolicyGeneration, self.policy.generation);

@@ -60,6 +60,14 @@ pub enum Handshake {
     PassThrough(SynCookies),
 }
 
+impl Handshake {
+    /// Whether an ACK may carry a cookie of ours.
+    pub fn may_use_cookies(self) -> bool {
+        let (Self::Proxied(cookies) | Self::PassThrough(cookies)) = self;
+        cookies != SynCookies::Never
+    }
+}
+
 /// One listener.
 #[derive(Clone, Debug)]
 pub struct Listener {

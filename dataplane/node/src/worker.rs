@@ -230,7 +230,7 @@ impl<I: PacketIo> Worker<I> {
     /// Sends what flows want to say in our own name.
     fn generate(&mut self, now: Instant) -> usize {
         let mut count = 0;
-        while count < GENERATED_PER_TURN_MAX && self.pipeline.has_transmit() {
+        while count < GENERATED_PER_TURN_MAX && self.pipeline.has_transmit(now) {
             let Some(mut frame) = self.io.allocate() else {
                 // All frames are on their way; they come back with the next flush.
                 break;

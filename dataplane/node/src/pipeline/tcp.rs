@@ -1,4 +1,4 @@
-//! TCP: what a segment without flow means, and the account of every flow.
+//! TCP: what a segment without flow means.
 //!
 //! ```text
 //!   segment --> flow? --yes--> splice
@@ -8,30 +8,28 @@
 //!      |-- ACK ---> half-open? cookie? --no--> dropped
 //!      |              | yes: the source is who it says
 //!      |              '-> limits --> backend --> flow opened --> splice
-//!      '-- RST ---> dropped
+//!      '-- RST ---> half-open entry ended | dropped
 //! ```
 //!
-//! Owns: these decisions, the limits of validated sources, the choice of the next backend when one fails. Does not
-//! own: the rewriting (`net::splice`), the cookie (`net::syncookie`).
+//! Owns: these decisions, and when a listener answers with cookies. Does not own: the rewriting (`net::splice`), the
+//! cookie (`net::syncookie`), the half-open table (`net::halfopen`), the account of a flow (`flow`).
 
 use secbeat_config::node::SynCookies;
 use secbeat_net::flow::{FlowKey, Protocol};
-use secbeat_net::link::Link;
+use secbeat_net::halfopen::{AckVerdict, SwitchLimits, Switched, SynIngress};
 use secbeat_net::packet::PacketBuf;
-use secbeat_net::splice::{
-    self, Event, FlowId, Handshake as SpliceHandshake, HandshakeTimestamps, OpenRequest,
-};
-use secbeat_net::syncookie::{self, ClientOptions, Offer};
+use secbeat_net::splice::{Handshake as SpliceHandshake, HandshakeTimestamps};
+use secbeat_net::syncookie::{self, ClientOptions};
 use secbeat_net::time::Instant;
 use secbeat_net::verdict::DropReason;
 use secbeat_net::wire::Headers;
-use secbeat_net::wire::tcp::{Flags, MSS_DEFAULT_V4, MSS_DEFAULT_V6, Segment};
+use secbeat_net::wire::tcp::{Flags, MSS_DEFAULT_V4, MSS_DEFAULT_V6, Segment, Timestamps};
 
-use super::{Fate, Note, Pipeline, Seen, Wake, fate};
-use crate::event::{AttackKind, ListenerId};
-use crate::policy::{Handshake, Policy};
+use super::flow::Request;
+use super::{Fate, Pipeline, Seen, fate};
+use crate::event::{AttackKind, ListenerId, What};
+use crate::policy::Handshake;
 use crate::telemetry::counters::Counter;
-use crate::upstream::{self, BackendOutcome, Outcome};
 use crate::worker::shared::Stage;
 
 impl Pipeline {
@@ -59,8 +57,7 @@ impl Pipeline {
             return self.judge_syn(packet, headers, &key, listener, seen, now);
         }
         if flags.contains(Flags::RST) {
-            self.note_attack(Some(listener), AttackKind::RstFlood);
-            return Err(DropReason::NoFlow);
+            return self.judge_rst(packet, headers, listener);
         }
         if flags.contains(Flags::SYN) || !flags.contains(Flags::ACK) {
             return Err(DropReason::NoFlow);
@@ -69,7 +66,7 @@ impl Pipeline {
     }
 
     /// What splice makes of it; `None` when there is no flow.
-    fn splice(
+    pub(super) fn splice(
         &mut self,
         packet: &mut PacketBuf<'_>,
         headers: &Headers,
@@ -98,7 +95,7 @@ impl Pipeline {
     ) -> Result<Fate, DropReason> {
         self.page.count(Counter::SynReceived);
         self.detector.count(Some(listener), AttackKind::SynFlood);
-        if self.stage > Stage::Serve || self.policy.draining {
+        if self.is_draining() {
             return Err(DropReason::Draining);
         }
         if !seen.exempt && !self.shared.limits.admit_syn(listener, &self.policy.limits, now) {
@@ -106,14 +103,69 @@ impl Pipeline {
         }
         let handshake = self.policy.listener(listener).ok_or(DropReason::NoListener)?.handshake;
         match handshake {
-            Handshake::Proxied(_) => self.answer_with_cookie(packet, headers, listener, seen, now),
-            Handshake::PassThrough(cookies) => {
-                if cookies == SynCookies::Always || self.is_pass_through_full(cookies) {
+            Handshake::Proxied(SynCookies::Always) | Handshake::PassThrough(SynCookies::Always) => {
+                self.answer_with_cookie(packet, headers, listener, seen, now)
+            }
+            Handshake::Proxied(SynCookies::Never) => {
+                self.answer_from_table(packet, headers, listener, seen, now)
+            }
+            Handshake::Proxied(SynCookies::Auto) => {
+                if self.decide_cookies(listener, now) {
                     return self.answer_with_cookie(packet, headers, listener, seen, now);
                 }
-                self.pass_through(packet, headers, key, listener, seen, now)
+                match self.answer_from_table(packet, headers, listener, seen, now) {
+                    // Other listeners fill the table.
+                    Err(DropReason::BacklogFull) => {
+                        self.answer_with_cookie(packet, headers, listener, seen, now)
+                    }
+                    answered => answered,
+                }
             }
+            Handshake::PassThrough(SynCookies::Auto) if self.decide_cookies(listener, now) => {
+                self.answer_with_cookie(packet, headers, listener, seen, now)
+            }
+            Handshake::PassThrough(_) => self.pass_through(packet, headers, key, listener, seen, now),
         }
+    }
+
+    /// Whether this listener answers with cookies now; reports when that changes.
+    fn decide_cookies(&mut self, listener: ListenerId, now: Instant) -> bool {
+        let passes_through =
+            self.policy.listener(listener).is_some_and(|l| matches!(l.handshake, Handshake::PassThrough(_)));
+        let (half_open, high) = if passes_through {
+            // Embryonic flows are not counted by listener; above half of them cookies take over for all.
+            (self.splice.counts().half_open, self.splice.limits().half_open_max / 2)
+        } else {
+            (self.half_open.of_listener(listener), self.half_open_max)
+        };
+        let Some(switch) = self.switches.get_mut(usize::from(listener)) else {
+            return true;
+        };
+        let switched = switch.decide(half_open, &SwitchLimits::for_backlog(high), now);
+        let active = switch.is_on();
+        if let Some(switched) = switched {
+            debug_assert_eq!(active, switched == Switched::ToCookies);
+            self.page.count(Counter::CookieSwitches);
+            self.report(What::Cookies { listener, active }, now);
+        }
+        active
+    }
+
+    /// Lets listeners that use cookies go back to the table. Now and then, from housekeeping.
+    pub(super) fn decide_cookies_again(&mut self, now: Instant) -> u64 {
+        let mut active = 0;
+        for index in 0..self.switches.len().min(self.policy.listeners.len()) {
+            let is_on = self.switches.get(index).is_some_and(|switch| switch.is_on());
+            let still_on = is_on && self.decide_cookies(index as ListenerId, now);
+            let always = self.policy.listeners.get(index).is_some_and(|listener| {
+                matches!(
+                    listener.handshake,
+                    Handshake::Proxied(SynCookies::Always) | Handshake::PassThrough(SynCookies::Always)
+                )
+            });
+            active += u64::from(still_on || always);
+        }
+        active
     }
 
     fn answer_with_cookie(
@@ -126,15 +178,27 @@ impl Pipeline {
     ) -> Result<Fate, DropReason> {
         let offer = &self.policy.listener(listener).ok_or(DropReason::NoListener)?.offer;
         syncookie::answer_syn(packet, headers, &self.policy.keys, offer, now)?;
+        if let Some(switch) = self.switches.get_mut(usize::from(listener)).filter(|switch| switch.is_on()) {
+            switch.on_cookie_sent(now);
+        }
         self.page.count(Counter::CookiesSent);
         self.page.count(Counter::SynAckSent);
         Ok(Fate::Transmit(seen.ingress.port))
     }
 
-    /// Whether too many handshakes are in flight to pass another one through.
-    fn is_pass_through_full(&self, cookies: SynCookies) -> bool {
-        let half_open_max = self.splice.limits().half_open_max;
-        cookies == SynCookies::Auto && self.splice.counts().half_open >= half_open_max / 2
+    fn answer_from_table(
+        &mut self,
+        packet: &mut PacketBuf<'_>,
+        headers: &Headers,
+        listener: ListenerId,
+        seen: &Seen,
+        now: Instant,
+    ) -> Result<Fate, DropReason> {
+        let offer = &self.policy.listener(listener).ok_or(DropReason::NoListener)?.offer;
+        let ingress = SynIngress { port: seen.ingress.port, mtu: seen.ingress.mtu, listener };
+        self.half_open.handle_syn(packet, headers, ingress, offer, now)?;
+        self.page.count(Counter::SynAckSent);
+        Ok(Fate::Transmit(seen.ingress.port))
     }
 
     /// The backend answers the SYN itself.
@@ -165,6 +229,20 @@ impl Pipeline {
         self.open(packet, headers, key, listener, &request, seen, now)
     }
 
+    /// A RST without flow ends a half-open connection, or is nothing honest.
+    fn judge_rst(
+        &mut self,
+        packet: &PacketBuf<'_>,
+        headers: &Headers,
+        listener: ListenerId,
+    ) -> Result<Fate, DropReason> {
+        if !self.half_open.is_empty() && self.half_open.handle_rst(headers, segment(packet, headers)?.seq()) {
+            return Ok(Fate::Consumed);
+        }
+        self.note_attack(Some(listener), AttackKind::RstFlood);
+        Err(DropReason::NoFlow)
+    }
+
     /// An ACK without flow: the last segment of a handshake, or nothing honest.
     fn judge_ack(
         &mut self,
@@ -175,12 +253,12 @@ impl Pipeline {
         seen: &Seen,
         now: Instant,
     ) -> Result<Fate, DropReason> {
-        let Some(request) = self.validate(packet, headers, key, listener)? else {
+        let Some(request) = self.validate(packet, headers, key, listener, now)? else {
             self.note_attack(Some(listener), AttackKind::AckFlood);
             return Err(DropReason::CookieInvalid);
         };
         self.detector.count_completed(listener);
-        if self.stage > Stage::Serve || self.policy.draining {
+        if self.is_draining() {
             return Err(DropReason::Draining);
         }
         self.admit(key, seen, now)?;
@@ -193,224 +271,77 @@ impl Pipeline {
         packet: &PacketBuf<'_>,
         headers: &Headers,
         key: &FlowKey,
-        listener: ListenerId,
+        listener_id: ListenerId,
+        now: Instant,
     ) -> Result<Option<Request>, DropReason> {
         let segment = segment(packet, headers)?;
+        if !self.half_open.is_empty()
+            && let Some(request) = self.complete_half_open(headers, &segment)?
+        {
+            return Ok(Some(request));
+        }
+        let listener = self.policy.listener(listener_id).ok_or(DropReason::NoListener)?;
+        if !listener.handshake.may_use_cookies() {
+            return Ok(None);
+        }
         let timestamps = segment.options()?.timestamps;
         let (client_isn, isn) = (segment.seq().wrapping_sub(1), segment.ack().wrapping_sub(1));
-        let listener = self.policy.listener(listener).ok_or(DropReason::NoListener)?;
         let echo = timestamps.map(|timestamps| timestamps.echo);
         let Some(agreed) = syncookie::check(&self.policy.keys, key, client_isn, isn, echo) else {
             return Ok(None);
         };
-        self.page.count(Counter::CookiesValid);
-        let timestamps = timestamps.filter(|_| agreed.timestamps);
-        Ok(Some(Request {
+        let offer = &listener.offer;
+        let window_scale = offer.window_scale.filter(|_| agreed.window_scale.is_some());
+        let request = Request {
             client_isn,
             client_window: segment.window(),
             agreed,
             handshake: SpliceHandshake::Proxied {
                 isn,
-                window: listener.offer.window,
-                window_scale: our_window_scale(&listener.offer, &agreed),
-                timestamps: timestamps.map(|t| HandshakeTimestamps { value: t.value, echo: t.echo }),
+                window: offer.window,
+                window_scale,
+                timestamps: timestamps.filter(|_| agreed.timestamps).map(handshake_timestamps),
+            },
+        };
+        self.page.count(Counter::CookiesValid);
+        if let Some(switch) = self.switches.get_mut(usize::from(listener_id)).filter(|switch| switch.is_on())
+        {
+            switch.on_cookie_valid(now);
+        }
+        Ok(Some(request))
+    }
+
+    fn complete_half_open(
+        &mut self,
+        headers: &Headers,
+        segment: &Segment<&[u8]>,
+    ) -> Result<Option<Request>, DropReason> {
+        let accepted = match self.half_open.handle_ack(headers, segment) {
+            AckVerdict::Accepted(accepted) => accepted,
+            AckVerdict::Drop(reason) => return Err(reason),
+            AckVerdict::Miss => return Ok(None),
+        };
+        self.page.count(Counter::HandshakesCompleted);
+        Ok(Some(Request {
+            client_isn: accepted.client_isn,
+            client_window: segment.window(),
+            agreed: accepted.options,
+            handshake: SpliceHandshake::Proxied {
+                isn: accepted.isn,
+                window: accepted.window,
+                window_scale: accepted.window_scale,
+                timestamps: accepted.timestamps.map(handshake_timestamps),
             },
         }))
     }
 
-    /// Whether this source may have another connection. It has proven its address, or (passed through) its backend
-    /// will see to that; what it breaks again and again leads to a ban only in the first case.
-    fn admit(&mut self, key: &FlowKey, seen: &Seen, now: Instant) -> Result<(), DropReason> {
-        let source = key.source.addr;
-        let limits = &self.policy.limits;
-        let Err(refused) = self.shared.limits.open(source, limits, seen.exempt, now) else {
-            return Ok(());
-        };
-        if let Some(offence) = refused.offence {
-            let hash = self.offender_hash(source);
-            let policy = &self.policy.offences;
-            if let Some(what) = self.offenders.handle_offence(source, hash, offence, policy, now) {
-                self.report(what, now);
-            }
-        }
-        Err(refused.reason)
-    }
-
-    /// Opens a flow to the first backend that takes it and gives the frame to splice. The connection was admitted;
-    /// when it cannot be opened it is given back.
-    #[expect(clippy::too_many_arguments, reason = "frame, its headers and what was learnt of them")]
-    fn open(
-        &mut self,
-        packet: &mut PacketBuf<'_>,
-        headers: &Headers,
-        key: &FlowKey,
-        listener: ListenerId,
-        request: &Request,
-        seen: &Seen,
-        now: Instant,
-    ) -> Result<Fate, DropReason> {
-        let opened = self.open_flow(packet, headers, key, listener, request, seen, now);
-        if let Err(reason) = opened {
-            self.shared.limits.close(key.source.addr, &self.policy.limits);
-            return Err(reason);
-        }
-        self.page.count(Counter::ConnectionsOpened);
-        if self.shared.workers() > 1 {
-            self.shared.hints.set(key.hash(&self.hint_key), self.id);
-        }
-        self.splice(packet, headers, seen, now).unwrap_or(Err(DropReason::NoFlow))
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "frame, its headers and what was learnt of them")]
-    fn open_flow(
-        &mut self,
-        packet: &PacketBuf<'_>,
-        headers: &Headers,
-        key: &FlowKey,
-        listener: ListenerId,
-        request: &Request,
-        seen: &Seen,
-        now: Instant,
-    ) -> Result<FlowId, DropReason> {
-        let link_header = packet.bytes().get(..headers.link_len).ok_or(DropReason::Truncated)?;
-        let client_link =
-            Link::reply_to(seen.ingress.port, seen.ingress.mtu, link_header).ok_or(DropReason::Malformed)?;
-        let hash = key.hash(&self.balance_key);
-        let agreed = &request.agreed;
-        let mut failure = DropReason::NoBackend;
-        for attempt in 0..self.policy.backend_tries {
-            let Some((reserved, backend)) = reserve(&self.policy, listener, hash, attempt) else {
-                break;
-            };
-            let request = OpenRequest {
-                key: *key,
-                client_link,
-                backend,
-                client_isn: request.client_isn,
-                client_window: request.client_window,
-                mss: agreed.mss,
-                window_scale: agreed.window_scale,
-                sack_permitted: agreed.sack_permitted,
-                ecn: agreed.ecn,
-                handshake: request.handshake,
-                tag: u32::from(listener),
-            };
-            match self.splice.open(&request, &self.policy.targets, now) {
-                Ok(flow) => {
-                    if let Some(note) = self.notes.get_mut(flow.index()) {
-                        *note = Note { flow: Some(flow), hash, attempt, backend: Some(reserved) };
-                    }
-                    return Ok(flow);
-                }
-                Err(reason) => {
-                    self.report_backend(reserved, Outcome::Closed);
-                    failure = reason;
-                }
-            }
-        }
-        Err(failure)
-    }
-
-    /// Takes note of what happened to a flow.
-    pub(super) fn note_event(&mut self, event: Event, now: Instant) -> Wake {
-        match event {
-            Event::Opened { .. } => Wake::Noted,
-            Event::Established { flow, .. } => {
-                self.page.count(Counter::ConnectionsEstablished);
-                if let Some(backend) = self.note(flow).backend {
-                    self.report_backend(backend, Outcome::Established);
-                }
-                Wake::Noted
-            }
-            Event::Release { flow } => Wake::Release(flow),
-            Event::BackendFailed { flow, tag, .. } => {
-                self.try_next_backend(flow, tag as ListenerId, now);
-                Wake::Noted
-            }
-            Event::Closed { flow, key, reason, .. } => {
-                self.note_closed(flow, &key, reason);
-                Wake::Discard(flow)
-            }
-        }
-    }
-
-    fn note_closed(&mut self, flow: FlowId, key: &FlowKey, reason: splice::CloseReason) {
-        self.page.count(Counter::ConnectionsClosed);
-        match reason {
-            splice::CloseReason::BackendFailed => self.page.count(Counter::ConnectionsFailed),
-            splice::CloseReason::Evicted => self.page.count(Counter::FlowsEvicted),
-            splice::CloseReason::HandshakeTimeout => self.page.count(Counter::HandshakesExpired),
-            _ => {}
-        }
-        self.shared.limits.close(key.source.addr, &self.policy.limits);
-        if let Some(backend) = self.take_backend(flow) {
-            self.report_backend(backend, Outcome::Closed);
-        }
-        if let Some(note) = self.notes.get_mut(flow.index()).filter(|note| note.flow == Some(flow)) {
-            *note = Note::default();
-        }
-        if self.shared.workers() > 1 {
-            self.shared.hints.clear(key.hash(&self.hint_key), self.id);
-        }
-    }
-
-    /// A backend did not answer: the next one is tried, until the policy's tries are used up; then the client is told.
-    fn try_next_backend(&mut self, flow: FlowId, listener: ListenerId, now: Instant) {
-        if let Some(backend) = self.take_backend(flow) {
-            self.report_backend(backend, Outcome::Failed);
-            self.report_backend(backend, Outcome::Closed);
-        }
-        let Note { hash, attempt, .. } = self.note(flow);
-        for attempt in attempt + 1..self.policy.backend_tries {
-            let Some((reserved, backend)) = reserve(&self.policy, listener, hash, attempt) else {
-                break;
-            };
-            if self.splice.retry(flow, backend, &self.policy.targets, now).is_ok() {
-                self.page.count(Counter::ConnectionsRetried);
-                if let Some(note) = self.notes.get_mut(flow.index()) {
-                    *note = Note { flow: Some(flow), hash, attempt, backend: Some(reserved) };
-                }
-                return;
-            }
-            self.report_backend(reserved, Outcome::Closed);
-        }
-        self.splice.abort(flow, now);
-    }
-
-    fn note(&self, flow: FlowId) -> Note {
-        let note = self.notes.get(flow.index()).filter(|note| note.flow == Some(flow));
-        note.copied().unwrap_or_default()
-    }
-
-    fn take_backend(&mut self, flow: FlowId) -> Option<upstream::BackendId> {
-        self.notes.get_mut(flow.index()).filter(|note| note.flow == Some(flow))?.backend.take()
-    }
-
-    fn report_backend(&self, backend: upstream::BackendId, outcome: Outcome) {
-        self.shared.upstream.report(BackendOutcome { backend, outcome });
+    fn is_draining(&self) -> bool {
+        self.stage > Stage::Serve || self.policy.draining
     }
 }
 
-/// What the client's part of a handshake said.
-#[derive(Clone, Copy, Debug)]
-struct Request {
-    client_isn: u32,
-    client_window: u16,
-    agreed: ClientOptions,
-    handshake: SpliceHandshake,
-}
-
-/// The backend that takes this connection, counted as open, and the number splice knows it by.
-fn reserve(
-    policy: &Policy,
-    listener: ListenerId,
-    hash: u64,
-    attempt: u32,
-) -> Option<(upstream::BackendId, splice::BackendId)> {
-    let listener = policy.listener(listener)?;
-    let backend = policy.backends.pick(listener.group, hash, attempt)?;
-    let target = listener.target(backend)?;
-    policy.backends.reserve(backend).then_some((backend, target))
+fn handshake_timestamps(timestamps: Timestamps) -> HandshakeTimestamps {
+    HandshakeTimestamps { value: timestamps.value, echo: timestamps.echo }
 }
 
 fn segment<'a>(packet: &'a PacketBuf<'_>, headers: &Headers) -> Result<Segment<&'a [u8]>, DropReason> {
@@ -419,9 +350,4 @@ fn segment<'a>(packet: &'a PacketBuf<'_>, headers: &Headers) -> Result<Segment<&
 
 fn mss_default(key: &FlowKey) -> u16 {
     if key.source.addr.is_ipv4() { MSS_DEFAULT_V4 } else { MSS_DEFAULT_V6 }
-}
-
-/// The window scale that our SYN-ACK carried.
-fn our_window_scale(offer: &Offer, agreed: &ClientOptions) -> Option<u8> {
-    offer.window_scale.filter(|_| agreed.window_scale.is_some())
 }

@@ -1,0 +1,219 @@
+//! The life of a TCP flow beside its packets: admission, choice of backend, what is given back at its end.
+//!
+//! Owns: the accounts of a flow with limits, backends and hints; each is opened and closed exactly once. Does not
+//! own: the flow itself (`net::splice`), which reports by events.
+
+use secbeat_net::flow::FlowKey;
+use secbeat_net::link::Link;
+use secbeat_net::packet::PacketBuf;
+use secbeat_net::splice::{self, Event, FlowId, Handshake, OpenRequest};
+use secbeat_net::syncookie::ClientOptions;
+use secbeat_net::time::Instant;
+use secbeat_net::verdict::DropReason;
+use secbeat_net::wire::Headers;
+
+use super::{Fate, Note, Pipeline, Seen, Wake};
+use crate::event::ListenerId;
+use crate::policy::Policy;
+use crate::telemetry::counters::Counter;
+use crate::upstream::{self, BackendOutcome, Outcome};
+
+/// What the client's part of a handshake said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    /// Its initial sequence number.
+    pub(super) client_isn: u32,
+    /// Its window field.
+    pub(super) client_window: u16,
+    /// What was agreed, or (passed through) asked for.
+    pub(super) agreed: ClientOptions,
+    /// Who answered its SYN.
+    pub(super) handshake: Handshake,
+}
+
+impl Pipeline {
+    /// Whether this source may have another connection. It has proven its address, or (passed through) its backend
+    /// will see to that; what it breaks again and again leads to a ban only in the first case.
+    pub(super) fn admit(&mut self, key: &FlowKey, seen: &Seen, now: Instant) -> Result<(), DropReason> {
+        let source = key.source.addr;
+        let limits = &self.policy.limits;
+        let Err(refused) = self.shared.limits.open(source, limits, seen.exempt, now) else {
+            return Ok(());
+        };
+        if let Some(offence) = refused.offence {
+            let hash = self.offender_hash(source);
+            let policy = &self.policy.offences;
+            if let Some(what) = self.offenders.handle_offence(source, hash, offence, policy, now) {
+                self.report(what, now);
+            }
+        }
+        Err(refused.reason)
+    }
+
+    /// Opens a flow to the first backend that takes it and gives the frame to splice. The connection was admitted;
+    /// when it cannot be opened it is given back.
+    #[expect(clippy::too_many_arguments, reason = "frame, its headers and what was learnt of them")]
+    pub(super) fn open(
+        &mut self,
+        packet: &mut PacketBuf<'_>,
+        headers: &Headers,
+        key: &FlowKey,
+        listener: ListenerId,
+        request: &Request,
+        seen: &Seen,
+        now: Instant,
+    ) -> Result<Fate, DropReason> {
+        let opened = self.open_flow(packet, headers, key, listener, request, seen, now);
+        if let Err(reason) = opened {
+            self.shared.limits.close(key.source.addr, &self.policy.limits);
+            return Err(reason);
+        }
+        self.page.count(Counter::ConnectionsOpened);
+        if self.shared.workers() > 1 {
+            self.shared.hints.set(key.hash(&self.hint_key), self.id);
+        }
+        self.splice(packet, headers, seen, now).unwrap_or(Err(DropReason::NoFlow))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "frame, its headers and what was learnt of them")]
+    fn open_flow(
+        &mut self,
+        packet: &PacketBuf<'_>,
+        headers: &Headers,
+        key: &FlowKey,
+        listener: ListenerId,
+        request: &Request,
+        seen: &Seen,
+        now: Instant,
+    ) -> Result<FlowId, DropReason> {
+        let link_header = packet.bytes().get(..headers.link_len).ok_or(DropReason::Truncated)?;
+        let client_link =
+            Link::reply_to(seen.ingress.port, seen.ingress.mtu, link_header).ok_or(DropReason::Malformed)?;
+        let hash = key.hash(&self.balance_key);
+        let agreed = &request.agreed;
+        let mut failure = DropReason::NoBackend;
+        for attempt in 0..self.policy.backend_tries {
+            let Some((reserved, backend)) = reserve(&self.policy, listener, hash, attempt) else {
+                break;
+            };
+            let request = OpenRequest {
+                key: *key,
+                client_link,
+                backend,
+                client_isn: request.client_isn,
+                client_window: request.client_window,
+                mss: agreed.mss,
+                window_scale: agreed.window_scale,
+                sack_permitted: agreed.sack_permitted,
+                ecn: agreed.ecn,
+                handshake: request.handshake,
+                tag: u32::from(listener),
+            };
+            match self.splice.open(&request, &self.policy.targets, now) {
+                Ok(flow) => {
+                    if let Some(note) = self.notes.get_mut(flow.index()) {
+                        *note = Note { flow: Some(flow), hash, attempt, backend: Some(reserved) };
+                    }
+                    return Ok(flow);
+                }
+                Err(reason) => {
+                    self.report_backend(reserved, Outcome::Closed);
+                    failure = reason;
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    /// Takes note of what happened to a flow.
+    pub(super) fn note_event(&mut self, event: Event, now: Instant) -> Wake {
+        match event {
+            Event::Opened { .. } => Wake::Noted,
+            Event::Established { flow, .. } => {
+                self.page.count(Counter::ConnectionsEstablished);
+                if let Some(backend) = self.note(flow).backend {
+                    self.report_backend(backend, Outcome::Established);
+                }
+                Wake::Noted
+            }
+            Event::Release { flow } => Wake::Release(flow),
+            Event::BackendFailed { flow, tag, .. } => {
+                self.try_next_backend(flow, tag as ListenerId, now);
+                Wake::Noted
+            }
+            Event::Closed { flow, key, reason, .. } => {
+                self.note_closed(flow, &key, reason);
+                Wake::Discard(flow)
+            }
+        }
+    }
+
+    fn note_closed(&mut self, flow: FlowId, key: &FlowKey, reason: splice::CloseReason) {
+        self.page.count(Counter::ConnectionsClosed);
+        match reason {
+            splice::CloseReason::BackendFailed => self.page.count(Counter::ConnectionsFailed),
+            splice::CloseReason::Evicted => self.page.count(Counter::FlowsEvicted),
+            splice::CloseReason::HandshakeTimeout => self.page.count(Counter::HandshakesExpired),
+            _ => {}
+        }
+        self.shared.limits.close(key.source.addr, &self.policy.limits);
+        if let Some(backend) = self.take_backend(flow) {
+            self.report_backend(backend, Outcome::Closed);
+        }
+        if let Some(note) = self.notes.get_mut(flow.index()).filter(|note| note.flow == Some(flow)) {
+            *note = Note::default();
+        }
+        if self.shared.workers() > 1 {
+            self.shared.hints.clear(key.hash(&self.hint_key), self.id);
+        }
+    }
+
+    /// A backend did not answer: the next one is tried, until the policy's tries are used up; then the client is told.
+    fn try_next_backend(&mut self, flow: FlowId, listener: ListenerId, now: Instant) {
+        if let Some(backend) = self.take_backend(flow) {
+            self.report_backend(backend, Outcome::Failed);
+            self.report_backend(backend, Outcome::Closed);
+        }
+        let Note { hash, attempt, .. } = self.note(flow);
+        for attempt in attempt + 1..self.policy.backend_tries {
+            let Some((reserved, backend)) = reserve(&self.policy, listener, hash, attempt) else {
+                break;
+            };
+            if self.splice.retry(flow, backend, &self.policy.targets, now).is_ok() {
+                self.page.count(Counter::ConnectionsRetried);
+                if let Some(note) = self.notes.get_mut(flow.index()) {
+                    *note = Note { flow: Some(flow), hash, attempt, backend: Some(reserved) };
+                }
+                return;
+            }
+            self.report_backend(reserved, Outcome::Closed);
+        }
+        self.splice.abort(flow, now);
+    }
+
+    fn note(&self, flow: FlowId) -> Note {
+        let note = self.notes.get(flow.index()).filter(|note| note.flow == Some(flow));
+        note.copied().unwrap_or_default()
+    }
+
+    fn take_backend(&mut self, flow: FlowId) -> Option<upstream::BackendId> {
+        self.notes.get_mut(flow.index()).filter(|note| note.flow == Some(flow))?.backend.take()
+    }
+
+    fn report_backend(&self, backend: upstream::BackendId, outcome: Outcome) {
+        self.shared.upstream.report(BackendOutcome { backend, outcome });
+    }
+}
+
+/// The backend that takes this connection, counted as open, and the number splice knows it by.
+fn reserve(
+    policy: &Policy,
+    listener: ListenerId,
+    hash: u64,
+    attempt: u32,
+) -> Option<(upstream::BackendId, splice::BackendId)> {
+    let listener = policy.listener(listener)?;
+    let backend = policy.backends.pick(listener.group, hash, attempt)?;
+    let target = listener.target(backend)?;
+    policy.backends.reserve(backend).then_some((backend, target))
+}
