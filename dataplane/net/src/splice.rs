@@ -24,21 +24,47 @@
 //! RFC 9293 (states, RST), 5961 (RST and SYN in a flow), 6528 (ISS), 7323 (window scale, timestamps), 2018 (SACK),
 //! 6191 (TIME-WAIT), 5927 (ICMP).
 
+mod close;
 pub mod event;
+mod flow;
+mod forward;
+#[doc(hidden)]
+pub mod fuzz;
+mod icmp;
 pub mod limits;
+mod opening;
+mod own;
+mod segment;
+mod state;
+mod table;
 pub mod target;
+#[cfg(test)]
+mod tests;
+mod translate;
 
 pub use event::{CloseReason, Event, FailReason, Traffic};
 pub use limits::{SpliceLimits, Timeouts};
 pub use target::{BackendId, BackendTarget, Backends, PortRange, Source};
 
-use crate::flow::{FlowKey, HashKey};
+use std::collections::VecDeque;
+
+use segment::Arrived;
+use state::{Class, Side, State};
+use table::Table;
+
+use crate::flow::{FlowKey, HashKey, Protocol};
 use crate::link::{Link, PortId};
 use crate::packet::PacketBuf;
+use crate::ports::{PortLease, Ports};
 use crate::time::Instant;
+use crate::timer_wheel::TimerWheel;
 use crate::verdict::DropReason;
 use crate::wire::Headers;
-use crate::wire::checksum::L4Checksum;
+use crate::wire::checksum::{self, L4Checksum};
+
+/// Events that wait for their owner. A frame makes at most 3, a burst 64 frames, a turn a few bursts and its timers;
+/// the owner empties the queue every turn. What finds no room is lost and counted (`events_lost`).
+pub const EVENTS_MAX: usize = 8_192;
 
 /// A flow of one [`Splice`], with the generation of its slot: an id kept after the flow ended names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -206,51 +232,109 @@ pub struct SpliceCounters {
 #[derive(Debug)]
 pub struct Splice {
     limits: SpliceLimits,
+    keys: SpliceKeys,
+    table: Table,
+    wheel: TimerWheel,
+    ports: Ports,
     counters: SpliceCounters,
+    events: VecDeque<Event>,
+    /// Slots whose flow has, or had, packets of ours to send; each at most once.
+    pending: VecDeque<u32>,
+    is_queued: Box<[bool]>,
+    /// Live flows per backend.
+    backend_flows: Box<[u32]>,
     is_draining: bool,
 }
 
 impl Splice {
     /// Takes all memory that `limits` speak of. Control path.
-    pub fn new(limits: SpliceLimits, _keys: SpliceKeys) -> Self {
-        Self { limits, counters: SpliceCounters::default(), is_draining: false }
+    pub fn new(limits: SpliceLimits, keys: SpliceKeys) -> Self {
+        let slots = limits.flows_max as usize;
+        Self {
+            limits,
+            keys,
+            table: Table::new(limits.flows_max, keys.table),
+            wheel: TimerWheel::new(limits.flows_max, Instant::ZERO),
+            ports: Ports::new(limits.ports, limits.backends_max),
+            counters: SpliceCounters::default(),
+            events: VecDeque::with_capacity(EVENTS_MAX),
+            pending: VecDeque::with_capacity(slots),
+            is_queued: vec![false; slots].into_boxed_slice(),
+            backend_flows: vec![0; usize::from(limits.backends_max)].into_boxed_slice(),
+            is_draining: false,
+        }
     }
 
     /// Handles one TCP segment of either side: rewrites it in place, or says that it has no flow.
     pub fn handle(
         &mut self,
-        _packet: &mut PacketBuf<'_>,
-        _headers: &Headers,
-        _context: &Context<'_>,
-        _now: Instant,
+        packet: &mut PacketBuf<'_>,
+        headers: &Headers,
+        context: &Context<'_>,
+        now: Instant,
     ) -> Verdict {
-        Verdict::Miss
+        let Some(key) = headers.flow_key().filter(|key| key.protocol == Protocol::Tcp) else {
+            return Verdict::Miss;
+        };
+        let Some((slot, side)) = self.table.find(&key) else { return Verdict::Miss };
+        if headers.fragment.is_some_and(|fragment| fragment.offset != 0 || fragment.more) {
+            return Verdict::Drop(DropReason::Fragment);
+        }
+        match context.ingress.checksum {
+            L4Checksum::Valid => {}
+            L4Checksum::Invalid => return Verdict::Drop(DropReason::L4Checksum),
+            L4Checksum::Partial => {
+                // An update of a partial sum would be a wrong full one. (An atomic fragment is a whole packet.)
+                let whole = Headers { fragment: None, ..*headers };
+                if !checksum::complete_l4(&whole, packet.bytes_mut()) {
+                    return Verdict::Drop(DropReason::L4Checksum);
+                }
+            }
+        }
+        let arrived = match Arrived::read(packet, headers) {
+            Ok(arrived) => arrived,
+            Err(reason) => return Verdict::Drop(reason),
+        };
+        let Some(flow) = self.table.get(slot) else { return Verdict::Miss };
+        match (flow.state, side) {
+            (State::SynSent | State::ExpectBackend, Side::Client) => {
+                self.on_client_while_opening(slot, packet, &arrived, context, now)
+            }
+            (State::SynSent | State::ExpectBackend, Side::Backend) => {
+                self.on_backend_while_opening(slot, packet, headers, &arrived, context, now)
+            }
+            (State::TimeWait, _) => self.on_time_wait((slot, side), packet, headers, &arrived, context, now),
+            (State::Closed, _) => self.on_closed((slot, side), packet, &arrived, context),
+            _ => self.on_segment((slot, side), packet, headers, &arrived, context, now),
+        }
     }
 
     /// Handles one ICMP or ICMPv6 packet: an error about a packet we sent is passed on to the side that caused
     /// it. [`Verdict::Miss`] when it is no error, or about nothing of ours.
     pub fn handle_icmp(
         &mut self,
-        _packet: &mut PacketBuf<'_>,
-        _headers: &Headers,
-        _context: &Context<'_>,
-        _now: Instant,
+        packet: &mut PacketBuf<'_>,
+        headers: &Headers,
+        context: &Context<'_>,
+        now: Instant,
     ) -> Verdict {
-        Verdict::Miss
+        self.on_icmp(packet, headers, context, now)
     }
 
     /// Opens a flow. Its first segment must then be given to [`Splice::handle`] (it may become the SYN to the
-    /// backend in place). Opening a key that has a live flow answers with that flow.
+    /// backend in place). Opening a key that has a live flow answers with that flow; a flow that only lingers
+    /// makes way.
     ///
     /// # Errors
-    /// `Draining`, `NoBackend`, `NoNeighbor` (the backend has no link), `NoPort`, `FlowTableFull`.
+    /// `Draining`, `NoBackend` (unknown, or of the wrong family), `NoNeighbor` (the backend has no link), `NoPort`,
+    /// `FlowTableFull`.
     pub fn open(
         &mut self,
-        _request: &OpenRequest,
-        _backends: &Backends,
-        _now: Instant,
+        request: &OpenRequest,
+        backends: &Backends,
+        now: Instant,
     ) -> Result<FlowId, DropReason> {
-        Err(DropReason::FlowTableFull)
+        self.open_flow(request, backends, now)
     }
 
     /// After `BackendFailed`: opens another backend for the same flow.
@@ -259,49 +343,74 @@ impl Splice {
     /// As [`Splice::open`]; the flow then still waits for a decision. `NoFlow` when it does not wait for one.
     pub fn retry(
         &mut self,
-        _flow: FlowId,
-        _backend: BackendId,
-        _backends: &Backends,
-        _now: Instant,
+        flow: FlowId,
+        backend: BackendId,
+        backends: &Backends,
+        now: Instant,
     ) -> Result<(), DropReason> {
-        Err(DropReason::NoFlow)
+        self.retry_flow(flow, backend, backends, now)
     }
 
-    /// Ends a flow with RST to the client, and to the backend when it was open. False when the flow is gone.
-    pub fn abort(&mut self, _flow: FlowId, _now: Instant) -> bool {
-        false
+    /// Ends a flow with RST to the client, and to the backend when it was open. False when the flow is gone or has
+    /// ended already.
+    pub fn abort(&mut self, flow: FlowId, now: Instant) -> bool {
+        let Some(slot) = self.table.slot(flow) else { return false };
+        let Some(state) = self.table.get(slot).map(|flow| flow.state) else { return false };
+        if state.class() == Class::Lingering {
+            return false;
+        }
+        let has_failed = state == State::ExpectBackend;
+        let reason = if has_failed { CloseReason::BackendFailed } else { CloseReason::Aborted };
+        self.reset(slot, reason, now);
+        true
     }
 
     /// Builds the next packet that we send in our own name into `packet` (start and capacity as given; the old
     /// content does not matter) and returns its port, or `None` when there is none.
     pub fn poll_transmit(
         &mut self,
-        _packet: &mut PacketBuf<'_>,
-        _backends: &Backends,
-        _now: Instant,
+        packet: &mut PacketBuf<'_>,
+        backends: &Backends,
+        now: Instant,
     ) -> Option<PortId> {
+        while let Some(slot) = self.pending.pop_front() {
+            if let Some(is_queued) = self.is_queued.get_mut(slot as usize) {
+                *is_queued = false;
+            }
+            let port = self.transmit_own(slot, packet, backends, now);
+            if self.table.get(slot).is_some_and(|flow| !flow.pending.is_empty()) {
+                self.push_pending(slot);
+            }
+            if port.is_some() {
+                return port;
+            }
+        }
         None
     }
 
-    /// Whether [`Splice::poll_transmit`] has something, so that no frame is taken for nothing.
+    /// Whether [`Splice::poll_transmit`] may have something, so that no frame is taken for nothing.
     pub fn has_transmit(&self) -> bool {
-        false
+        !self.pending.is_empty()
     }
 
     /// When [`Splice::handle_timeout`] should be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.wheel.poll_timeout()
     }
 
     /// Lets time pass: retransmits, idle timeouts. Handles at most `budget` flows and returns how many it did;
     /// when that equals `budget` there may be more.
-    pub fn handle_timeout(&mut self, _now: Instant, _budget: usize) -> usize {
-        0
+    pub fn handle_timeout(&mut self, now: Instant, budget: usize) -> usize {
+        for done in 0..budget {
+            let Some(slot) = self.wheel.poll_expired(now) else { return done };
+            self.on_timer(slot, now);
+        }
+        budget
     }
 
     /// The next finding. Empty the queue once per turn.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.events.pop_front()
     }
 
     /// While draining no flow is opened; live ones go on.
@@ -311,12 +420,12 @@ impl Splice {
 
     /// How many flows are where in their life.
     pub fn counts(&self) -> Counts {
-        Counts::default()
+        self.table.counts()
     }
 
-    /// Live flows of one backend.
-    pub fn backend_flows(&self, _backend: BackendId) -> u32 {
-        0
+    /// Live flows of one backend; those that linger are not counted.
+    pub fn backend_flows(&self, backend: BackendId) -> u32 {
+        self.backend_flows.get(usize::from(backend.0)).copied().unwrap_or(0)
     }
 
     /// What was counted since `new`.
@@ -327,5 +436,51 @@ impl Splice {
     /// The limits in force.
     pub fn limits(&self) -> &SpliceLimits {
         &self.limits
+    }
+
+    fn push_event(&mut self, event: Event) {
+        if self.events.len() < EVENTS_MAX {
+            self.events.push_back(event);
+        } else {
+            self.counters.events_lost += 1;
+        }
+    }
+
+    fn push_pending(&mut self, slot: u32) {
+        if let Some(is_queued) = self.is_queued.get_mut(slot as usize).filter(|is_queued| !**is_queued) {
+            *is_queued = true;
+            self.pending.push_back(slot);
+        }
+    }
+
+    fn count_backend(&mut self, backend: BackendId, is_more: bool) {
+        if let Some(flows) = self.backend_flows.get_mut(usize::from(backend.0)) {
+            *flows = if is_more { *flows + 1 } else { flows.saturating_sub(1) };
+        }
+    }
+
+    fn release_port(&mut self, backend: BackendId, lease: Option<PortLease>) {
+        if let Some(lease) = lease {
+            self.ports.release(backend, lease);
+        }
+    }
+
+    /// Panics when the parts of the splice disagree. For tests and fuzzing.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        self.table.check();
+        let mut leases = 0;
+        let mut live = vec![0; self.backend_flows.len()];
+        for (slot, flow) in self.table.iter() {
+            assert!(self.wheel.is_scheduled(slot), "a flow without a timer would stay for ever");
+            let is_queued = self.is_queued.get(slot as usize) == Some(&true);
+            assert!(flow.pending.is_empty() || is_queued, "a packet that nobody sends");
+            leases += usize::from(flow.lease.is_some());
+            live[usize::from(flow.backend_id.0)] += u32::from(flow.state.class() != Class::Lingering);
+        }
+        assert_eq!(leases, self.ports.taken_count(), "ports leak");
+        assert_eq!(*live, *self.backend_flows, "flows per backend");
+        let queued = self.is_queued.iter().filter(|is_queued| **is_queued).count();
+        assert_eq!(queued, self.pending.len());
     }
 }

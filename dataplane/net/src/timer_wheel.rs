@@ -61,6 +61,13 @@ impl TimerWheel {
         }
     }
 
+    /// Sets an empty wheel to the present, so that deadlines are measured from it; does nothing to one in use.
+    pub fn skip_to(&mut self, now: Instant) {
+        if self.occupied == [0; LEVELS] && self.heads[DUE as usize] == NONE {
+            self.tick = self.tick.max(now.as_millis());
+        }
+    }
+
     /// Sets the deadline of `index`, replacing an earlier one. An index beyond the capacity is ignored.
     pub fn schedule(&mut self, index: u32, at: Instant) {
         self.cancel(index);
@@ -261,6 +268,16 @@ mod tests {
         wheel.schedule(0, at(5));
         assert_eq!(wheel.poll_expired(at(5)), None);
         assert_eq!(wheel.poll_expired(at(6)), Some(0));
+    }
+
+    #[test]
+    fn empty_wheel_skips_to_the_present() {
+        let mut wheel = TimerWheel::new(1, at(0));
+        wheel.skip_to(at(100 * SPAN_TICKS));
+        wheel.schedule(0, at(100 * SPAN_TICKS + 50));
+        wheel.skip_to(at(200 * SPAN_TICKS));
+        assert_eq!(expired(&mut wheel, 100 * SPAN_TICKS + 49), []);
+        assert_eq!(expired(&mut wheel, 100 * SPAN_TICKS + 50), [0]);
     }
 
     #[test]
