@@ -219,11 +219,11 @@ trait Bits: Copy + Ord {
 }
 
 impl Bits for u32 {
-    const WIDTH: u32 = u32::BITS;
+    const WIDTH: Self = Self::BITS;
     const ZERO: Self = 0;
 
     fn last(self, len: u8) -> Self {
-        self | Self::MAX.checked_shr(u32::from(len)).unwrap_or(0)
+        self | Self::MAX.checked_shr(Self::from(len)).unwrap_or(0)
     }
 
     fn next(self) -> Option<Self> {
@@ -231,13 +231,13 @@ impl Bits for u32 {
     }
 
     #[inline]
-    fn leading(self, bits: u32) -> usize {
+    fn leading(self, bits: Self) -> usize {
         self.checked_shr(Self::WIDTH - bits).unwrap_or(0) as usize
     }
 }
 
 impl Bits for u128 {
-    const WIDTH: u32 = u128::BITS;
+    const WIDTH: u32 = Self::BITS;
     const ZERO: Self = 0;
 
     fn last(self, len: u8) -> Self {
