@@ -30,6 +30,8 @@ const SECONDS_MAX: u64 = 600;
 const PACKETS_MAX: u64 = 10_000_000_000;
 /// Packets per call of the live engine at full speed: long calls, but Ctrl-C within milliseconds.
 const LIVE_CALL_PACKETS: u32 = 16_384;
+/// Time between two readings of the answers' counter, which cost a system call.
+const ANSWERS_INTERVAL: Duration = Duration::from_millis(50);
 /// Random sources, IPv4: half a billion ordinary addresses, no special ones among them.
 const RANDOM_SOURCES_V4: &str = "32.0.0.0/3";
 /// Random sources, IPv6.
@@ -214,6 +216,8 @@ pub(crate) struct Report {
 pub(crate) struct Progress {
     /// Packets sent so far.
     pub(crate) sent: AtomicU64,
+    /// Packets that came back so far; brought up to date a few times a second.
+    pub(crate) answers: AtomicU64,
     /// Ends the flood.
     pub(crate) stop: AtomicBool,
 }
@@ -375,8 +379,15 @@ fn send_all(
     let is_max = options.rate == Rate::Max && options.engine == Engine::Live;
     let started = Instant::now();
     let mut sent = 0_u64;
+    let mut answers_read = Duration::ZERO;
     let elapsed = loop {
         let elapsed = started.elapsed();
+        if let Some(sink) = &sink
+            && elapsed - answers_read > ANSWERS_INTERVAL
+        {
+            answers_read = elapsed;
+            progress.answers.store(sink.packets(), Ordering::Relaxed);
+        }
         let stopping = interrupt::requested() || progress.stop.load(Ordering::Relaxed);
         if elapsed >= seconds || sent >= packets_max || stopping {
             break elapsed;

@@ -55,6 +55,23 @@ pub(crate) struct Options {
     pub(crate) json: bool,
 }
 
+impl Options {
+    /// One small page from the VIP, from whatever namespace the caller is in.
+    pub(crate) fn one_page() -> Self {
+        Self {
+            to: SocketAddr::new(IpAddr::V4(VIP4), 80),
+            path: SMALL_PATH.to_owned(),
+            count: 1,
+            concurrency: 1,
+            deadline_ms: 3000,
+            bind: None,
+            netns: None,
+            prefix: String::new(),
+            json: false,
+        }
+    }
+}
+
 /// What many requests came to.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub(crate) struct Report {
@@ -211,17 +228,7 @@ mod tests {
     use super::*;
 
     fn options(to: SocketAddr, count: u64, concurrency: usize) -> Options {
-        Options {
-            to,
-            path: "/x".to_owned(),
-            count,
-            concurrency,
-            deadline_ms: 300,
-            bind: None,
-            netns: None,
-            prefix: "sb".to_owned(),
-            json: false,
-        }
+        Options { to, count, concurrency, deadline_ms: 300, ..Options::one_page() }
     }
 
     /// Answers every connection with `answer`, then closes it.

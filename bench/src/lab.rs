@@ -17,12 +17,14 @@ mod topology;
 mod tune;
 
 use std::process::{Command as Program, ExitCode};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::{cpu, interrupt, netns, tool};
+use crate::{cpu, handshake, interrupt, netns, tool};
 
+pub(crate) use build::edge_path as set_edge_path;
 pub(crate) use origin::{BIG_PATH, SMALL_PATH, make_big_file};
 pub(crate) use state::State;
 pub(crate) use topology::{
@@ -248,8 +250,19 @@ fn start_relay(lab: &Lab, options: &str) -> Result<()> {
         .args(["impair", topology::IMPAIR_CLIENT_IF, topology::IMPAIR_EDGE_IF])
         .args(["--netns", &lab.topology.impair()])
         .args(options.split_whitespace())
-        .stdout(lab.state.log("impair")?);
-    let process = tool::Process::start(&mut command, Some(&lab.state.record("impair")))?;
+        .stdout(lab.state.log("impair")?)
+        .stderr(lab.state.log("impair.err")?);
+    let mut process = tool::Process::start(&mut command, Some(&lab.state.record("impair")))?;
+    // It is there when the client's first page comes through; with losses, one of the first.
+    let page = handshake::Options { deadline_ms: 200, ..handshake::Options::one_page() };
+    let end = Instant::now() + Duration::from_secs(5);
+    let client = lab.topology.client();
+    while netns::inside(&client, || handshake::fetch_all(&page))?.succeeded == 0 {
+        if !process.is_running() || Instant::now() > end {
+            let log = std::fs::read_to_string(lab.state.log_path("impair.err")).unwrap_or_default();
+            bail!("the relay did not start: {}", log.trim());
+        }
+    }
     process.detach();
     Ok(())
 }

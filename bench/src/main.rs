@@ -15,6 +15,7 @@ mod lab;
 mod limit;
 mod netns;
 mod node;
+mod scenario;
 mod stats;
 mod tool;
 
@@ -42,6 +43,8 @@ enum Command {
     Limit(limit::Options),
     /// What the node reaches of them
     CompareLimit(limit::CompareOptions),
+    /// A lab, a node, floods and honest clients, from a file
+    Scenario(scenario::Options),
     /// Honest clients: many fresh connections and page fetches
     Handshake(handshake::Options),
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Impair(options) => impair::run(&options),
         Command::Limit(options) => limit::run(&options),
         Command::CompareLimit(options) => limit::run_compare(&options),
+        Command::Scenario(options) => scenario::run(&options),
         Command::Handshake(options) => handshake::run(&options),
     });
     match outcome {

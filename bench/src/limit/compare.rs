@@ -184,7 +184,7 @@ impl Subject {
                 rate_under(lab, &Load::Flood(Kind::Ack), window, || Ok(node.metrics()?.worker_drops()))
             }
             Self::Blocked => {
-                rate_under(lab, &Load::Flood(Kind::Syn), window, || Ok(node.metrics()?.early_drops()))
+                rate_under(lab, &Load::Flood(Kind::Syn), window, || Ok(node.metrics()?.blocklisted()))
             }
             Self::Spliced => {
                 let flows = Flows::open(lab, FLOWS, round)?;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 /// Drops of the workers, by `reason`.
 const WORKER_DROPS: &str = "secbeat_drops_total";
-/// Drops of the XDP program, by `reason`.
-const EARLY_DROPS: &str = "secbeat_xdp_drops_total";
+/// What the XDP program did, by `reason`.
+const XDP_PACKETS: &str = "secbeat_xdp_packets_total";
 
 /// One reading of all counters: full name with labels, and value.
 #[derive(Clone, Debug, Default)]
@@ -50,9 +50,24 @@ impl Metrics {
         self.sum(WORKER_DROPS)
     }
 
-    /// Packets that the XDP program dropped, all reasons together.
-    pub(crate) fn early_drops(&self) -> f64 {
-        self.sum(EARLY_DROPS)
+    /// Packets that the XDP program dropped because their source is on the blocklist.
+    pub(crate) fn blocklisted(&self) -> f64 {
+        self.by_label(XDP_PACKETS, "reason").get("blocklisted").copied().unwrap_or(0.0)
+    }
+
+    /// SYN cookies sent.
+    pub(crate) fn cookies_sent(&self) -> f64 {
+        self.sum("secbeat_syn_cookies_sent_total")
+    }
+
+    /// Connections that proved their address with a cookie.
+    pub(crate) fn cookies_valid(&self) -> f64 {
+        self.sum("secbeat_syn_cookies_valid_total")
+    }
+
+    /// Drops of the workers by reason.
+    pub(crate) fn drops_by_reason(&self) -> BTreeMap<String, f64> {
+        self.by_label(WORKER_DROPS, "reason")
     }
 
     /// Labels (without braces) and value of each series of a metric.
