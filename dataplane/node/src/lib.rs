@@ -12,7 +12,9 @@
 //! the workers only in `policy`, `event`, `handover`, the limiter tables and the page of counters.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod attack;
+pub mod cli;
 pub mod event;
 pub mod handover;
 pub mod lists;
