@@ -55,6 +55,11 @@ pub const DEBT_SECS_MAX: u64 = 3600;
 /// "no limit" is better said by having none.
 pub const RATE_PER_SEC_MAX: u64 = 1_000_000_000 >> UNIT_SHIFT;
 
+/// How far the clocks of two workers may be apart, in units: one second, far more than a turn takes. A debt that
+/// is longer than its limit allows by more than this is a time from before the clock wrapped; the price is that a key
+/// not seen for exactly a multiple of 6.5 days can be refused for as long as its own burst takes to refill.
+const CLOCK_SKEW: u64 = RATE_PER_SEC_MAX;
+
 /// How much of something is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -130,7 +135,11 @@ const fn debt(tat: u64, now: u64) -> u64 {
 /// The new TAT after admitting `cells`, or `None` when the limit is exceeded.
 #[inline]
 const fn advance(tat: u64, now: u64, limit: &RateLimit, cells: u32) -> Option<u64> {
-    let debt = debt(tat, now);
+    let mut debt = debt(tat, now);
+    // More than this limit can leave behind: a time from before the last wrap of the clock.
+    if debt > limit.tolerance + limit.increment + CLOCK_SKEW {
+        debt = 0;
+    }
     // `cells` at once conform when the last of them does.
     let extra = limit.increment.saturating_mul(cells.saturating_sub(1) as u64);
     if debt.saturating_add(extra) > limit.tolerance {
