@@ -18,3 +18,4 @@ mod test_support;
 pub mod xsk;
 
 pub use io::{BURST_FRAMES_MAX, Burst, Frame, PacketIo, Port};
+pub use secbeat_hugepages::HugepagePolicy;
