@@ -81,6 +81,8 @@ pub struct Origin {
     pub manner: Manner,
     settings: Settings,
     expects_proxy_header: bool,
+    /// Whether a SYN that cannot reuse a tuple in TIME-WAIT is a fault of the sender.
+    is_strict: bool,
     random: Random,
     connections: BTreeMap<SocketAddr, Connection>,
     closed: BTreeMap<SocketAddr, Memory>,
@@ -95,12 +97,19 @@ pub struct Origin {
 
 impl Origin {
     /// A server that accepts.
-    pub fn new(address: SocketAddr, settings: Settings, expects_proxy_header: bool, random: Random) -> Self {
+    pub fn new(
+        address: SocketAddr,
+        settings: Settings,
+        expects_proxy_header: bool,
+        is_strict: bool,
+        random: Random,
+    ) -> Self {
         Self {
             address,
             manner: Manner::Accepts,
             settings,
             expects_proxy_header,
+            is_strict,
             random,
             connections: BTreeMap::new(),
             closed: BTreeMap::new(),
@@ -141,6 +150,9 @@ impl Origin {
         self.remember_closed(peer);
         let memory = self.closed.get(&peer).filter(|memory| memory.until > now);
         if let Some(memory) = memory.filter(|memory| !memory.admits(syn)) {
+            if !self.is_strict {
+                return;
+            }
             let left = memory.until.saturating_since(now).as_millis();
             self.faults.push(format!(
                 "SYN from {peer} looks older than the connection in TIME-WAIT ({left} ms left)"
