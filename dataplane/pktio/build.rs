@@ -2,8 +2,8 @@
 //! in C.
 
 use libbpf_cargo::SkeletonBuilder;
-use std::env;
 use std::path::PathBuf;
+use std::{env, fs};
 
 const PROGRAMS: [&str; 3] = ["bare", "generator", "xdp"];
 
@@ -28,6 +28,10 @@ fn main() {
             .unwrap_or_else(|error| {
                 panic!("{source}: {error:#}\nclang, libelf-dev and linux-libc-dev are needed: see the README")
             });
+    }
+    // Each file by name: a directory's time does not change with the files in it.
+    for entry in fs::read_dir("src/bpf").expect("src/bpf is here") {
+        println!("cargo:rerun-if-changed={}", entry.expect("a readable directory").path().display());
     }
     println!("cargo:rerun-if-changed=src/bpf");
 }

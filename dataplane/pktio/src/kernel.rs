@@ -3,13 +3,14 @@
 //! Owns: nothing. Does not own: what the descriptors mean. libbpf-rs attaches XDP without flags, which hides
 //! whether a program runs in the driver, and cannot open a pinned link as a plain descriptor.
 
+use core::time::Duration;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use libbpf_rs::libbpf_sys;
+use libbpf_rs::{AsRawLibbpf as _, libbpf_sys};
 
 /// `XDP_FLAGS_SKB_MODE` of `linux/if_link.h`.
 pub(crate) const XDP_FLAGS_SKB_MODE: u32 = 2;
@@ -71,17 +72,6 @@ pub(crate) fn link_ifindex(link: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(unsafe { info.__bindgen_anon_1.xdp.ifindex })
 }
 
-/// The id of a program, as `bpftool` and the interface's attributes show it.
-pub(crate) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
-    let mut info = libbpf_sys::bpf_prog_info::default();
-    let mut len = size_of_val(&info) as u32;
-    // SAFETY: as in `link_ifindex`; a zeroed info asks for no arrays.
-    check(unsafe {
-        libbpf_sys::bpf_obj_get_info_by_fd(program.as_raw_fd(), (&raw mut info).cast(), &raw mut len)
-    })?;
-    Ok(info.id)
-}
-
 /// What is attached to an interface: program id in the driver and in the stack, 0 for none.
 pub(crate) fn attached_ids(ifindex: u32) -> io::Result<(u32, u32)> {
     let mut options = libbpf_sys::bpf_xdp_query_opts {
@@ -108,6 +98,13 @@ pub(crate) fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
     owned(unsafe { libbpf_sys::bpf_obj_get(path.as_ptr()) })
 }
 
+/// Key and value size in bytes of a map that is not made yet.
+pub(crate) fn map_sizes(map: &libbpf_rs::OpenMapMut<'_>) -> (u32, u32) {
+    let map = map.as_libbpf_object();
+    // SAFETY: the pointer is that of a live map of an open object; the calls only read it.
+    unsafe { (libbpf_sys::bpf_map__key_size(map.as_ptr()), libbpf_sys::bpf_map__value_size(map.as_ptr())) }
+}
+
 /// Runs an XDP program over live frames: `repeat` copies of `frame`, `batch` at a time.
 pub(crate) fn run_live(program: BorrowedFd<'_>, frame: &[u8], repeat: u32, batch: u32) -> io::Result<()> {
     let mut context = libbpf_sys::xdp_md { data_end: frame.len() as u32, ..Default::default() };
@@ -124,6 +121,24 @@ pub(crate) fn run_live(program: BorrowedFd<'_>, frame: &[u8], repeat: u32, batch
     };
     // SAFETY: `options` states its size; input pointers and lengths describe live memory; no output is asked for.
     check(unsafe { libbpf_sys::bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) }).map(drop)
+}
+
+/// Runs an XDP program `repeat` times over one frame: the last verdict and the mean time of a run. Each run sees
+/// the frame as the one before left it.
+pub(crate) fn run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<(u32, Duration)> {
+    let mut out = vec![0u8; frame.len() + 512];
+    let mut options = libbpf_sys::bpf_test_run_opts {
+        sz: size_of::<libbpf_sys::bpf_test_run_opts>() as _,
+        data_in: frame.as_ptr().cast(),
+        data_size_in: frame.len() as u32,
+        data_out: out.as_mut_ptr().cast(),
+        data_size_out: out.len() as u32,
+        repeat: i32::try_from(repeat).unwrap_or(i32::MAX),
+        ..Default::default()
+    };
+    // SAFETY: `options` states its size; its pointers and lengths describe live memory.
+    check(unsafe { libbpf_sys::bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) })?;
+    Ok((options.retval, Duration::from_nanos(options.duration.into())))
 }
 
 /// Looks an interface up by name in this thread's network namespace.
@@ -145,7 +160,7 @@ pub(crate) fn is_bpffs(path: &Path) -> io::Result<bool> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: zeroed and then filled in by the call.
-    Ok(unsafe { stat.assume_init() }.f_type as i64 == BPF_FS_MAGIC)
+    Ok(unsafe { stat.assume_init() }.f_type == BPF_FS_MAGIC)
 }
 
 /// Mounts a bpffs on `directory`.

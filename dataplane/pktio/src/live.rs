@@ -21,7 +21,14 @@ mod template;
 
 use template::Plan;
 
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks)]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used
+)]
 mod skel {
     include!(concat!(env!("OUT_DIR"), "/generator.skel.rs"));
 }

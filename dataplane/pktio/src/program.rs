@@ -2,9 +2,38 @@
 //!
 //! Owns: the pinned link of each interface, the pinned maps, what is written into them. Does not own: the
 //! decision what to list (`node`), the sockets that receive (`xsk`).
+//!
+//! ```text
+//!   process starts   maps and links are opened from their pins, the new program replaces the old one between
+//!                    two packets; lists, listeners and counters are those that were
+//!   sockets bound    `bind_queue` puts them into the (new, empty) socket map: packets reach the workers
+//!   process killed   the kernel closes the sockets and clears their entries; the program stays attached and
+//!                    keeps dropping blocked sources; everything else passes to the kernel
+//! ```
+//!
+//! Privileges: loading and attaching need CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; mounting a bpffs
+//! CAP_SYS_ADMIN. Writing maps afterwards needs none: the descriptors suffice.
 
 mod attach;
 mod bare;
+mod list;
+mod maps;
+mod pins;
+mod reason;
+
+#[allow(
+    missing_docs,
+    non_camel_case_types,
+    unreachable_pub,
+    dead_code,
+    clippy::all,
+    clippy::pedantic,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used
+)]
+mod skel {
+    include!(concat!(env!("OUT_DIR"), "/xdp.skel.rs"));
+}
 
 pub(crate) use attach::io_error;
 pub use bare::{BareDrop, BarePass, BareXsk, ifindex};
@@ -12,13 +41,22 @@ pub use bare::{BareDrop, BarePass, BareXsk, ifindex};
 use core::net::{IpAddr, SocketAddr};
 use core::ops::RangeInclusive;
 use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
 
 use crate::io::Port;
+use crate::kernel;
+use attach::kernel_error;
+use list::{Change, List};
+use maps::{ListKey, Maps, Plain, bytes, from_bytes, words};
+use pins::Pins;
+use reason::REASONS;
+use skel::types;
 
 /// How the program is attached to an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,10 +103,16 @@ pub struct ProgramConfig {
 
 /// Interfaces of one node: keys of the socket map are `port * QUEUES_MAX + queue`. More is a configuration
 /// error.
-pub const INTERFACES_MAX: usize = 16;
+pub const INTERFACES_MAX: usize = types::limit::INTERFACES_MAX.0 as usize;
 
 /// Receive queues per interface. A queue beyond it cannot be bound.
-pub const QUEUES_MAX: u32 = 64;
+pub const QUEUES_MAX: u32 = types::limit::QUEUES_MAX.0;
+
+/// Listeners of one address family. More is a configuration error.
+pub const LISTENERS_MAX: u32 = types::limit::LISTENERS_MAX.0;
+
+/// Local addresses of one family, of listeners and source ports together. More is a configuration error.
+pub const LOCAL_ADDRESSES_MAX: u32 = types::limit::LOCAL_ADDRESSES_MAX.0;
 
 /// Result of attaching to one interface.
 #[derive(Clone, Debug)]
@@ -136,7 +180,7 @@ pub enum ListError {
 ///
 /// 131,072 x about 100 bytes of trie node is 13 MB of kernel memory. When full, `block` answers
 /// [`ListError::Full`]; nothing is evicted, since evicting a ban would unban.
-pub const BLOCK_ENTRIES_MAX: u32 = 131_072;
+pub const BLOCK_ENTRIES_MAX: u32 = types::limit::LIST_ENTRIES_MAX.0;
 
 /// A blocked prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,20 +193,53 @@ pub struct Blocked {
     pub suppressed: bool,
 }
 
+/// Ports of one local address that workers use towards backends, and whether listeners are there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Local {
+    tcp: Option<(u16, u16)>,
+    udp: Option<(u16, u16)>,
+    has_listeners: bool,
+}
+
 /// The loaded and attached XDP program. Dropping it leaves pinned links and maps in place.
 #[derive(Debug)]
 pub struct Program {
+    maps: Maps,
+    /// Not pinned, they end the attachment when closed.
+    links: Vec<OwnedFd>,
+    programs: Vec<OwnedFd>,
     attached: Vec<Attached>,
+    pins: Option<Pins>,
+    list: List,
+    listeners: BTreeSet<ListenerKey>,
+    snat: Vec<SnatRange>,
 }
 
 impl Program {
     /// Loads the program, takes over pinned maps and links or makes them.
     ///
     /// # Errors
-    /// What could not be done and why; earlier pinned state is left as it was.
+    /// What could not be done and why. Interfaces before the one that failed stay attached when pinned.
     pub fn open(config: &ProgramConfig) -> Result<Self, ProgramError> {
-        let _ = config;
-        Ok(Self { attached: Vec::new() })
+        let count = config.interfaces.len();
+        if count == 0 || count > INTERFACES_MAX {
+            return Err(ProgramError::Config(format!("1 to {INTERFACES_MAX} interfaces, not {count}")));
+        }
+        let pins = config.pin_dir.as_deref().map(Pins::open).transpose()?;
+        let loaded = maps::load(count, config.unbound, pins.as_ref())?;
+        let (mut links, mut attached) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for (program, interface) in loaded.programs.iter().zip(&config.interfaces) {
+            let (link, mut report) = attach::attach(program.as_fd(), interface, pins.as_ref())?;
+            if !loaded.note.is_empty() {
+                report.note = [report.note, loaded.note.clone()].join("; ").trim_start_matches("; ").into();
+            }
+            links.push(link);
+            attached.push(report);
+        }
+        let list = restore_list(&loaded.maps);
+        let programs = loaded.programs;
+        let (listeners, snat) = (BTreeSet::new(), Vec::new());
+        Ok(Self { maps: loaded.maps, links, programs, attached, pins, list, listeners, snat })
     }
 
     /// One entry per interface, in the order of the configuration.
@@ -173,28 +250,91 @@ impl Program {
     /// Replaces the set of listeners; those that stay are never absent in between.
     ///
     /// # Errors
-    /// When there are more than `LISTENERS_MAX`, or the kernel refuses.
+    /// When there are more than [`LISTENERS_MAX`] of a family, or the kernel refuses.
     pub fn set_listeners(&mut self, listeners: &[ListenerKey]) -> Result<(), ProgramError> {
-        let _ = listeners;
-        Ok(())
+        self.listeners = listeners.iter().copied().collect();
+        let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
+        for listener in &self.listeners {
+            let (port, protocol) = (listener.addr.port().to_be(), listener.protocol);
+            match listener.addr.ip() {
+                IpAddr::V4(addr) => {
+                    let addr = u32::from_ne_bytes(addr.octets());
+                    let key = types::listener_key_v4 { addr, port, protocol, ..Default::default() };
+                    v4.insert(bytes(&key).to_vec(), 1u32);
+                }
+                IpAddr::V6(addr) => {
+                    let addr = words(addr.octets());
+                    let key = types::listener_key_v6 { addr, port, protocol, ..Default::default() };
+                    v6.insert(bytes(&key).to_vec(), 1u32);
+                }
+            }
+        }
+        // Listeners first: an unknown later fragment follows the address only once the listener is known.
+        replace(&self.maps.listeners_v4, &v4, LISTENERS_MAX, "listeners")?;
+        replace(&self.maps.listeners_v6, &v6, LISTENERS_MAX, "listeners")?;
+        self.write_locals()
     }
 
-    /// Replaces the local addresses and their source-port ranges.
+    /// Replaces the source-port ranges. One range per address and protocol.
     ///
     /// # Errors
-    /// As [`Self::set_listeners`].
+    /// When there are more than [`LOCAL_ADDRESSES_MAX`] addresses of a family, or the kernel refuses.
     pub fn set_snat(&mut self, ranges: &[SnatRange]) -> Result<(), ProgramError> {
-        let _ = ranges;
-        Ok(())
+        self.snat = ranges.to_vec();
+        self.write_locals()
     }
 
-    /// TCP destination ports that always reach the kernel, before any drop: so that nobody locks himself out.
+    fn write_locals(&self) -> Result<(), ProgramError> {
+        let mut locals: BTreeMap<IpAddr, Local> = BTreeMap::new();
+        for listener in &self.listeners {
+            locals.entry(listener.addr.ip()).or_default().has_listeners = true;
+        }
+        for range in &self.snat {
+            let local = locals.entry(range.addr).or_default();
+            let ports = (*range.ports.start(), *range.ports.end());
+            match i32::from(range.protocol) {
+                libc::IPPROTO_TCP => local.tcp = Some(ports),
+                libc::IPPROTO_UDP => local.udp = Some(ports),
+                other => return Err(ProgramError::Config(format!("source ports of IP protocol {other}"))),
+            }
+        }
+        let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
+        for (addr, local) in locals {
+            // An empty range: first above last.
+            let ((tcp_first, tcp_last), (udp_first, udp_last)) =
+                (local.tcp.unwrap_or((1, 0)), local.udp.unwrap_or((1, 0)));
+            let has_listeners = local.has_listeners.into();
+            let value = types::local_value {
+                tcp_first,
+                tcp_last,
+                udp_first,
+                udp_last,
+                has_listeners,
+                ..Default::default()
+            };
+            match addr {
+                IpAddr::V4(addr) => v4.insert(addr.octets().to_vec(), value),
+                IpAddr::V6(addr) => v6.insert(addr.octets().to_vec(), value),
+            };
+        }
+        replace(&self.maps.locals_v4, &v4, LOCAL_ADDRESSES_MAX, "local addresses")?;
+        replace(&self.maps.locals_v6, &v6, LOCAL_ADDRESSES_MAX, "local addresses")
+    }
+
+    /// TCP destination ports that always reach the kernel, before any drop: so that nobody locks himself out. A
+    /// listener on such a port gets nothing.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn set_management_ports(&mut self, ports: &[u16]) -> Result<(), ProgramError> {
-        let _ = ports;
-        Ok(())
+        let mut bits = vec![0u8; 65536 / 8];
+        for port in ports {
+            bits[usize::from(port / 8)] |= 1 << (port % 8);
+        }
+        self.maps
+            .management_ports
+            .update(bytes(&0u32), &bits, MapFlags::ANY)
+            .map_err(kernel_error("write the management ports"))
     }
 
     /// Directs a queue of a port to a socket. See `XskIo::sockets`.
@@ -202,8 +342,12 @@ impl Program {
     /// # Errors
     /// When port or queue is out of range, or the kernel refuses.
     pub fn bind_queue(&mut self, port: Port, queue: u32, socket: BorrowedFd<'_>) -> Result<(), ProgramError> {
-        let _ = (port, queue, socket);
-        Ok(())
+        let key = self.socket_key(port, queue)?;
+        let socket = socket.as_raw_fd() as u32;
+        self.maps
+            .sockets
+            .update(bytes(&key), bytes(&socket), MapFlags::ANY)
+            .map_err(kernel_error("direct a queue to a socket"))
     }
 
     /// Takes a queue away from its socket: packets then take the [`Unbound`] way.
@@ -211,8 +355,20 @@ impl Program {
     /// # Errors
     /// When port or queue is out of range, or the kernel refuses.
     pub fn unbind_queue(&mut self, port: Port, queue: u32) -> Result<(), ProgramError> {
-        let _ = (port, queue);
-        Ok(())
+        let key = self.socket_key(port, queue)?;
+        match self.maps.sockets.delete(bytes(&key)) {
+            Err(error) if error.kind() != libbpf_rs::ErrorKind::NotFound => {
+                Err(kernel_error("take a queue from its socket")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn socket_key(&self, port: Port, queue: u32) -> Result<u32, ProgramError> {
+        if usize::from(port) >= self.attached.len() || queue >= QUEUES_MAX {
+            return Err(ProgramError::Config(format!("no port {port} with a queue {queue}")));
+        }
+        Ok(u32::from(port) * QUEUES_MAX + queue)
     }
 
     /// Drops packets from `prefix` for `lifetime` (`None`: until unblocked). Blocking again replaces the expiry.
@@ -220,8 +376,12 @@ impl Program {
     /// # Errors
     /// [`ListError`].
     pub fn block(&mut self, prefix: IpNet, lifetime: Option<Duration>) -> Result<(), ListError> {
-        let _ = (prefix, lifetime);
-        Ok(())
+        let until_ns = lifetime.map(|lifetime| {
+            let nanos = u64::try_from(lifetime.as_nanos()).unwrap_or(u64::MAX);
+            kernel::monotonic_coarse_ns().saturating_add(nanos)
+        });
+        let changes = self.list.block(prefix, until_ns).map_err(|list::Full| ListError::Full)?;
+        self.apply(changes)
     }
 
     /// Ends a block; `false` when there was none of exactly this prefix.
@@ -229,8 +389,9 @@ impl Program {
     /// # Errors
     /// [`ListError::Kernel`].
     pub fn unblock(&mut self, prefix: IpNet) -> Result<bool, ListError> {
-        let _ = prefix;
-        Ok(false)
+        let Some(changes) = self.list.unblock(prefix) else { return Ok(false) };
+        self.apply(changes)?;
+        Ok(true)
     }
 
     /// Replaces the allowed prefixes. No address in them is ever dropped by the list, whatever is blocked.
@@ -238,7 +399,17 @@ impl Program {
     /// # Errors
     /// [`ListError`].
     pub fn set_allowed(&mut self, prefixes: &[IpNet]) -> Result<(), ListError> {
-        let _ = prefixes;
+        let wanted: BTreeSet<IpNet> = prefixes.iter().map(IpNet::trunc).collect();
+        for &prefix in &wanted {
+            let changes = self.list.set_allowed(prefix, true).map_err(|list::Full| ListError::Full)?;
+            self.apply(changes)?;
+        }
+        for prefix in self.list.allowed() {
+            if !wanted.contains(&prefix) {
+                let changes = self.list.set_allowed(prefix, false).map_err(|list::Full| ListError::Full)?;
+                self.apply(changes)?;
+            }
+        }
         Ok(())
     }
 
@@ -247,20 +418,74 @@ impl Program {
     /// # Errors
     /// [`ListError::Kernel`].
     pub fn expire(&mut self) -> Result<usize, ListError> {
-        Ok(0)
+        let now_ns = kernel::monotonic_coarse_ns();
+        let mut count = 0;
+        while let Some(prefix) = self.list.expired(now_ns) {
+            self.unblock(prefix)?;
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// All blocked prefixes.
     pub fn blocked(&self) -> Vec<Blocked> {
-        Vec::new()
+        let now_ns = kernel::monotonic_coarse_ns();
+        let remaining = |until: u64| Duration::from_nanos(until.saturating_sub(now_ns));
+        self.list
+            .blocked()
+            .map(|(prefix, until, suppressed)| Blocked {
+                prefix,
+                remaining: until.map(remaining),
+                suppressed,
+            })
+            .collect()
     }
 
-    /// The program's counters by reason (name, packets), summed over cores.
+    fn apply(&self, changes: Vec<Change>) -> Result<(), ListError> {
+        for Change { prefix, value } in changes {
+            let result = match (ListKey::of(prefix), value) {
+                (ListKey::V4(key), Some(value)) => {
+                    self.maps.list_v4.update(bytes(&key), bytes(&value), MapFlags::ANY)
+                }
+                (ListKey::V4(key), None) => self.maps.list_v4.delete(bytes(&key)),
+                (ListKey::V6(key), Some(value)) => {
+                    self.maps.list_v6.update(bytes(&key), bytes(&value), MapFlags::ANY)
+                }
+                (ListKey::V6(key), None) => self.maps.list_v6.delete(bytes(&key)),
+            };
+            result.map_err(|error| io_error(&error))?;
+        }
+        Ok(())
+    }
+
+    /// The program's counters by reason (name, packets), summed over cores. They survive a restart.
     ///
     /// # Errors
     /// When the kernel refuses to read the map.
     pub fn counters(&self) -> io::Result<Vec<(&'static str, u64)>> {
-        Ok(Vec::new())
+        let per_core = self.maps.counts.lookup_percpu(bytes(&0u32), MapFlags::ANY);
+        let per_core = per_core.map_err(|error| io_error(&error))?.unwrap_or_default();
+        let sum = |index: usize| {
+            let of_core =
+                |core: &Vec<u8>| Some(u64::from_ne_bytes(core.get(index * 8..)?.get(..8)?.try_into().ok()?));
+            per_core.iter().filter_map(of_core).sum()
+        };
+        Ok(REASONS.iter().map(|reason| (reason.name, sum(reason.index as usize))).collect())
+    }
+
+    /// Names and meanings of the counters, in the order of [`Self::counters`].
+    pub fn counter_help() -> impl Iterator<Item = (&'static str, &'static str)> {
+        REASONS.iter().map(|reason| (reason.name, reason.help))
+    }
+
+    /// Runs the program of `port` over one frame without sending anything (`BPF_PROG_RUN`): the XDP action of the
+    /// last of `repeat` runs and the mean time of one. Counters count. For tests and measurements.
+    ///
+    /// # Errors
+    /// When there is no such port or the kernel refuses, e.g. a frame shorter than 14 bytes.
+    pub fn dry_run(&self, port: Port, frame: &[u8], repeat: u32) -> io::Result<(u32, Duration)> {
+        let program = self.programs.get(usize::from(port)).ok_or(io::ErrorKind::NotFound)?;
+        kernel::run(program.as_fd(), frame, repeat)
     }
 
     /// Removes links, pins and the program: the interfaces are plain again.
@@ -268,6 +493,71 @@ impl Program {
     /// # Errors
     /// The first thing that could not be removed; the rest is attempted all the same.
     pub fn detach(self) -> Result<(), ProgramError> {
-        Ok(())
+        let Self { links, attached, pins, .. } = self;
+        drop(links);
+        let Some(pins) = pins else { return Ok(()) };
+        let mut result = Ok(());
+        for interface in &attached {
+            result = result.and(Pins::remove(&pins.link(&interface.interface)));
+        }
+        result = result.and(Maps::unpin(&pins));
+        pins.remove_directory();
+        result
     }
 }
+
+/// Makes a map hold exactly `wanted`: writes first, removes after, so that what stays is never absent.
+fn replace<V: Plain>(
+    map: &MapHandle,
+    wanted: &BTreeMap<Vec<u8>, V>,
+    max: u32,
+    what: &str,
+) -> Result<(), ProgramError> {
+    if wanted.len() > max as usize {
+        return Err(ProgramError::Config(format!(
+            "{} {what}: at most {max} per address family",
+            wanted.len()
+        )));
+    }
+    let stale: Vec<_> = map.keys().filter(|key| !wanted.contains_key(key)).collect();
+    // A full map takes no new key before an old one goes; only then is the order the other way round.
+    let crowded = wanted.len() + stale.len() > max as usize;
+    let remove = || {
+        for key in &stale {
+            map.delete(key).map_err(kernel_error("remove a map entry"))?;
+        }
+        Ok(())
+    };
+    if crowded {
+        remove()?;
+    }
+    for (key, value) in wanted {
+        map.update(key, bytes(value), MapFlags::ANY).map_err(kernel_error("write a map entry"))?;
+    }
+    if crowded { Ok(()) } else { remove() }
+}
+
+/// Reads the lists that an earlier process left in pinned maps.
+fn restore_list(maps: &Maps) -> List {
+    let mut list = List::new();
+    let entry = |map: &MapHandle, key: &[u8]| {
+        let value = map.lookup(key, MapFlags::ANY).ok().flatten()?;
+        from_bytes::<types::list_value>(&value)
+    };
+    for key in maps.list_v4.keys() {
+        let prefix = from_bytes(&key).and_then(|key| ListKey::prefix_v4(&key));
+        if let (Some(prefix), Some(value)) = (prefix, entry(&maps.list_v4, &key)) {
+            list.restore(prefix, &value);
+        }
+    }
+    for key in maps.list_v6.keys() {
+        let prefix = from_bytes(&key).and_then(|key| ListKey::prefix_v6(&key));
+        if let (Some(prefix), Some(value)) = (prefix, entry(&maps.list_v6, &key)) {
+            list.restore(prefix, &value);
+        }
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,88 @@
 //! Attaching to an interface: native, generic, or the better that works.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use super::{AttachMode, ProgramError};
+use super::pins::Pins;
+use super::{AttachMode, Attached, InterfaceConfig, ProgramError};
 use crate::kernel;
+
+/// Attaches to an interface, or takes a pinned link over: the kernel replaces the program between two packets.
+pub(super) fn attach(
+    program: BorrowedFd<'_>,
+    interface: &InterfaceConfig,
+    pins: Option<&Pins>,
+) -> Result<(OwnedFd, Attached), ProgramError> {
+    let InterfaceConfig { name, mode } = interface;
+    let failed = |action: String| move |source| ProgramError::Kernel { action, source };
+    let ifindex = kernel::ifindex(name).map_err(failed(format!("find the interface {name}")))?;
+    let path = pins.map(|pins| pins.link(name));
+    let mut notes = Vec::new();
+    if let Some(path) = path.as_ref().filter(|path| path.exists()) {
+        let link = kernel::open_pinned(path).map_err(failed(format!("open {}", path.display())))?;
+        match take_over(&link, program, ifindex, *mode) {
+            Ok(mode) => {
+                let attached = Attached {
+                    interface: name.clone(),
+                    ifindex,
+                    mode,
+                    taken_over: true,
+                    note: String::new(),
+                };
+                return Ok((link, attached));
+            }
+            Err(reason) => notes.push(reason),
+        }
+        // Of no use: the last reference to it goes, and with it the attachment.
+        Pins::remove(path)?;
+    }
+    let (link, mode, note) = attach_link(program, ifindex, *mode).map_err(failed(occupied(name, ifindex)))?;
+    if !note.is_empty() {
+        notes.push(note);
+    }
+    if let Some(path) = path {
+        kernel::pin(link.as_fd(), &path).map_err(failed(format!("pin {}", path.display())))?;
+    }
+    let attached =
+        Attached { interface: name.clone(), ifindex, mode, taken_over: false, note: notes.join("; ") };
+    Ok((link, attached))
+}
+
+/// Puts our program into a pinned link; the reason when the link cannot serve.
+fn take_over(
+    link: &OwnedFd,
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    wanted: AttachMode,
+) -> Result<AttachMode, String> {
+    match kernel::link_ifindex(link.as_fd()) {
+        Ok(found) if found == ifindex => {}
+        Ok(0) => return Err("a pinned link of an interface that is gone was removed".into()),
+        Ok(_) => return Err("a pinned link of another interface was removed".into()),
+        Err(error) => return Err(format!("a pinned link was removed: {error}")),
+    }
+    let (native, _) = kernel::attached_ids(ifindex).map_err(|error| error.to_string())?;
+    let mode = if native != 0 { AttachMode::Native } else { AttachMode::Generic };
+    if wanted != AttachMode::Auto && wanted != mode {
+        return Err("attached afresh to change the mode".into());
+    }
+    kernel::link_update(link.as_fd(), program)
+        .map_err(|error| format!("a pinned link was removed: {error}"))?;
+    Ok(mode)
+}
+
+/// What was attempted, and who is there already.
+fn occupied(name: &str, ifindex: u32) -> String {
+    match kernel::attached_ids(ifindex) {
+        Ok((0, 0)) | Err(_) => format!("attach to {name}"),
+        Ok((native, generic)) => {
+            let id = if native != 0 { native } else { generic };
+            format!(
+                "attach to {name}: XDP program {id} is there (ip link set {name} xdp off, or bpftool link)"
+            )
+        }
+    }
+}
 
 /// Attaches a program and says in which mode, and why not natively.
 pub(super) fn attach_link(

@@ -1,0 +1,53 @@
+// Limits and reasons, shared with Rust through the skeleton: nothing is typed twice.
+#pragma once
+
+#include <linux/types.h>
+
+// Sizes of the maps and bounds of the loops.
+enum limit {
+	// Interfaces of one node and receive queues of each: keys of the socket map are port * QUEUES_MAX + queue.
+	INTERFACES_MAX = 16,
+	QUEUES_MAX = 64,
+	// Service addresses (address, port, protocol), each family. A configuration error beyond it.
+	LISTENERS_MAX = 4096,
+	// Local addresses, each family. A configuration error beyond it.
+	LOCAL_ADDRESSES_MAX = 1024,
+	// Allowed and blocked prefixes, each family: about 100 bytes of trie node each. Full: a block is refused.
+	LIST_ENTRIES_MAX = 131072,
+	// Fragmented datagrams remembered, 64 bytes each; the least recently used is forgotten, and its later
+	// fragments then go where unknown fragments go.
+	FRAGMENTS_MAX = 16384,
+	// IPv6 extension headers walked. Real packets carry one or two; more goes to the kernel.
+	EXTENSION_HEADERS_MAX = 6,
+	// Changes with every change of a map's layout: a restarted node reuses maps of its own version only.
+	SCHEMA_VERSION = 1,
+};
+
+// What became of a packet. One counter each, in this order; names and help texts are in program/reason.rs.
+enum reason {
+	PASS_NOT_OURS,
+	PASS_NO_WORKER,
+	PASS_MANAGEMENT,
+	PASS_PROTECTED,
+	WORKER,
+	WORKER_FRAGMENT,
+	WORKER_ICMP,
+	DROP_BLOCKLIST,
+	DROP_NO_WORKER,
+	DROP_IPV4_HEADER,
+	DROP_IPV4_LENGTH,
+	DROP_IPV6_HEADER,
+	DROP_IPV6_LENGTH,
+	DROP_SOURCE,
+	DROP_LAND,
+	DROP_TCP_HEADER,
+	DROP_TCP_FLAGS,
+	DROP_UDP_LENGTH,
+	DROP_PORT_ZERO,
+	REASON_COUNT,
+};
+
+enum list_action {
+	LIST_ALLOW = 1,
+	LIST_BLOCK = 2,
+};

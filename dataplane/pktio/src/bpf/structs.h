@@ -1,0 +1,77 @@
+// Keys and values of the maps. Addresses and ports in network byte order, all else in host order.
+#pragma once
+
+#include "consts.h"
+
+struct list_key_v4 {
+	__u32 prefix_len;
+	__be32 addr;
+};
+
+struct list_key_v6 {
+	__u32 prefix_len;
+	__be32 addr[4];
+};
+
+// One listed prefix. The program looks at `action` and `expires_ns`; the rest lets a restarted node rebuild its
+// lists. A block inside an allowed prefix is stored with LIST_ALLOW, so that the one longest-prefix lookup never
+// drops an allowed address.
+struct list_value {
+	// CLOCK_MONOTONIC; 0 never. Of a block: the latest end of all blocks that cover the prefix.
+	__u64 expires_ns;
+	// End of the block of exactly this prefix; 0 never.
+	__u64 block_until_ns;
+	// enum list_action in effect.
+	__u8 action;
+	// This very prefix is listed as allowed, as blocked.
+	__u8 is_allowed;
+	__u8 is_blocked;
+	__u8 unused[5];
+};
+
+struct listener_key_v4 {
+	__be32 addr;
+	__be16 port;
+	__u8 protocol;
+	__u8 unused;
+};
+
+struct listener_key_v6 {
+	__be32 addr[4];
+	__be16 port;
+	__u8 protocol;
+	__u8 unused;
+};
+
+// A local address that listeners or backend connections use. A range with first > last is empty. Host order.
+struct local_value {
+	__u16 tcp_first;
+	__u16 tcp_last;
+	__u16 udp_first;
+	__u16 udp_last;
+	__u8 has_listeners;
+	__u8 unused[3];
+};
+
+struct local_key_v6 {
+	__be32 addr[4];
+};
+
+// A fragmented datagram whose first fragment went to a worker. IPv4 addresses take the first word.
+struct fragment_key {
+	__be32 source[4];
+	__be32 destination[4];
+	__u32 id;
+	__u8 protocol;
+	__u8 version;
+	__u8 unused[2];
+};
+
+struct counters {
+	__u64 packets[REASON_COUNT];
+};
+
+// TCP ports that always reach the kernel, one bit each, by port in host order.
+struct management {
+	__u8 ports[65536 / 8];
+};

@@ -1,0 +1,235 @@
+//! The allow- and blocklist as the kernel's longest-prefix maps need it.
+//!
+//! Owns: which prefixes are listed, and what each map entry must say. Does not own: the maps (`maps`), the
+//! clock (`now` is passed in). Cost: a change walks the covering prefixes (at most 129) and the covered ones.
+//!
+//! The program makes one lookup, and the longest prefix wins. Two rules are therefore compiled into the entries:
+//! a block inside an allowed prefix is stored as an allow, so an allowed address is never dropped; and a block
+//! inside a longer-lasting block ends with the latter, so a short ban never opens a hole in a long one.
+
+use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::skel::types::{limit, list_action, list_value};
+
+/// A point in time that never comes, of the kernel's clock. The kernel's 0 is this.
+const NEVER_NS: u64 = u64::MAX;
+
+/// A prefix as the order of the tree needs it: network bits left-aligned, then length. The prefixes inside
+/// another follow it without a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    bits: u128,
+    len: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Entry {
+    is_allowed: bool,
+    /// End of the block; `NEVER_NS` until unblocked.
+    block_until_ns: Option<u64>,
+}
+
+/// What a map entry must become: a value, or nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change {
+    pub(super) prefix: IpNet,
+    pub(super) value: Option<list_value>,
+}
+
+/// The family's maximum of entries is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+#[derive(Debug)]
+struct Family {
+    entries: BTreeMap<Key, Entry>,
+    ends: BTreeSet<(u64, Key)>,
+    is_v6: bool,
+}
+
+/// Both families.
+#[derive(Debug)]
+pub(super) struct List {
+    v4: Family,
+    v6: Family,
+}
+
+impl Key {
+    fn of(prefix: IpNet) -> Self {
+        let prefix = prefix.trunc();
+        let bits = match prefix.network() {
+            IpAddr::V4(addr) => u128::from(addr.to_bits()) << 96,
+            IpAddr::V6(addr) => addr.to_bits(),
+        };
+        Self { bits, len: prefix.prefix_len() }
+    }
+
+    fn mask(len: u8) -> u128 {
+        if len == 0 { 0 } else { u128::MAX << (128 - len) }
+    }
+
+    /// This prefix and all that contain it, shortest first.
+    fn covering(self) -> impl Iterator<Item = Self> {
+        (0..=self.len).map(move |len| Self { bits: self.bits & Self::mask(len), len })
+    }
+
+    /// The last key that can lie inside this prefix.
+    fn last(self) -> Self {
+        Self { bits: self.bits | !Self::mask(self.len), len: 128 }
+    }
+}
+
+impl Family {
+    fn new(is_v6: bool) -> Self {
+        Self { entries: BTreeMap::new(), ends: BTreeSet::new(), is_v6 }
+    }
+
+    fn prefix(&self, key: Key) -> IpNet {
+        if self.is_v6 {
+            Ipv6Net::new_assert(key.bits.into(), key.len).into()
+        } else {
+            Ipv4Net::new_assert(((key.bits >> 96) as u32).into(), key.len).into()
+        }
+    }
+
+    fn value(&self, key: Key) -> Option<list_value> {
+        let own = self.entries.get(&key)?;
+        let (mut allowed, mut until) = (false, None);
+        for entry in key.covering().filter_map(|key| self.entries.get(&key)) {
+            allowed |= entry.is_allowed;
+            until = until.max(entry.block_until_ns);
+        }
+        let action = if allowed { list_action::LIST_ALLOW } else { list_action::LIST_BLOCK };
+        Some(list_value {
+            expires_ns: to_kernel(until),
+            block_until_ns: to_kernel(own.block_until_ns),
+            action: action.0 as u8,
+            is_allowed: own.is_allowed.into(),
+            is_blocked: own.block_until_ns.is_some().into(),
+            ..Default::default()
+        })
+    }
+
+    /// Sets an entry, or removes it when it says nothing, and answers what changes in the map.
+    fn set(&mut self, key: Key, entry: Entry) -> Result<Vec<Change>, Full> {
+        let old = self.entries.get(&key).copied();
+        if old.unwrap_or_default() == entry {
+            return Ok(Vec::new());
+        }
+        if old.is_none() && self.entries.len() >= limit::LIST_ENTRIES_MAX.0 as usize {
+            return Err(Full);
+        }
+        if let Some(until) = old.and_then(|old| old.block_until_ns) {
+            self.ends.remove(&(until, key));
+        }
+        if let Some(until) = entry.block_until_ns {
+            self.ends.insert((until, key));
+        }
+        if entry == Entry::default() {
+            self.entries.remove(&key);
+        } else {
+            self.entries.insert(key, entry);
+        }
+        let mut changes = vec![Change { prefix: self.prefix(key), value: self.value(key) }];
+        let covered = self.entries.range(key..=key.last()).map(|(covered, _)| *covered);
+        changes.extend(
+            covered
+                .filter(|&covered| covered != key)
+                .map(|covered| Change { prefix: self.prefix(covered), value: self.value(covered) }),
+        );
+        Ok(changes)
+    }
+
+    fn entry(&self, key: Key) -> Entry {
+        self.entries.get(&key).copied().unwrap_or_default()
+    }
+}
+
+fn to_kernel(until: Option<u64>) -> u64 {
+    match until {
+        None | Some(NEVER_NS) => 0,
+        Some(until) => until,
+    }
+}
+
+impl List {
+    pub(super) fn new() -> Self {
+        Self { v4: Family::new(false), v6: Family::new(true) }
+    }
+
+    fn family(&mut self, prefix: IpNet) -> &mut Family {
+        match prefix {
+            IpNet::V4(_) => &mut self.v4,
+            IpNet::V6(_) => &mut self.v6,
+        }
+    }
+
+    /// Takes an entry over from a map that an earlier process left.
+    pub(super) fn restore(&mut self, prefix: IpNet, value: &list_value) {
+        let until = if value.block_until_ns == 0 { NEVER_NS } else { value.block_until_ns };
+        let entry = Entry {
+            is_allowed: value.is_allowed != 0,
+            block_until_ns: (value.is_blocked != 0).then_some(until),
+        };
+        // The map that it comes from has the same maximum.
+        let _ = self.family(prefix).set(Key::of(prefix), entry);
+    }
+
+    /// Lists a block until `until_ns` (`None`: for ever).
+    pub(super) fn block(&mut self, prefix: IpNet, until_ns: Option<u64>) -> Result<Vec<Change>, Full> {
+        let (key, family) = (Key::of(prefix), self.family(prefix));
+        // The last nanosecond of the clock and 0 have other meanings; no deadline comes near them.
+        let until = until_ns.map_or(NEVER_NS, |until| until.clamp(1, NEVER_NS - 1));
+        let entry = Entry { block_until_ns: Some(until), ..family.entry(key) };
+        family.set(key, entry)
+    }
+
+    /// Ends a block; `None` when there is none.
+    pub(super) fn unblock(&mut self, prefix: IpNet) -> Option<Vec<Change>> {
+        let (key, family) = (Key::of(prefix), self.family(prefix));
+        let entry = family.entry(key);
+        entry.block_until_ns?;
+        family.set(key, Entry { block_until_ns: None, ..entry }).ok()
+    }
+
+    /// Lists or unlists an allowed prefix.
+    pub(super) fn set_allowed(&mut self, prefix: IpNet, is_allowed: bool) -> Result<Vec<Change>, Full> {
+        let (key, family) = (Key::of(prefix), self.family(prefix));
+        let entry = Entry { is_allowed, ..family.entry(key) };
+        family.set(key, entry)
+    }
+
+    /// All allowed prefixes.
+    pub(super) fn allowed(&self) -> Vec<IpNet> {
+        let families = [&self.v4, &self.v6];
+        let allowed = families.iter().flat_map(|family| {
+            family.entries.iter().filter(|(_, entry)| entry.is_allowed).map(|(key, _)| family.prefix(*key))
+        });
+        allowed.collect()
+    }
+
+    /// A block that has ended by `now_ns`.
+    pub(super) fn expired(&self, now_ns: u64) -> Option<IpNet> {
+        [&self.v4, &self.v6].iter().find_map(|family| {
+            let &(until, key) = family.ends.first()?;
+            (until != NEVER_NS && until <= now_ns).then(|| family.prefix(key))
+        })
+    }
+
+    /// All blocks: prefix, end (`None`: for ever), whether an allowed prefix covers it.
+    pub(super) fn blocked(&self) -> impl Iterator<Item = (IpNet, Option<u64>, bool)> {
+        [&self.v4, &self.v6].into_iter().flat_map(|family| {
+            family.entries.iter().filter_map(|(&key, entry)| {
+                let until = entry.block_until_ns?;
+                let suppressed = family.value(key)?.action == list_action::LIST_ALLOW.0 as u8;
+                Some((family.prefix(key), (until != NEVER_NS).then_some(until), suppressed))
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
