@@ -13,6 +13,7 @@ pub mod live;
 pub mod memory;
 pub mod pcap;
 pub mod program;
+mod skel;
 #[cfg(test)]
 mod test_support;
 pub mod xsk;

@@ -16,22 +16,11 @@ use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
 
 use crate::kernel;
 use crate::program::io_error;
+use crate::skel::generator as skel;
 
 mod template;
 
 use template::Plan;
-
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    clippy::pedantic,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used
-)]
-mod skel {
-    include!(concat!(env!("OUT_DIR"), "/generator.skel.rs"));
-}
 
 /// What differs from frame to frame. Checksums are kept right.
 #[derive(Clone, Debug, Default)]

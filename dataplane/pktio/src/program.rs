@@ -21,20 +21,6 @@ mod maps;
 mod pins;
 mod reason;
 
-#[allow(
-    missing_docs,
-    non_camel_case_types,
-    unreachable_pub,
-    dead_code,
-    clippy::all,
-    clippy::pedantic,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used
-)]
-mod skel {
-    include!(concat!(env!("OUT_DIR"), "/xdp.skel.rs"));
-}
-
 pub(crate) use attach::io_error;
 pub use bare::{BareDrop, BarePass, BareXsk, ifindex};
 
@@ -51,12 +37,12 @@ use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
 
 use crate::io::Port;
 use crate::kernel;
+use crate::skel::xdp::types;
 use attach::kernel_error;
 use list::{Change, List};
 use maps::{ListKey, Maps, Plain, bytes, from_bytes, words};
 use pins::Pins;
 use reason::REASONS;
-use skel::types;
 
 /// How the program is attached to an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

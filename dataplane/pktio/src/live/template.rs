@@ -7,7 +7,8 @@ use core::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-use super::{Randomize, skel};
+use super::Randomize;
+use crate::skel::generator as skel;
 
 /// Offsets and ranges of one template; see `struct plan` in `generator.bpf.c`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

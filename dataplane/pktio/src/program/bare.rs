@@ -11,18 +11,7 @@ use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
 
 use super::attach::{attach_link, kernel_error};
 use super::{AttachMode, ProgramError};
-
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    clippy::pedantic,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used
-)]
-mod skel {
-    include!(concat!(env!("OUT_DIR"), "/bare.skel.rs"));
-}
+use crate::skel::bare as skel;
 
 /// One of the three programs, attached.
 struct Bare {

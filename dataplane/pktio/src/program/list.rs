@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::skel::types::{limit, list_action, list_value};
+use crate::skel::xdp::types::{limit, list_action, list_value};
 
 /// A point in time that never comes, of the kernel's clock. The kernel's 0 is this.
 const NEVER_NS: u64 = u64::MAX;

@@ -12,9 +12,10 @@ use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
 
 use super::attach::kernel_error;
 use super::pins::Pins;
-use super::skel::types;
-use super::{ProgramError, Unbound, skel};
+use super::{ProgramError, Unbound};
 use crate::kernel;
+use crate::skel::xdp as skel;
+use crate::skel::xdp::types;
 
 /// A map key or value: what the kernel copies byte by byte.
 ///

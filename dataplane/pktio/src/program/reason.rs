@@ -1,6 +1,6 @@
 //! Names and help texts of the program's counters, in the order of `enum reason` in `bpf/consts.h`.
 
-use super::skel::types::reason as of;
+use crate::skel::xdp::types::reason as of;
 
 /// One counter: its index in the map, its name in metrics, what it means.
 pub(super) struct Reason {
