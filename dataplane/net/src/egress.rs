@@ -34,6 +34,24 @@ pub struct Egress<'a> {
     pub destination: IpAddr,
     /// Hop limit or TTL.
     pub hop_limit: u8,
+    /// Whether a packet longer than the link's MTU is let through, for `fragment` to cut it.
+    pub may_fragment: bool,
+}
+
+impl Egress<'_> {
+    fn fits(&self, l4_len: usize) -> bool {
+        self.may_fragment || l4_len + ip_header_len(self.destination) <= usize::from(self.link.mtu)
+    }
+}
+
+/// Whether a packet may leave in fragments: IPv4 without "don't fragment", or one that came in fragments, as its
+/// length beyond the MTU of the port it came in on shows. What stays whole makes its sender learn the path MTU.
+pub fn may_fragment(headers: &Headers, frame: &[u8], ingress_mtu: u16) -> bool {
+    if headers.packet_len() > usize::from(ingress_mtu) {
+        return true;
+    }
+    let ip = frame.get(headers.link_len..).map(ipv4::Packet::new_checked);
+    headers.version == IpVersion::V4 && matches!(ip, Some(Ok(ip)) if !ip.dont_fragment())
 }
 
 /// Length of an IP header without options, in bytes.
@@ -67,7 +85,7 @@ pub fn readdress(
     egress: &Egress<'_>,
 ) -> Result<usize, DropReason> {
     let l4_len = headers.end.saturating_sub(headers.l4);
-    if l4_len + ip_header_len(egress.destination) > usize::from(egress.link.mtu) {
+    if !egress.fits(l4_len) {
         return Err(DropReason::TooBig);
     }
     let ip = packet.bytes().get(headers.link_len..).ok_or(DropReason::Truncated)?;
@@ -116,7 +134,7 @@ pub fn emit(
     dscp_ecn: u8,
     l4_len: usize,
 ) -> Option<usize> {
-    if l4_len + ip_header_len(egress.destination) > usize::from(egress.link.mtu) {
+    if !egress.fits(l4_len) {
         return None;
     }
     let marks = Marks {
@@ -223,7 +241,8 @@ mod tests {
     fn options_and_padding_end_here_and_marks_are_kept() {
         let link = link(1500);
         let (source, destination) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
-        let (frame, headers) = rewritten(&Egress { link: &link, source, destination, hop_limit: 64 });
+        let (frame, headers) =
+            rewritten(&Egress { link: &link, source, destination, hop_limit: 64, may_fragment: false });
         assert_eq!(frame[..18], *link.header());
         assert_eq!(frame.len(), 18 + 20 + 14);
         assert_eq!((headers.source, headers.destination), (source, destination));
@@ -238,7 +257,8 @@ mod tests {
         let link = link(1500);
         let source: IpAddr = "2001:db8::1".parse().unwrap();
         let destination: IpAddr = "2001:db8::2".parse().unwrap();
-        let (frame, headers) = rewritten(&Egress { link: &link, source, destination, hop_limit: 64 });
+        let (frame, headers) =
+            rewritten(&Egress { link: &link, source, destination, hop_limit: 64, may_fragment: false });
         assert_eq!(headers.version, IpVersion::V6);
         assert_eq!(checksum::verify_l4(&headers, &frame), checksum::L4Checksum::Valid);
         assert_eq!(&frame[headers.payload..headers.end], b"hello!");
@@ -252,11 +272,13 @@ mod tests {
         let headers = wire::parse(packet.bytes()).unwrap();
         let source = [192, 0, 2, 1].into();
         let narrow = link(33);
-        let egress = Egress { link: &narrow, source, destination: source, hop_limit: 64 };
+        let egress =
+            Egress { link: &narrow, source, destination: source, hop_limit: 64, may_fragment: false };
         assert_eq!(readdress(&mut packet, &headers, &egress), Err(DropReason::TooBig));
         let wide = link(34);
         let v6: IpAddr = "::1".parse().unwrap();
-        let egress = Egress { link: &wide, source: v6, destination: source, hop_limit: 64 };
+        let egress =
+            Egress { link: &wide, source: v6, destination: source, hop_limit: 64, may_fragment: false };
         assert_eq!(readdress(&mut packet, &headers, &egress), Err(DropReason::Malformed));
         assert_eq!(packet.bytes(), frame);
     }

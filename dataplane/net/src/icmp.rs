@@ -51,7 +51,7 @@ pub(crate) fn emit(
     let quote_len = ip_header_len(destination) + QUOTE_L4_BYTES;
     let len = ERROR_HEADER_BYTES + quote_len;
     let protocol = if destination.is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 };
-    let egress = Egress { link, source, destination, hop_limit: HOP_LIMIT };
+    let egress = Egress { link, source, destination, hop_limit: HOP_LIMIT, may_fragment: false };
     let at = egress::emit(packet, &egress, protocol, 0, len)?;
     let bytes = packet.bytes_mut().get_mut(at..)?;
     crate::wire::icmp::emit_error(bytes, message, code, rest)?;

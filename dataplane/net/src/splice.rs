@@ -36,7 +36,6 @@ mod opening;
 mod own;
 mod segment;
 mod state;
-mod table;
 pub mod target;
 #[cfg(test)]
 mod tests;
@@ -50,9 +49,9 @@ use std::collections::VecDeque;
 
 use segment::Arrived;
 use state::{Class, Side, State};
-use table::Table;
 
 use crate::flow::{FlowKey, HashKey, Protocol};
+use crate::flow_table::Table;
 use crate::link::{Link, PortId};
 use crate::packet::PacketBuf;
 use crate::ports::{PortLease, Ports};
@@ -233,7 +232,7 @@ pub struct SpliceCounters {
 pub struct Splice {
     limits: SpliceLimits,
     keys: SpliceKeys,
-    table: Table,
+    table: Table<flow::Flow>,
     wheel: TimerWheel,
     ports: Ports,
     counters: SpliceCounters,
@@ -354,7 +353,7 @@ impl Splice {
     /// Ends a flow with RST to the client, and to the backend when it was open. False when the flow is gone or has
     /// ended already.
     pub fn abort(&mut self, flow: FlowId, now: Instant) -> bool {
-        let Some(slot) = self.table.slot(flow) else { return false };
+        let Some(slot) = self.slot(flow) else { return false };
         let Some(state) = self.table.get(slot).map(|flow| flow.state) else { return false };
         if state.class() == Class::Lingering {
             return false;
@@ -420,7 +419,9 @@ impl Splice {
 
     /// How many flows are where in their life.
     pub fn counts(&self) -> Counts {
-        self.table.counts()
+        let counts = self.table.counts();
+        let (half_open, established, time_wait) = (counts.half_open, counts.established, counts.lingering);
+        Counts { flows: half_open + established + time_wait, half_open, established, time_wait }
     }
 
     /// Live flows of one backend; those that linger are not counted.
@@ -436,6 +437,20 @@ impl Splice {
     /// The limits in force.
     pub fn limits(&self) -> &SpliceLimits {
         &self.limits
+    }
+
+    /// The id of a slot's present flow.
+    fn id(&self, slot: u32) -> FlowId {
+        FlowId { index: slot, generation: self.table.generation(slot) }
+    }
+
+    /// The slot of a flow that is still there.
+    fn slot(&self, id: FlowId) -> Option<u32> {
+        self.table.is_live(id.index, id.generation).then_some(id.index)
+    }
+
+    fn set_state(&mut self, slot: u32, state: State) {
+        self.table.update(slot, |flow| flow.state = state);
     }
 
     fn push_event(&mut self, event: Event) {

@@ -28,7 +28,7 @@ impl Splice {
         flow.pending.clear();
         flow.active = now;
         self.report_closed(slot, reason, now);
-        self.table.set_state(slot, next);
+        self.set_state(slot, next);
         self.arm(slot);
     }
 
@@ -38,12 +38,12 @@ impl Splice {
         if let Some(flow) = self.table.get_mut(slot) {
             flow.active = now;
         }
-        self.table.set_state(slot, State::TimeWait);
+        self.set_state(slot, State::TimeWait);
         self.arm(slot);
     }
 
     fn report_closed(&mut self, slot: u32, reason: CloseReason, now: Instant) {
-        let id = self.table.id(slot);
+        let id = self.id(slot);
         let Some(flow) = self.table.get(slot) else { return };
         let backend = flow.backend_id;
         let event = Event::Closed {

@@ -10,9 +10,10 @@
 //!  received by the other   | sent, in flight | may be sent
 //! ```
 
-use super::state::{Side, State};
+use super::state::{Class, Side, State};
 use super::{BackendId, Traffic};
 use crate::flow::FlowKey;
+use crate::flow_table::Record;
 use crate::link::Link;
 use crate::ports::PortLease;
 use crate::time::Instant;
@@ -246,6 +247,23 @@ pub(super) struct Flow {
     pub(super) retransmit: Instant,
 }
 
+impl Record for Flow {
+    fn key(&self, side: Side) -> &FlowKey {
+        match side {
+            Side::Client => &self.client_key,
+            Side::Backend => &self.backend_key,
+        }
+    }
+
+    fn set_backend_key(&mut self, key: FlowKey) {
+        self.backend_key = key;
+    }
+
+    fn class(&self) -> Class {
+        self.state.class()
+    }
+}
+
 impl Flow {
     pub(super) fn half(&self, side: Side) -> &Half {
         match side {
@@ -258,14 +276,6 @@ impl Flow {
         match side {
             Side::Client => &mut self.client,
             Side::Backend => &mut self.backend,
-        }
-    }
-
-    /// Key of the packets that `side` sends us.
-    pub(super) fn key(&self, side: Side) -> &FlowKey {
-        match side {
-            Side::Client => &self.client_key,
-            Side::Backend => &self.backend_key,
         }
     }
 

@@ -11,14 +11,15 @@ use super::segment::Arrived;
 use super::state::{Class, Side, Signal, State};
 use super::translate::translate;
 use super::{CloseReason, Context, Splice, Verdict, own};
+use crate::flow_table::Record;
 use crate::icmp::{self, Quote};
 use crate::link::{Link, PortId};
 use crate::packet::PacketBuf;
 use crate::time::Instant;
 use crate::verdict::DropReason;
+use crate::wire::Headers;
 use crate::wire::icmp::ErrorKind;
 use crate::wire::tcp::{Flags, Timestamps};
-use crate::wire::{Headers, IpVersion, ipv4};
 
 /// Least time between two challenge ACKs of one flow (Linux's `tcp_invalid_ratelimit`): whoever forges segments
 /// gets no packet per packet out of us.
@@ -81,7 +82,7 @@ impl Splice {
     ) -> Result<PortId, Verdict> {
         let flow = self.table.get_mut(slot).ok_or(Verdict::Miss)?;
         let link = link_to(flow, side.other(), context).ok_or(Verdict::Drop(DropReason::NoNeighbor))?;
-        match translate(flow, side, arrived, &link, packet, headers) {
+        match translate(flow, side, arrived, &link, packet, headers, context.ingress.mtu) {
             Ok(()) => {
                 let traffic = &mut flow.half_mut(side).traffic;
                 traffic.bytes += u64::from(arrived.len);
@@ -130,7 +131,7 @@ impl Splice {
         }
         if !arrived.is_pure_ack() {
             flow.is_holding = true;
-            let id = self.table.id(slot);
+            let id = self.id(slot);
             self.want(slot, Pending::PROXY_HEADER);
             return Some(Verdict::Hold(id));
         }
@@ -188,7 +189,7 @@ impl Splice {
         if state == State::TimeWait {
             self.finish(slot, now);
         } else if state != old {
-            self.table.set_state(slot, state);
+            self.set_state(slot, state);
             self.arm(slot);
         }
     }
@@ -249,7 +250,7 @@ impl Splice {
                 return Verdict::Drop(DropReason::OutOfWindow);
             };
             if flow.is_pass_through() {
-                return self.pass_syn_ack(slot, packet, headers, arrived, link, now);
+                return self.pass_syn_ack(slot, packet, headers, arrived, context, now);
             }
             let port = own::emit_ack(flow, Side::Backend, link, packet);
             return port.map_or(Verdict::Consumed, Verdict::Transmit);
@@ -347,8 +348,8 @@ pub(super) fn link_to(flow: &Flow, side: Side, context: &Context<'_>) -> Option<
     }
 }
 
-/// Turns a segment that does not fit `link` into the ICMP error that tells its sender (RFC 1191, 8201). `None` when
-/// the sender allowed routers to fragment it: splice does not, and TCP without "don't fragment" is rare.
+/// Turns a segment that does not fit `link` and must stay whole into the ICMP error that tells its sender
+/// (RFC 1191, 8201).
 fn answer_too_big(
     flow: &Flow,
     side: Side,
@@ -358,12 +359,6 @@ fn answer_too_big(
     arrived: &Arrived,
     context: &Context<'_>,
 ) -> Option<PortId> {
-    if headers.version == IpVersion::V4 {
-        let ip = ipv4::Packet::new_checked(packet.bytes().get(headers.link_len..)?).ok()?;
-        if !ip.dont_fragment() {
-            return None;
-        }
-    }
     let back = link_to(flow, side, context)?;
     let key = *flow.key(side);
     let to_addr = flow.key(side.other()).source.addr;

@@ -9,6 +9,7 @@ use super::forward::link_to;
 use super::state::{Class, Side, State};
 use super::{Context, FailReason, Splice, Verdict};
 use crate::flow::Protocol;
+use crate::flow_table::Record;
 use crate::icmp::{self, Quote};
 use crate::packet::PacketBuf;
 use crate::time::Instant;

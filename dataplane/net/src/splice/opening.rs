@@ -54,7 +54,7 @@ impl Splice {
                 self.table.get(slot).is_some_and(|flow| flow.state.class() == Class::Lingering);
             match side {
                 _ if is_lingering => self.remove(slot),
-                Side::Client => return Ok(self.table.id(slot)),
+                Side::Client => return Ok(self.id(slot)),
                 // A client that is itself the backend of a transparent flow, on the same port.
                 Side::Backend => return Err(DropReason::NoPort),
             }
@@ -83,7 +83,7 @@ impl Splice {
         self.count_backend(backend, true);
         self.push_pending(slot);
         self.arm(slot);
-        let flow = self.table.id(slot);
+        let flow = self.id(slot);
         self.push_event(Event::Opened { flow, tag: request.tag, backend });
         Ok(flow)
     }
@@ -95,7 +95,7 @@ impl Splice {
         backends: &Backends,
         now: Instant,
     ) -> Result<(), DropReason> {
-        let slot = self.table.slot(id).ok_or(DropReason::NoFlow)?;
+        let slot = self.slot(id).ok_or(DropReason::NoFlow)?;
         let flow = self.table.get(slot).ok_or(DropReason::NoFlow)?;
         if flow.state != State::ExpectBackend {
             return Err(DropReason::NoFlow);
@@ -111,7 +111,7 @@ impl Splice {
         self.release_port(old_backend, old_lease);
         self.count_backend(old_backend, false);
         self.count_backend(backend, true);
-        self.table.set_state(slot, State::ExpectBackend.next(Signal::Retry));
+        self.set_state(slot, State::ExpectBackend.next(Signal::Retry));
         let flow = self.table.get_mut(slot).ok_or(DropReason::NoFlow)?;
         flow.backend_id = backend;
         flow.lease = claim.lease;
@@ -253,7 +253,7 @@ impl Splice {
         flow.client.window = arrived.window;
         if arrived.len > 0 || arrived.has(Flags::FIN) {
             flow.is_holding = true;
-            return Verdict::Hold(self.table.id(slot));
+            return Verdict::Hold(self.id(slot));
         }
         self.send_syn_in_place(slot, packet, context, now)
     }
@@ -337,7 +337,7 @@ impl Splice {
             return port.map_or(Verdict::Consumed, Verdict::Transmit);
         }
         if flow.is_pass_through() {
-            self.pass_syn_ack(slot, packet, headers, arrived, link, now)
+            self.pass_syn_ack(slot, packet, headers, arrived, context, now)
         } else {
             self.answer_syn_ack(slot, packet, arrived, link, now)
         }
@@ -379,17 +379,22 @@ impl Splice {
         packet: &mut PacketBuf<'_>,
         headers: &Headers,
         arrived: &Arrived,
-        link: &Link,
+        context: &Context<'_>,
         now: Instant,
     ) -> Verdict {
         let Some(flow) = self.table.get_mut(slot) else { return Verdict::Miss };
+        let Some(link) = context.backends.link(flow.backend_id) else {
+            return Verdict::Drop(DropReason::NoNeighbor);
+        };
         if flow.state == State::SynSent {
             agree(flow, arrived);
             flow.active = now;
             flow.pending.take(Pending::SYN);
         }
         let client_link = flow.client_link;
-        if let Err(reason) = translate(flow, Side::Backend, arrived, &client_link, packet, headers) {
+        if let Err(reason) =
+            translate(flow, Side::Backend, arrived, &client_link, packet, headers, context.ingress.mtu)
+        {
             return Verdict::Drop(reason);
         }
         let l4 = client_link.header().len() + crate::egress::ip_header_len(flow.client_key.source.addr);
@@ -398,7 +403,7 @@ impl Splice {
         }
         flow.client.on_acked(flow.client.next, u32::from(arrived.window));
         let next = flow.state.next(Signal::SynAckPassed);
-        self.table.set_state(slot, next);
+        self.set_state(slot, next);
         self.arm(slot);
         Verdict::Transmit(client_link.port)
     }
@@ -409,10 +414,10 @@ impl Splice {
         let next = flow.state.next(signal);
         let (tag, backend) = (flow.tag, flow.backend_id);
         let connect_time = now - flow.connecting;
-        self.table.set_state(slot, next);
+        self.set_state(slot, next);
         self.counters.established += 1;
         self.arm(slot);
-        let flow = self.table.id(slot);
+        let flow = self.id(slot);
         self.push_event(Event::Established { flow, tag, backend, connect_time });
     }
 
@@ -421,7 +426,7 @@ impl Splice {
         let Some(flow) = self.table.get_mut(slot) else { return };
         if flow.is_holding && flow.is_ready_for_data() && flow.state.class() != Class::HalfOpen {
             flow.is_holding = false;
-            let flow = self.table.id(slot);
+            let flow = self.id(slot);
             self.push_event(Event::Release { flow });
         }
     }
@@ -433,9 +438,9 @@ impl Splice {
         flow.retransmit = now + DECISION_TIMEOUT;
         flow.pending.clear();
         let (tag, backend) = (flow.tag, flow.backend_id);
-        self.table.set_state(slot, next);
+        self.set_state(slot, next);
         self.arm(slot);
-        let flow = self.table.id(slot);
+        let flow = self.id(slot);
         self.push_event(Event::BackendFailed { flow, tag, backend, reason });
     }
 }

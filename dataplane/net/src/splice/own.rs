@@ -6,6 +6,7 @@
 use super::flow::Flow;
 use super::state::Side;
 use crate::egress::{self, Egress, HOP_LIMIT, ip_header_len};
+use crate::flow_table::Record;
 use crate::link::{Link, PortId};
 use crate::packet::PacketBuf;
 use crate::proxy_protocol;
@@ -140,7 +141,7 @@ pub(super) fn emit_reset_at(
 fn emit(flow: &Flow, own: &Own<'_>, link: &Link, packet: &mut PacketBuf<'_>) -> Option<PortId> {
     let to = flow.key(own.to);
     let (source, destination) = (to.destination.addr, to.source.addr);
-    let egress = Egress { link, source, destination, hop_limit: HOP_LIMIT };
+    let egress = Egress { link, source, destination, hop_limit: HOP_LIMIT, may_fragment: false };
     let len = HEADER_BYTES_MIN + own.options.len() + own.payload.len();
     let at = egress::emit(packet, &egress, protocol::TCP, 0, len)?;
     let bytes = packet.bytes_mut().get_mut(at..)?;

@@ -27,21 +27,7 @@
 
 use core::fmt;
 
-/// One of the two ends of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Client,
-    Backend,
-}
-
-impl Side {
-    pub(crate) const fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Backend,
-            Self::Backend => Self::Client,
-        }
-    }
-}
+pub(crate) use crate::flow_table::{Class, Side};
 
 /// Where a flow is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,17 +73,6 @@ pub(crate) enum Signal {
     FinAcked(Side),
     /// A valid RST, or we end the flow with one.
     Reset,
-}
-
-/// What a state means for the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// May be evicted when nothing else is left to.
-    HalfOpen,
-    /// Is never evicted.
-    Established,
-    /// Is evicted first.
-    Lingering,
 }
 
 impl State {

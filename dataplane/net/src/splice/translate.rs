@@ -9,6 +9,7 @@ use super::flow::{Flow, ProxyHeader, later};
 use super::segment::Arrived;
 use super::state::Side;
 use crate::egress::{self, Egress, HOP_LIMIT};
+use crate::flow_table::Record;
 use crate::link::Link;
 use crate::packet::PacketBuf;
 use crate::verdict::DropReason;
@@ -21,7 +22,8 @@ const NOP: u8 = 1;
 /// The two lower bits of the traffic class: ECN (RFC 3168 §5).
 const ECN_BITS: u8 = 0b11;
 
-/// Rewrites a segment that came from `side` for the other side, to leave by `link`.
+/// Rewrites a segment that came from `side` for the other side, to leave by `link`. One that may be fragmented is
+/// let through although it is longer than the link's MTU.
 ///
 /// # Errors
 /// As [`egress::readdress`], and `HopLimit`; the segment is then as before.
@@ -32,6 +34,7 @@ pub(super) fn translate(
     link: &Link,
     packet: &mut PacketBuf<'_>,
     headers: &Headers,
+    ingress_mtu: u16,
 ) -> Result<(), DropReason> {
     let hop_limit = match headers.hop_limit.checked_sub(1) {
         _ if !flow.is_transparent => HOP_LIMIT,
@@ -39,7 +42,9 @@ pub(super) fn translate(
         Some(left) => left,
     };
     let to = flow.key(side.other());
-    let egress = Egress { link, source: to.destination.addr, destination: to.source.addr, hop_limit };
+    let may_fragment = egress::may_fragment(headers, packet.bytes(), ingress_mtu);
+    let (source, destination) = (to.destination.addr, to.source.addr);
+    let egress = Egress { link, source, destination, hop_limit, may_fragment };
     let mut headers = *headers;
     if flow.blank_ecn && side == Side::Client {
         headers.dscp_ecn &= !ECN_BITS;

@@ -1,11 +1,9 @@
-//! The flows of one splice: slots taken at start, found by either side's key, and the order of eviction.
+//! A table of flows: slots taken at start, found by either side's key, and the order of eviction.
 //!
-//! Owns: slots with generations, the two index entries per flow, free list, the lists of half-open and lingering
-//! flows (oldest first), counts by class. Does not own: ports, timers, events; `Splice` keeps those in step.
+//! Owns: slots with generations, the two index entries per flow, the free list, one list per [`Class`] (oldest
+//! first). Does not own: ports, timers, events; the owners (`splice`, `udp`) keep those in step.
+//! Cost: a lookup is one keyed hash, one index line and one record; 56 bytes per slot beside the record.
 
-use super::flow::Flow;
-use super::state::{Class, Side, State};
-use super::{Counts, FlowId};
 use crate::flow::{FlowKey, HashKey};
 use crate::flow_index::FlowIndex;
 
@@ -29,10 +27,55 @@ impl List {
     const EMPTY: Self = Self { first: NONE, last: NONE, len: 0 };
 }
 
+/// One of the two ends of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Backend,
+}
+
+impl Side {
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Backend,
+            Self::Backend => Self::Client,
+        }
+    }
+}
+
+/// What the state of a flow means for the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Only one side has spoken. May be evicted when nothing else is left to.
+    HalfOpen,
+    /// Is never evicted.
+    Established,
+    /// Has ended. Is evicted first.
+    Lingering,
+}
+
+/// A flow as the table sees it.
+pub(crate) trait Record {
+    /// Key of the packets that `side` sends us.
+    fn key(&self, side: Side) -> &FlowKey;
+
+    fn set_backend_key(&mut self, key: FlowKey);
+
+    fn class(&self) -> Class;
+}
+
+/// How many flows are in which class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClassCounts {
+    pub(crate) half_open: u32,
+    pub(crate) established: u32,
+    pub(crate) lingering: u32,
+}
+
 /// The table of flows.
 #[derive(Debug)]
-pub(super) struct Table {
-    flows: Box<[Option<Flow>]>,
+pub(crate) struct Table<R> {
+    flows: Box<[Option<R>]>,
     generations: Box<[u32]>,
     links: Box<[Links]>,
     index: FlowIndex,
@@ -44,8 +87,8 @@ pub(super) struct Table {
     lingering: List,
 }
 
-impl Table {
-    pub(super) fn new(flows_max: u32, key: HashKey) -> Self {
+impl<R: Record> Table<R> {
+    pub(crate) fn new(flows_max: u32, key: HashKey) -> Self {
         let flows_max = flows_max.min(NONE / 2 - 1);
         let mut table = Self {
             flows: (0..flows_max).map(|_| None).collect(),
@@ -67,7 +110,7 @@ impl Table {
 
     /// The flow that `key` belongs to, and which side sends with that key.
     #[inline]
-    pub(super) fn find(&self, key: &FlowKey) -> Option<(u32, Side)> {
+    pub(crate) fn find(&self, key: &FlowKey) -> Option<(u32, Side)> {
         let found = self.index.find(key.hash(&self.key), |value| {
             self.get(value >> 1).is_some_and(|flow| flow.key(side_of(value)) == key)
         })?;
@@ -75,81 +118,82 @@ impl Table {
     }
 
     #[inline]
-    pub(super) fn get(&self, slot: u32) -> Option<&Flow> {
+    pub(crate) fn get(&self, slot: u32) -> Option<&R> {
         self.flows.get(slot as usize)?.as_ref()
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Flow> {
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut R> {
         self.flows.get_mut(slot as usize)?.as_mut()
     }
 
-    /// The id of a slot's present flow.
-    pub(super) fn id(&self, slot: u32) -> FlowId {
-        FlowId { index: slot, generation: self.generations.get(slot as usize).copied().unwrap_or(0) }
+    /// How often a slot was given up: tells its present flow from earlier ones.
+    pub(crate) fn generation(&self, slot: u32) -> u32 {
+        self.generations.get(slot as usize).copied().unwrap_or(0)
     }
 
-    /// The slot of a flow that is still there.
-    pub(super) fn slot(&self, id: FlowId) -> Option<u32> {
-        let is_same = self.generations.get(id.index()) == Some(&id.generation);
-        (is_same && self.get(id.index).is_some()).then_some(id.index)
+    /// Whether a slot holds a flow, and that of this generation.
+    pub(crate) fn is_live(&self, slot: u32, generation: u32) -> bool {
+        self.generation(slot) == generation && self.get(slot).is_some()
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.free == NONE
     }
 
     /// Puts a flow into a free slot. `None` when there is none, or a key of it is taken.
-    pub(super) fn insert(&mut self, flow: Flow) -> Option<u32> {
+    pub(crate) fn insert(&mut self, flow: R) -> Option<u32> {
         let slot = self.free;
         // A backend that is its own client, which only a wrong policy can ask for.
-        if flow.client_key == flow.backend_key {
+        let (client, backend) = (flow.key(Side::Client), flow.key(Side::Backend));
+        if client == backend {
             return None;
         }
-        if slot == NONE || self.find(&flow.client_key).is_some() || self.find(&flow.backend_key).is_some() {
+        if slot == NONE || self.find(client).is_some() || self.find(backend).is_some() {
             return None;
         }
-        let hashes = [flow.client_key.hash(&self.key), flow.backend_key.hash(&self.key)];
+        let hashes = [client.hash(&self.key), backend.hash(&self.key)];
         let is_indexed =
             self.index.insert(hashes[0], slot << 1) && self.index.insert(hashes[1], slot << 1 | 1);
         debug_assert!(is_indexed, "the index holds two entries per slot");
         self.free = self.links[slot as usize].next;
-        let class = flow.state.class();
+        let class = flow.class();
         self.flows[slot as usize] = Some(flow);
         self.push(class, slot);
         Some(slot)
     }
 
     /// Gives a flow another backend key. False, changing nothing, when that key is taken.
-    pub(super) fn rekey_backend(&mut self, slot: u32, key: FlowKey) -> bool {
+    pub(crate) fn rekey_backend(&mut self, slot: u32, key: FlowKey) -> bool {
         if self.find(&key).is_some() {
             return false;
         }
         let new_hash = key.hash(&self.key);
         let Some(flow) = self.flows.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
-        let old_hash = flow.backend_key.hash(&self.key);
-        flow.backend_key = key;
+        let old_hash = flow.key(Side::Backend).hash(&self.key);
+        flow.set_backend_key(key);
         self.index.remove(old_hash, slot << 1 | 1);
         self.index.insert(new_hash, slot << 1 | 1)
     }
 
     /// Takes a flow out; its id is dead from now on.
-    pub(super) fn remove(&mut self, slot: u32) -> Option<Flow> {
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<R> {
         let flow = self.flows.get_mut(slot as usize)?.take()?;
-        self.unlink(flow.state.class(), slot);
-        self.index.remove(flow.client_key.hash(&self.key), slot << 1);
-        self.index.remove(flow.backend_key.hash(&self.key), slot << 1 | 1);
+        self.unlink(flow.class(), slot);
+        self.index.remove(flow.key(Side::Client).hash(&self.key), slot << 1);
+        self.index.remove(flow.key(Side::Backend).hash(&self.key), slot << 1 | 1);
         self.generations[slot as usize] = self.generations[slot as usize].wrapping_add(1);
         self.links[slot as usize].next = self.free;
         self.free = slot;
         Some(flow)
     }
 
-    /// Sets a flow's state and moves it to the list of its class.
-    pub(super) fn set_state(&mut self, slot: u32, state: State) {
+    /// Changes a flow and moves it to the list of its class, if that changed.
+    pub(crate) fn update(&mut self, slot: u32, change: impl FnOnce(&mut R)) {
         let Some(flow) = self.flows.get_mut(slot as usize).and_then(Option::as_mut) else { return };
-        let (old, new) = (flow.state.class(), state.class());
-        flow.state = state;
+        let old = flow.class();
+        change(flow);
+        let new = flow.class();
         if old != new {
             self.unlink(old, slot);
             self.push(new, slot);
@@ -157,19 +201,21 @@ impl Table {
     }
 
     /// The flow that has lingered longest.
-    pub(super) fn oldest_lingering(&self) -> Option<u32> {
+    pub(crate) fn oldest_lingering(&self) -> Option<u32> {
         (self.lingering.first != NONE).then_some(self.lingering.first)
     }
 
     /// The flow that has been half-open longest.
-    pub(super) fn oldest_half_open(&self) -> Option<u32> {
+    pub(crate) fn oldest_half_open(&self) -> Option<u32> {
         (self.half_open.first != NONE).then_some(self.half_open.first)
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        let (half_open, established, time_wait) =
-            (self.half_open.len, self.established.len, self.lingering.len);
-        Counts { flows: half_open + established + time_wait, half_open, established, time_wait }
+    pub(crate) fn counts(&self) -> ClassCounts {
+        ClassCounts {
+            half_open: self.half_open.len,
+            established: self.established.len,
+            lingering: self.lingering.len,
+        }
     }
 
     fn list_mut(&mut self, class: Class) -> &mut List {
@@ -211,22 +257,21 @@ impl Table {
     }
 
     /// Live flows with their slots. For tests and fuzzing.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Flow)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &R)> {
         self.flows.iter().enumerate().filter_map(|(slot, flow)| Some((slot as u32, flow.as_ref()?)))
     }
 
     /// Panics when the parts of the table disagree. For tests and fuzzing.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         self.index.check();
-        let mut counts = Counts::default();
+        let mut counts = ClassCounts::default();
         for (slot, flow) in self.iter() {
-            assert_eq!(self.find(&flow.client_key), Some((slot, Side::Client)));
-            assert_eq!(self.find(&flow.backend_key), Some((slot, Side::Backend)));
-            counts.flows += 1;
-            match flow.state.class() {
+            assert_eq!(self.find(flow.key(Side::Client)), Some((slot, Side::Client)));
+            assert_eq!(self.find(flow.key(Side::Backend)), Some((slot, Side::Backend)));
+            match flow.class() {
                 Class::HalfOpen => counts.half_open += 1,
                 Class::Established => counts.established += 1,
-                Class::Lingering => counts.time_wait += 1,
+                Class::Lingering => counts.lingering += 1,
             }
         }
         assert_eq!(counts, self.counts());
@@ -237,7 +282,7 @@ impl Table {
         ] {
             let mut at = list.first;
             for _ in 0..list.len {
-                assert_eq!(self.get(at).map(|flow| flow.state.class()), Some(class));
+                assert_eq!(self.get(at).map(R::class), Some(class));
                 at = self.links[at as usize].next;
             }
             assert_eq!(at, NONE, "a list longer than its count");
