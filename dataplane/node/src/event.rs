@@ -117,16 +117,6 @@ pub enum What {
         /// Why.
         offence: Offence,
     },
-    /// A backend did not answer a SYN in time or refused it.
-    BackendFailed {
-        /// Index of the backend in the policy.
-        backend: u16,
-    },
-    /// A backend accepted a connection after it had failed.
-    BackendRecovered {
-        /// Index of the backend in the policy.
-        backend: u16,
-    },
     /// The worker runs a new policy.
     PolicyAdopted {
         /// Its number.

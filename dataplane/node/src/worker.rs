@@ -144,6 +144,12 @@ impl<I: PacketIo> Worker<I> {
         self.io.wait(timeout);
     }
 
+    /// Whether no flow is left that a client or backend still uses.
+    pub fn is_drained(&self) -> bool {
+        let counts = self.pipeline.counts();
+        counts.flows <= counts.time_wait
+    }
+
     /// Ends the worker's life in order: resets what is still open, gives back what it holds. Returns the number
     /// of flows cut off.
     pub fn shut_down(&mut self, now: Instant) -> u64 {

@@ -76,9 +76,7 @@ impl Master {
     /// Keys from a secret; `None` when it is too short to be one.
     pub fn from_bytes(secret: &[u8]) -> Option<Self> {
         let cookies = KeySchedule::from_secret(secret)?;
-        // A schedule of its own, so that no table key is ever a cookie key.
-        let root = KeySchedule::from_secret(&[secret, b"keys"].concat())?.keys(u32::MAX);
-        Some(Self { key: *root.current(), cookies })
+        Some(Self { key: HashKey([condense(secret, 1), condense(secret, 2)]), cookies })
     }
 
     /// The keys of SYN cookies by epoch.
@@ -91,6 +89,19 @@ impl Master {
         let words = [purpose as u64, number];
         HashKey([hash24(&self.key, words, 0, 1), hash24(&self.key, words, 1, 1)])
     }
+}
+
+/// 64 bits of a secret of any length, by SipHash with fixed keys: it spreads the entropy that is there. Other
+/// constants than the cookies', so that no table key is ever a cookie key.
+fn condense(secret: &[u8], half: u64) -> u64 {
+    let mut state = HashKey([0x7379_656b, half]);
+    for chunk in secret.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        let words = [u64::from_le_bytes(word), chunk.len() as u64];
+        state = HashKey([hash24(&state, words, 0, 1), hash24(&state, words, 1, 1)]);
+    }
+    state.0[0]
 }
 
 fn too_short() -> io::Error {

@@ -47,7 +47,7 @@ pub struct Shared {
     generation: AtomicU64,
     stage: AtomicU8,
     /// From workers to the control thread.
-    pub events: EventQueue,
+    pub events: Arc<EventQueue>,
     /// From worker to worker.
     pub handover: Handover,
     /// Which worker opened which flow.
@@ -79,7 +79,7 @@ impl Shared {
             generation: AtomicU64::new(policy.generation),
             policy: ArcSwap::from_pointee(policy),
             stage: AtomicU8::new(Stage::Serve as u8),
-            events: EventQueue::default(),
+            events: Arc::default(),
             handover: Handover::new(workers, INBOX_FRAMES_MAX, sizes.frame_bytes_max),
             hints: HintTable::new(hints),
             limits: LimitTables::new(sizes.limiter_slots, sizes.connections_max, hash_key),

@@ -1,0 +1,467 @@
+//! From a configuration to a running node, and from a signal to its end.
+//!
+//! ```text
+//!  privileged    interfaces -> XDP program (taken over if pinned) -> AF_XDP sockets -> listeners, bans into its maps
+//!  give up       capabilities, user
+//!  unprivileged  workers (one per core) | control | neighbor | upstream | signals | API
+//! ```
+//!
+//! Owns: the order of these steps, which packet engine is used and the one line that says why. Does not own: any of
+//! the steps. A node needs nobody else to run: no orchestrator, no other node.
+
+pub mod control;
+pub mod last_good;
+pub mod lists;
+pub mod node;
+pub mod packet;
+pub mod ports;
+pub mod secret;
+pub mod signal;
+pub mod workers;
+pub mod xdp;
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::SystemTime;
+
+use anyhow::Context;
+use crossbeam::channel::{Receiver, Sender, bounded};
+use secbeat_config::NodeConfig;
+use secbeat_config::node::{Driver, Mode, SynCookies};
+use secbeat_net::filter::Filter;
+use secbeat_net::halfopen::HalfOpenKeys;
+use secbeat_net::splice::{SpliceKeys, SpliceLimits, Timeouts};
+
+use crate::api::{self, InterfaceStatus, Phase};
+use crate::cli::{ConfigSource, ExitError};
+use crate::event::WorkerId;
+use crate::front::socket as front;
+use crate::neighbor::Mirror;
+use crate::pipeline::Setup;
+use crate::policy::SnatPorts;
+use crate::policy::target::TargetIds;
+use crate::privilege::{KEPT_FOR_SOCKETS, KEPT_FOR_XDP, Privileges};
+use crate::telemetry::Telemetry;
+use crate::telemetry::counters::WorkerCounters;
+use crate::upstream::{self, Upstream};
+use crate::worker::Worker;
+use crate::worker::clock::Clock;
+use crate::worker::shared::{Shared, SharedSizes};
+use control::Control;
+use node::{Facts, Node, State, Traffic, Wake};
+use packet::PacketSide;
+use secret::{Master, Purpose};
+use signal::{Signal, Signals};
+use xdp::Xdp;
+
+/// Numbers for backends beyond those configured at start: what reloads and changes of DNS may add before the numbers
+/// of backends that are gone are used again. Each costs a port map per worker.
+const TARGETS_SPARE: u16 = 16;
+
+/// Wake-ups that may wait. Each kind is idempotent and the control thread looks around every tick anyway.
+const WAKES_QUEUED_MAX: usize = 64;
+
+/// How often the neighbour thread looks for new destinations beside listening to the kernel.
+const NEIGHBOR_POLL: Duration = Duration::from_millis(250);
+
+/// What both kinds of I/O need.
+struct Basis {
+    config: NodeConfig,
+    source: ConfigSource,
+    upstream: Arc<Upstream>,
+    master: Master,
+    clock: Clock,
+    notes: Vec<String>,
+}
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// What could not be set up.
+pub fn run(config: NodeConfig, source: ConfigSource) -> anyhow::Result<()> {
+    let signals = Signals::block().context("cannot take over signals")?;
+    let clock = Clock::start();
+    let upstream = Upstream::new(upstream::Settings::from_config(&config)).context("backends")?;
+    let secret = config.syn_proxy.syn_cookie_secret.as_ref();
+    let master = match Master::load(secret, &config.server.state_dir) {
+        Ok(master) => master,
+        Err(error) => {
+            let path = config.server.state_dir.display();
+            tracing::warn!(%error, %path, "the secret cannot be kept: a restart will lose handshakes in flight");
+            Master::draw().context("no random bytes")?
+        }
+    };
+    let mut basis = Basis { config, source, upstream, master, clock, notes: Vec::new() };
+    match choose(&mut basis)? {
+        Some((interfaces, packets)) => run_packets(basis, signals, interfaces, packets),
+        None => run_sockets(basis, signals),
+    }
+}
+
+/// Which packet engine is used; `None` = kernel sockets. One log line says which and why.
+fn choose(basis: &mut Basis) -> anyhow::Result<Option<(Vec<String>, PacketSide)>> {
+    let config = &basis.config;
+    let refused = match config.io.driver {
+        Driver::Socket => "[io] driver says so".to_owned(),
+        Driver::Auto | Driver::Xdp => match open_packets(config) {
+            Ok(opened) => {
+                basis.notes = opened.1.notes();
+                tracing::info!(driver = "xdp", details = basis.notes.join("; "), "packet I/O");
+                return Ok(Some(opened));
+            }
+            Err(why) if config.io.driver == Driver::Xdp => return Err(ExitError::host(why).into()),
+            Err(why) => why,
+        },
+    };
+    tracing::info!(driver = "socket", why = refused, "packet I/O");
+    if config.server.mode == Mode::Syn {
+        tracing::warn!("syn mode on kernel sockets: SYN floods are left to the kernel's own defences");
+    }
+    basis.notes.push(refused);
+    Ok(None)
+}
+
+fn open_packets(config: &NodeConfig) -> Result<(Vec<String>, PacketSide), String> {
+    if let Some(backend) = ports::local_backend(config) {
+        return Err(format!("backend {backend} is on this host, where packets cannot be sent to"));
+    }
+    let interfaces = ports::interfaces(config).map_err(|error| format!("interfaces: {error}"))?;
+    if interfaces.is_empty() {
+        return Err("no interface has a listener's address or a route to a backend".to_owned());
+    }
+    let workers = ports::workers(config, &interfaces);
+    let packets = PacketSide::open(config, &interfaces, workers).map_err(|error| error.to_string())?;
+    Ok((interfaces, packets))
+}
+
+fn run_packets(
+    basis: Basis,
+    signals: Signals,
+    interfaces: Vec<String>,
+    mut packets: PacketSide,
+) -> anyhow::Result<()> {
+    let Basis { config, source, upstream, master, clock, notes } = basis;
+    let workers = packets.engines.len() as u16;
+    let mut mirror = Mirror::open(&interfaces).context("the kernel's tables")?;
+    mirror.set_wanted(&destinations(&upstream));
+    let facts = Facts {
+        driver: "xdp",
+        notes,
+        cores: ports::cores(&config, workers),
+        interfaces: interface_status(&packets, &interfaces, workers),
+        started: SystemTime::now(),
+    };
+    packets.program.set_management_ports(&config.io.management_ports).context("management ports")?;
+    let engines = core::mem::take(&mut packets.engines);
+    let ids = TargetIds::new(targets_max(&config));
+    let xdp = Some(Xdp::new(packets.program));
+    let mut state = new_state(config, mirror.snapshot(), master, ids, xdp);
+    let policy = node::compile(&mut state, &clock, upstream.snapshot(), workers).context("policy")?;
+    let sizes = shared_sizes(&state.config, workers);
+    let shared =
+        Shared::new(sizes, policy, Arc::clone(&upstream), master.derive(Purpose::Table, u64::from(u16::MAX)));
+    let telemetry = Arc::new(Telemetry::new(shared.pages.to_vec()));
+    let (wake, wakes) = bounded(WAKES_QUEUED_MAX);
+    let setups: Vec<Setup> =
+        (0..workers).map(|worker| setup(&state.config, &master, worker, workers)).collect();
+    let spin = state.config.io.idle_spin;
+    let user = state.config.server.user.clone();
+    let state_dir = state.config.server.state_dir.clone();
+    let traffic = Traffic::Packets(Arc::clone(&shared));
+    let node = Arc::new(Node::new(
+        facts,
+        source,
+        traffic,
+        Arc::clone(&upstream),
+        telemetry,
+        clock,
+        wake.clone(),
+        state,
+    ));
+    prepare(&node)?;
+    // The queues are directed to the sockets last: until here the kernel, or the program taken over, had the traffic.
+    bind_queues(&node, &engines)?;
+    give_up(Privileges { keep: KEPT_FOR_XDP, user, state_dir })?;
+    let mut threads = Vec::new();
+    for (setup, (engine, _)) in setups.into_iter().zip(engines) {
+        let core = node.facts.cores.get(usize::from(setup.id)).copied().flatten();
+        let worker = Worker::new(engine, Arc::clone(&shared), setup, clock.now());
+        let settings = workers::ThreadSettings { core, spin };
+        threads.push(workers::spawn(worker, Arc::clone(&shared), clock, settings).context("worker thread")?);
+    }
+    spawn_neighbor(mirror, Arc::clone(&upstream), wake.clone())?;
+    serve(node, signals, wake, wakes, threads)
+}
+
+/// Directs every queue of every port to its worker's socket.
+fn bind_queues(
+    node: &Node,
+    engines: &[(secbeat_pktio::xsk::XskIo, secbeat_pktio::xsk::XskReport)],
+) -> anyhow::Result<()> {
+    let mut state = node.state();
+    let xdp = state.xdp.as_mut().context("no XDP program")?;
+    for (engine, _) in engines {
+        for (port, queue, socket) in engine.sockets() {
+            let what = || format!("queue {queue} of port {port}");
+            xdp.program_mut().bind_queue(port, queue, socket).with_context(what)?;
+        }
+    }
+    Ok(())
+}
+
+fn run_sockets(basis: Basis, signals: Signals) -> anyhow::Result<()> {
+    let Basis { config, source, upstream, master, clock, notes } = basis;
+    let workers = match config.server.worker_threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => usize::from(threads),
+    };
+    let pages: Vec<Arc<WorkerCounters>> = (0..workers).map(|_| Arc::default()).collect();
+    let telemetry = Arc::new(Telemetry::new(pages.clone()));
+    let events = Arc::default();
+    let user = config.server.user.clone();
+    let state_dir = config.server.state_dir.clone();
+    let settings = front::Settings::from_config(&config);
+    let mut state = new_state(config, Arc::default(), master, TargetIds::new(1), None);
+    let filter = Filter::clone(node::refresh_filter(&mut state, clock.now()).context("filter")?);
+    let policy = front::Policy::from_config(&state.config, filter);
+    let environment = front::Environment {
+        upstream: Arc::clone(&upstream),
+        events: Arc::clone(&events),
+        clock,
+        counters: pages,
+        key: master.derive(Purpose::Table, 0),
+    };
+    let front = front::SocketFront::new(settings, policy, environment)
+        .map_err(|error| ExitError::host(error.to_string()))?;
+    give_up(Privileges { keep: KEPT_FOR_SOCKETS, user, state_dir })?;
+    let running = front.run().context("socket front")?;
+    let facts = Facts {
+        driver: "socket",
+        notes,
+        cores: vec![None; workers],
+        interfaces: Vec::new(),
+        started: SystemTime::now(),
+    };
+    let (wake, wakes) = bounded(WAKES_QUEUED_MAX);
+    let traffic = Traffic::Sockets { handle: running.handle().clone(), events, workers };
+    let node = Arc::new(Node::new(facts, source, traffic, upstream, telemetry, clock, wake.clone(), state));
+    prepare(&node)?;
+    let threads = vec![Builder::new().name("sockets".into()).spawn(move || running.join())?];
+    serve(node, signals, wake, wakes, threads)
+}
+
+/// Puts lists and policy where they are needed, for the first time.
+fn prepare(node: &Arc<Node>) -> anyhow::Result<()> {
+    let mut state = node.state();
+    node.follow_lists(&mut state);
+    node.adopt_policy(&mut state).context("policy")?;
+    last_good::keep(&node.source, &state.config);
+    Ok(())
+}
+
+fn give_up(privileges: Privileges) -> anyhow::Result<()> {
+    let report = privileges.give_up().context("privileges")?;
+    tracing::info!(%report, "privileges");
+    Ok(())
+}
+
+/// Runs everything that is not a worker, until the workers have ended.
+fn serve(
+    node: Arc<Node>,
+    signals: Signals,
+    wake: Sender<Wake>,
+    wakes: Receiver<Wake>,
+    threads: Vec<JoinHandle<()>>,
+) -> anyhow::Result<()> {
+    node.upstream.on_change({
+        let wake = wake.clone();
+        move || {
+            let _ = wake.try_send(Wake::Backends);
+        }
+    });
+    node.upstream.start().context("health checks")?;
+    spawn_signals(signals, wake)?;
+    let settings = api::ApiSettings::from_config(&node.state().config);
+    let server = match settings {
+        Some(settings) => {
+            let control: Arc<dyn api::Control> = Arc::<Node>::clone(&node);
+            let started =
+                api::Server::start(settings, control, Arc::clone(&node.telemetry), Arc::clone(&node.events));
+            Some(started.context("management API")?)
+        }
+        None => None,
+    };
+    control::set_active(&node);
+    let started = api::SecurityEvent::new(api::Class::Node, api::Level::Info, "control", "started");
+    node.record(started.with("driver", node.facts.driver).with("workers", node.traffic.workers()));
+    Control::new(Arc::clone(&node), wakes).run();
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a worker panicked");
+        }
+    }
+    drop(server);
+    node.upstream.stop();
+    let mut state = node.state();
+    if let Err(error) = state.lists.save() {
+        tracing::error!(%error, "bans cannot be saved");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn spawn_signals(mut signals: Signals, wake: Sender<Wake>) -> anyhow::Result<()> {
+    let run = move || {
+        loop {
+            let sent = match signals.wait() {
+                Ok(Signal::Reload) => wake.send(Wake::Reload),
+                Ok(Signal::Drain) => wake.send(Wake::Drain),
+                Ok(Signal::Stop) => wake.send(Wake::Stop),
+                Err(error) => {
+                    tracing::error!(%error, "signals cannot be read");
+                    return;
+                }
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+    };
+    Builder::new().name("signals".into()).spawn(run).context("signal thread")?;
+    Ok(())
+}
+
+/// Follows the kernel's tables, and tells it which next hops must stay resolved.
+fn spawn_neighbor(mut mirror: Mirror, upstream: Arc<Upstream>, wake: Sender<Wake>) -> anyhow::Result<()> {
+    let run = move || {
+        let mut wanted = destinations(&upstream);
+        let mut generation = 0;
+        loop {
+            let backends = upstream.snapshot();
+            if backends.generation != generation {
+                generation = backends.generation;
+                let now_wanted = destinations(&upstream);
+                if now_wanted != wanted {
+                    mirror.set_wanted(&now_wanted);
+                    wanted = now_wanted;
+                }
+            }
+            match mirror.poll(NEIGHBOR_POLL) {
+                Ok(true) => {
+                    if wake.send(Wake::Neighbors(mirror.snapshot())).is_err() {
+                        return;
+                    }
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the kernel's tables cannot be followed");
+                    std::thread::sleep(NEIGHBOR_POLL);
+                }
+            }
+        }
+    };
+    Builder::new().name("neighbor".into()).spawn(run).context("neighbour thread")?;
+    Ok(())
+}
+
+fn destinations(upstream: &Upstream) -> Vec<IpAddr> {
+    let snapshot = upstream.snapshot();
+    snapshot.backends.iter().filter_map(|backend| Some(backend.address?.ip())).collect()
+}
+
+fn new_state(
+    config: NodeConfig,
+    neighbors: Arc<crate::neighbor::Snapshot>,
+    master: Master,
+    ids: TargetIds,
+    xdp: Option<Xdp>,
+) -> State {
+    let (settings, mut warnings) = lists::settings(&config, &node::own_addresses(&neighbors));
+    let (lists, more) = crate::lists::Lists::open(settings, SystemTime::now());
+    warnings.extend(more);
+    for warning in warnings {
+        tracing::warn!(warning, "lists");
+    }
+    State {
+        config,
+        lists,
+        xdp,
+        neighbors,
+        ids,
+        master,
+        filter: (u64::MAX, Arc::new(Filter::open())),
+        epoch: 0,
+        generation: 0,
+        attacks: Vec::new(),
+        cookies: Vec::new(),
+        phase: Phase::Starting,
+        ended: Vec::new(),
+    }
+}
+
+fn interface_status(packets: &PacketSide, interfaces: &[String], workers: u16) -> Vec<InterfaceStatus> {
+    let zero_copy = packets.engines.first().is_some_and(|(_, report)| report.zero_copy);
+    let attached = packets.program.attached();
+    let status = interfaces.iter().enumerate().map(|(index, name)| InterfaceStatus {
+        name: name.clone(),
+        attach: attached.get(index).map_or("", |attached| packet::mode_name(attached.mode)).to_owned(),
+        zero_copy,
+        queues: workers,
+    });
+    status.collect()
+}
+
+fn targets_max(config: &NodeConfig) -> u16 {
+    // Every backend may be used with and without PROXY header.
+    (config.backends.len() as u16).saturating_mul(2).saturating_add(TARGETS_SPARE)
+}
+
+fn shared_sizes(config: &NodeConfig, workers: u16) -> SharedSizes {
+    SharedSizes {
+        workers,
+        frame_bytes_max: config.io.frame_bytes as usize,
+        limiter_slots: config.limits.slots as usize,
+        connections_max: config.server.connections_max,
+    }
+}
+
+/// What a worker is made of.
+fn setup(config: &NodeConfig, master: &Master, worker: WorkerId, workers: u16) -> Setup {
+    let flows = &config.flows;
+    let ports = config.io.snat_ports;
+    let key = |purpose, number: u16| master.derive(purpose, u64::from(number));
+    let uses_table = config.listeners.iter().any(|listener| listener.syn_cookies != SynCookies::Always);
+    let answers = config.server.mode == Mode::Syn && config.syn_proxy.enable;
+    // SYNs at 0, 1, 3, 7 .. times the first timeout: as many as fit into the time a backend has to answer.
+    let ratio = flows.connect_timeout.as_millis() / config.syn_proxy.backend_syn_timeout.as_millis().max(1);
+    let backend_syns_max = (ratio + 1).ilog2().clamp(1, 16) as u8;
+    Setup {
+        id: worker,
+        splice: SpliceLimits {
+            flows_max: flows.flows_max,
+            half_open_max: (flows.flows_max / 4).max(16),
+            backends_max: targets_max(config),
+            ports: SnatPorts::new(ports.low, ports.high, workers).slice(worker),
+            backend_syns_max,
+            timeouts: Timeouts {
+                established: flows.idle_timeout,
+                half_closed: flows.half_closed_timeout,
+                handshake: config.syn_proxy.handshake_timeout,
+                time_wait: flows.time_wait,
+                backend_syn: config.syn_proxy.backend_syn_timeout,
+                ..Timeouts::default()
+            },
+        },
+        early_frames_max: flows.early_frames_max,
+        splice_keys: SpliceKeys { table: key(Purpose::Table, worker), isn: key(Purpose::SequenceNumber, 0) },
+        half_open_max: if uses_table && answers { config.syn_proxy.syn_backlog_max } else { 0 },
+        half_open_keys: HalfOpenKeys {
+            table: key(Purpose::Table, worker),
+            isn: key(Purpose::SequenceNumber, 1),
+        },
+        balance_key: key(Purpose::Balance, 0),
+        hint_key: key(Purpose::Table, u16::MAX),
+    }
+}

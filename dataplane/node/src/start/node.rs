@@ -1,0 +1,581 @@
+//! The node as the control thread and the management API see it.
+//!
+//! Owns: everything that changes while the node runs but is not decided per packet: configuration in force, lists,
+//! policy, what the XDP program knows. Does not own: threads (`control`, `workers`), the packet path. Behind one
+//! lock, which no worker ever takes.
+
+use core::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use crossbeam::channel::Sender;
+use ipnet::IpNet;
+use secbeat_config::NodeConfig;
+use secbeat_config::node::{Mode, Transport};
+use secbeat_net::filter::Filter;
+use secbeat_net::syncookie::epoch_at;
+
+use super::secret::Master;
+use super::xdp::Xdp;
+use super::{last_good, lists as list_settings};
+use crate::api::events::{Class, Level};
+use crate::api::{
+    BackendStatus, Control, EventLog, InterfaceStatus, ListenerStatus, Phase, Reloaded, SecurityEvent,
+    Status, WorkerStatus,
+};
+use crate::cli::ConfigSource;
+use crate::event::{AttackKind, EventQueue};
+use crate::front::socket as front;
+use crate::lists::{Ban, BanRequest, Banned, Changes, Lists, Origin, Refusal};
+use crate::logging;
+use crate::neighbor;
+use crate::policy::target::TargetIds;
+use crate::policy::view::{PortView, View};
+use crate::policy::{self, Policy, Sources};
+use crate::telemetry::counters::{Counter, Gauge};
+use crate::telemetry::node::{NodeCounter, NodeGauge};
+use crate::telemetry::{BackendNumbers, Telemetry};
+use crate::upstream::{self, Upstream};
+use crate::worker::clock::Clock;
+use crate::worker::shared::{Shared, Stage};
+
+/// What wakes the control thread.
+#[derive(Clone, Debug)]
+pub enum Wake {
+    /// Something in the state changed: bring copies up to date.
+    Changed,
+    /// The kernel's tables changed.
+    Neighbors(Arc<neighbor::Snapshot>),
+    /// Health, weight or address of a backend changed.
+    Backends,
+    /// SIGHUP.
+    Reload,
+    /// SIGTERM: finish connections, then stop.
+    Drain,
+    /// SIGINT, or a second SIGTERM: stop now.
+    Stop,
+}
+
+/// What does not change while the node runs.
+#[derive(Debug)]
+pub struct Facts {
+    /// `xdp` or `socket`.
+    pub driver: &'static str,
+    /// Why, and what was obtained.
+    pub notes: Vec<String>,
+    /// Core of each worker.
+    pub cores: Vec<Option<usize>>,
+    /// Interfaces as attached.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Since when.
+    pub started: SystemTime,
+}
+
+/// What moves the traffic: packet workers or the socket front.
+#[derive(Debug)]
+pub enum Traffic {
+    /// Workers on AF_XDP.
+    Packets(Arc<Shared>),
+    /// Threads on kernel sockets.
+    Sockets {
+        /// Speaks to them.
+        handle: front::Handle,
+        /// What they report.
+        events: Arc<EventQueue>,
+        /// Their number.
+        workers: usize,
+    },
+}
+
+impl Traffic {
+    /// What workers report.
+    pub fn events(&self) -> &EventQueue {
+        match self {
+            Self::Packets(shared) => &shared.events,
+            Self::Sockets { events, .. } => events,
+        }
+    }
+
+    /// Number of workers.
+    pub fn workers(&self) -> usize {
+        match self {
+            Self::Packets(shared) => shared.workers(),
+            Self::Sockets { workers, .. } => *workers,
+        }
+    }
+}
+
+/// The node.
+#[derive(Debug)]
+pub struct Node {
+    /// What does not change.
+    pub facts: Facts,
+    /// Where the configuration comes from.
+    pub source: ConfigSource,
+    /// What moves the traffic.
+    pub traffic: Traffic,
+    /// The backends.
+    pub upstream: Arc<Upstream>,
+    /// The numbers.
+    pub telemetry: Arc<Telemetry>,
+    /// The last events.
+    pub events: Arc<EventLog>,
+    /// The node's clock.
+    pub clock: Clock,
+    /// Wakes the control thread.
+    pub wake: Sender<Wake>,
+    state: Mutex<State>,
+}
+
+/// What changes, under the lock.
+#[derive(Debug)]
+pub struct State {
+    /// The configuration in force.
+    pub config: NodeConfig,
+    /// Allowlist, blocklist, bans.
+    pub lists: Lists,
+    /// The XDP program; `None` with socket I/O.
+    pub xdp: Option<Xdp>,
+    /// The kernel's tables.
+    pub neighbors: Arc<neighbor::Snapshot>,
+    /// Numbers of backends.
+    pub ids: TargetIds,
+    /// The node's secret.
+    pub master: Master,
+    /// The filter as last compiled, with the lists' generation it was made of.
+    pub filter: (u64, Arc<Filter>),
+    /// Epoch of the cookie keys in force.
+    pub epoch: u32,
+    /// Number of the policy in force.
+    pub generation: u64,
+    /// Attacks going on: kind, listener, worker.
+    pub attacks: Vec<(AttackKind, Option<u16>, u16)>,
+    /// Listeners that answer with cookies, per worker.
+    pub cookies: Vec<(u16, u16)>,
+    /// Where the node is in its life.
+    pub phase: Phase,
+    /// Workers whose thread ended.
+    pub ended: Vec<u16>,
+}
+
+impl Node {
+    /// A node around its state.
+    #[expect(clippy::too_many_arguments, reason = "made once, from everything that was set up")]
+    pub fn new(
+        facts: Facts,
+        source: ConfigSource,
+        traffic: Traffic,
+        upstream: Arc<Upstream>,
+        telemetry: Arc<Telemetry>,
+        clock: Clock,
+        wake: Sender<Wake>,
+        state: State,
+    ) -> Self {
+        let events = Arc::new(EventLog::new(state.config.api.events_max as usize));
+        Self { facts, source, traffic, upstream, telemetry, events, clock, wake, state: Mutex::new(state) }
+    }
+
+    /// The state. Held for milliseconds at most.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the control thread. A full channel means that it is about to look anyway.
+    pub fn wake(&self, wake: Wake) {
+        let _ = self.wake.try_send(wake);
+    }
+
+    /// Keeps an event for the API and writes it to the log.
+    pub fn record(&self, event: SecurityEvent) {
+        logging::security(&event);
+        self.events.push(event);
+    }
+
+    /// Compiles a policy of what is known now and puts it in force.
+    ///
+    /// # Errors
+    /// Why it cannot be; the earlier one stays.
+    pub fn adopt_policy(&self, state: &mut State) -> Result<(), policy::Error> {
+        let shared = match &self.traffic {
+            Traffic::Packets(shared) => shared,
+            Traffic::Sockets { handle, .. } => {
+                let filter = Filter::clone(refresh_filter(state, self.clock.now())?);
+                handle.set_policy(front::Policy::from_config(&state.config, filter));
+                state.generation += 1;
+                self.telemetry.node.set(NodeGauge::PolicyGeneration, state.generation);
+                return Ok(());
+            }
+        };
+        let policy = compile(state, &self.clock, self.upstream.snapshot(), shared.workers() as u16)?;
+        if let Some(xdp) = &mut state.xdp
+            && let Err(error) = xdp.follow_policy(&policy)
+        {
+            tracing::error!(%error, "the XDP program does not follow the policy");
+        }
+        shared.set_policy(policy);
+        self.telemetry.node.set(NodeGauge::PolicyGeneration, state.generation);
+        Ok(())
+    }
+
+    /// Brings XDP program, filter and file up to date with the lists, as far as they changed.
+    pub fn follow_lists(&self, state: &mut State) {
+        let now = SystemTime::now();
+        let changes = state.lists.take_changes(now);
+        let nothing = matches!(&changes, Changes::Steps(steps) if steps.is_empty());
+        if !nothing && let Some(xdp) = &mut state.xdp {
+            match xdp.follow_lists(changes, &state.lists, now) {
+                Ok(0) => {}
+                Ok(full) => {
+                    tracing::warn!(full, "prefixes beyond the XDP list's size are dropped by workers only")
+                }
+                Err(error) => tracing::error!(%error, "the XDP program does not follow the lists"),
+            }
+        }
+        if state.filter.0 != state.lists.generation()
+            && let Err(error) = self.adopt_policy(state)
+        {
+            tracing::error!(%error, "policy not adopted");
+        }
+        if state.lists.is_unsaved()
+            && let Err(error) = state.lists.save()
+        {
+            self.telemetry.node.count(NodeCounter::SavesFailed);
+            tracing::error!(%error, "bans cannot be saved");
+        }
+        let numbers = &self.telemetry.node;
+        numbers.set(NodeGauge::Bans, state.lists.bans().count() as u64);
+        numbers.set(NodeGauge::BlockedByConfiguration, state.lists.configured().count() as u64);
+        numbers.set_total(NodeCounter::BansDisplaced, state.lists.displaced());
+    }
+
+    /// Bans a prefix. Saved when this returns; workers and the XDP program follow at once.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn ban(&self, request: BanRequest) -> Result<Banned, Refusal> {
+        let mut state = self.state();
+        let origin = request.origin;
+        let banned = state.lists.ban(request, SystemTime::now());
+        match &banned {
+            Ok(banned) => {
+                self.telemetry.node.count(NodeCounter::BansSet);
+                self.follow_lists(&mut state);
+                drop(state);
+                self.record(ban_event("ip_banned", &banned.ban, origin));
+            }
+            Err(_) => self.telemetry.node.count(NodeCounter::BansRefused),
+        }
+        banned
+    }
+
+    /// Reads the configuration again. The running one stays in force when the new one is wrong.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub fn reload_config(&self) -> Result<Reloaded, String> {
+        let result =
+            self.source.load().map_err(|error| error.to_string()).and_then(|config| self.apply(config));
+        let (counter, event) = match &result {
+            Ok(_) => (
+                NodeCounter::ReloadsDone,
+                SecurityEvent::new(Class::Node, Level::Info, "control", "reloaded"),
+            ),
+            Err(error) => {
+                let event = SecurityEvent::new(Class::Node, Level::Error, "control", "reload_refused");
+                (NodeCounter::ReloadsRefused, event.with("error", error.as_str()))
+            }
+        };
+        self.telemetry.node.count(counter);
+        self.record(event);
+        result
+    }
+
+    fn apply(&self, config: NodeConfig) -> Result<Reloaded, String> {
+        let mut state = self.state();
+        let needs_restart = needs_restart(&state.config, &config);
+        let own = own_addresses(&state.neighbors);
+        logging::set_level(&config.logging);
+        let (settings, notes) = list_settings::settings(&config, &own);
+        self.upstream.reload(upstream::Settings::from_config(&config)).map_err(|error| error.to_string())?;
+        let old = core::mem::replace(&mut state.config, config);
+        // The filter's rules may have changed even if the lists did not.
+        let filter_generation = core::mem::replace(&mut state.filter.0, u64::MAX);
+        if let Err(error) = self.adopt_policy(&mut state) {
+            state.config = old;
+            state.filter.0 = filter_generation;
+            let _ = self.upstream.reload(upstream::Settings::from_config(&state.config));
+            return Err(error.to_string());
+        }
+        state.lists.reload(settings);
+        self.follow_lists(&mut state);
+        last_good::keep(&self.source, &state.config);
+        Ok(Reloaded { generation: state.generation, needs_restart, notes })
+    }
+
+    /// Takes note that a worker ended.
+    pub fn note_ended(&self, worker: u16) {
+        let mut state = self.state();
+        if !state.ended.contains(&worker) {
+            state.ended.push(worker);
+        }
+    }
+
+    /// Copies numbers that are kept elsewhere to where they are read. About once a second.
+    pub fn copy_numbers(&self) {
+        let status = self.upstream.status();
+        let backends = status.backends.iter().map(|backend| BackendNumbers {
+            name: backend.name.clone(),
+            up: backend.usable,
+            active: u64::from(backend.connections_active),
+            connections: backend.connections_total,
+            failures: backend.failures_total,
+        });
+        self.telemetry.set_backends(backends.collect());
+        if let Some(xdp) = &self.state().xdp {
+            self.telemetry.set_xdp(xdp.counts());
+        }
+        self.telemetry.node.set_total(NodeCounter::EventsLost, self.traffic.events().lost());
+        self.telemetry.node.set_total(NodeCounter::LogLinesDropped, logging::lines_dropped());
+        if let Traffic::Sockets { handle, .. } = &self.traffic {
+            self.telemetry.node.set(NodeGauge::SocketConnections, u64::from(handle.connections()));
+        }
+        self.telemetry.sample();
+    }
+}
+
+/// Compiles a policy of what is known now.
+///
+/// # Errors
+/// Why it cannot be.
+pub fn compile(
+    state: &mut State,
+    clock: &Clock,
+    backends: Arc<upstream::BackendsSnapshot>,
+    workers: u16,
+) -> Result<Policy, policy::Error> {
+    let now = clock.now();
+    refresh_filter(state, now)?;
+    let epoch = epoch_at(now.as_secs());
+    let view = view(&state.neighbors);
+    let sources = Sources {
+        config: &state.config,
+        view: &view,
+        backends,
+        filter: Arc::clone(&state.filter.1),
+        keys: state.master.cookies().keys(epoch),
+        workers,
+        draining: state.phase == Phase::Draining,
+    };
+    let generation = state.generation + 1;
+    let policy = Policy::compile(sources, &mut state.ids, generation)?;
+    state.generation = generation;
+    state.epoch = epoch;
+    Ok(policy)
+}
+
+/// The filter of the lists as they are, compiled anew if they changed.
+///
+/// # Errors
+/// When there are more entries than a filter holds; the earlier one stays.
+pub fn refresh_filter(state: &mut State, now: secbeat_net::time::Instant) -> Result<&Filter, policy::Error> {
+    if state.filter.0 != state.lists.generation() {
+        let view = state.lists.view(SystemTime::now());
+        let filter = policy::filter::compile(&state.config, &view, now)?;
+        state.filter = (view.generation, Arc::new(filter));
+    }
+    Ok(&state.filter.1)
+}
+
+/// The surroundings as the kernel's tables show them.
+pub fn view(neighbors: &neighbor::Snapshot) -> View {
+    let ports = neighbors.ports.iter().map(|port| PortView {
+        port: port.port,
+        mtu: port.mtu,
+        addresses: port.addresses.clone(),
+    });
+    let own = super::ports::addresses().unwrap_or_default();
+    let on_ports: Vec<IpAddr> =
+        neighbors.ports.iter().flat_map(|p| p.addresses.iter().map(IpNet::addr)).collect();
+    let other_addresses =
+        own.into_values().flatten().filter(|addr| !addr.is_loopback() && !on_ports.contains(addr)).collect();
+    View { ports: ports.collect(), other_addresses, neighbors: neighbors.table.clone() }
+}
+
+/// Addresses of this host on its interfaces.
+pub fn own_addresses(neighbors: &neighbor::Snapshot) -> Vec<IpAddr> {
+    neighbors.ports.iter().flat_map(|port| port.addresses.iter().map(IpNet::addr)).collect()
+}
+
+/// Keys that differ but are only read at start.
+fn needs_restart(old: &NodeConfig, new: &NodeConfig) -> Vec<String> {
+    // Compared as text: these sections are plain values, and a reload is rare.
+    let differs = |name: &str, old: String, new: String| (old != new).then(|| name.to_owned());
+    [
+        differs("io", format!("{:?}", old.io), format!("{:?}", new.io)),
+        differs("server.mode", format!("{:?}", old.server.mode), format!("{:?}", new.server.mode)),
+        differs(
+            "server.worker_threads",
+            old.server.worker_threads.to_string(),
+            new.server.worker_threads.to_string(),
+        ),
+        differs(
+            "server.state_dir",
+            format!("{:?}", old.server.state_dir),
+            format!("{:?}", new.server.state_dir),
+        ),
+        differs("flows", format!("{:?}", old.flows), format!("{:?}", new.flows)),
+        differs(
+            "syn_proxy.max_syn_backlog",
+            old.syn_proxy.syn_backlog_max.to_string(),
+            new.syn_proxy.syn_backlog_max.to_string(),
+        ),
+        differs("limits.slots", old.limits.slots.to_string(), new.limits.slots.to_string()),
+        differs("metrics", format!("{:?}", old.metrics), format!("{:?}", new.metrics)),
+        differs("logging", format!("{:?}", old.logging), format!("{:?}", new.logging)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A ban as an event.
+pub fn ban_event(name: &'static str, ban: &Ban, origin: Origin) -> SecurityEvent {
+    let mut event = SecurityEvent::new(Class::Ban, Level::Warn, "control", name)
+        .with("prefix", ban.prefix.to_string())
+        .with("reason", ban.reason.as_str())
+        .with("origin", format!("{origin:?}").to_lowercase());
+    event.client_ip = (ban.prefix.prefix_len() == ban.prefix.max_prefix_len()).then(|| ban.prefix.addr());
+    event.blocked = true;
+    event
+}
+
+impl Control for Node {
+    fn status(&self) -> Status {
+        let state = self.state();
+        let mode = match state.config.server.mode {
+            Mode::Tcp => "tcp",
+            Mode::Syn => "syn",
+            Mode::L7 => "l7",
+        };
+        let uptime = self.facts.started.elapsed().unwrap_or_default();
+        Status {
+            phase: state.phase,
+            version: env!("CARGO_PKG_VERSION"),
+            mode,
+            driver: self.facts.driver,
+            driver_notes: self.facts.notes.clone(),
+            started: self.facts.started,
+            uptime,
+            generation: state.generation,
+            connections_active: self.telemetry.connections_active(),
+            connections_max: u64::from(state.config.server.connections_max),
+            bans: state.lists.bans().count(),
+            workers: self.worker_status(&state),
+            interfaces: self.facts.interfaces.clone(),
+            listeners: listener_status(&state),
+            backends: self.backend_status(),
+        }
+    }
+
+    fn block(&self, request: BanRequest) -> Result<Banned, Refusal> {
+        self.ban(request)
+    }
+
+    fn unblock(&self, prefix: IpNet) -> Result<Ban, Refusal> {
+        let mut state = self.state();
+        let ban = state.lists.unban(prefix)?;
+        self.telemetry.node.count(NodeCounter::BansEnded);
+        self.follow_lists(&mut state);
+        drop(state);
+        self.record(ban_event("ban_lifted", &ban, ban.origin));
+        Ok(ban)
+    }
+
+    fn bans(&self, after: Option<IpNet>, count_max: usize) -> (Vec<Ban>, usize) {
+        let state = self.state();
+        let all = state.lists.bans().count();
+        let wanted = state.lists.bans().filter(|ban| after.is_none_or(|after| ban.prefix > after));
+        (wanted.take(count_max).cloned().collect(), all)
+    }
+
+    fn reload(&self) -> Result<Reloaded, String> {
+        self.reload_config()
+    }
+}
+
+impl Node {
+    fn worker_status(&self, state: &State) -> Vec<WorkerStatus> {
+        let pages = self.telemetry.workers().iter().enumerate();
+        pages
+            .map(|(index, page)| WorkerStatus {
+                worker: index as u16,
+                core: self.facts.cores.get(index).copied().flatten().map(|core| core as u16),
+                alive: !state.ended.contains(&(index as u16)) && page.get(Counter::Turns) > 0,
+                generation: page.gauge(Gauge::PolicyGeneration),
+            })
+            .collect()
+    }
+
+    fn backend_status(&self) -> Vec<BackendStatus> {
+        let status = self.upstream.status();
+        let state = |backend: &upstream::BackendStatus| match backend {
+            b if b.address.is_none() => "unresolved",
+            b if b.drained => "draining",
+            b if b.ejected => "ejected",
+            b if !b.usable => "down",
+            _ => "up",
+        };
+        status
+            .backends
+            .iter()
+            .map(|backend| BackendStatus {
+                name: backend.name.clone(),
+                address: backend.address.clone().unwrap_or_else(|| backend.target.clone()),
+                state: state(backend),
+                weight: backend.weight,
+                connections_active: u64::from(backend.connections_active),
+                connections: backend.connections_total,
+                failures: backend.failures_total,
+            })
+            .collect()
+    }
+}
+
+fn listener_status(state: &State) -> Vec<ListenerStatus> {
+    let listeners = state.config.listeners.iter().enumerate();
+    listeners
+        .map(|(index, listener)| {
+            let id = index as u16;
+            let attacks = state.attacks.iter().filter(|(_, listener, _)| *listener == Some(id));
+            let mut attacks: Vec<&'static str> = attacks.map(|(kind, ..)| kind.name()).collect();
+            attacks.sort_unstable();
+            attacks.dedup();
+            ListenerStatus {
+                name: listener.name.clone(),
+                protocol: match listener.protocol {
+                    Transport::Tcp => "tcp",
+                    Transport::Udp => "udp",
+                },
+                address: listener.bind_address.to_string(),
+                cookies: state.cookies.iter().any(|(listener, _)| *listener == id),
+                attacks,
+            }
+        })
+        .collect()
+}
+
+/// Tells the workers to finish (or to stop) and marks the node.
+pub fn set_stage(node: &Node, stage: Stage) {
+    let mut state = node.state();
+    if stage > Stage::Serve {
+        state.phase = Phase::Draining;
+        node.telemetry.node.set(NodeGauge::Phase, 2);
+    }
+    match &node.traffic {
+        Traffic::Packets(shared) => shared.set_stage(stage),
+        Traffic::Sockets { handle, .. } if stage == Stage::Drain => {
+            handle.drain(state.config.server.drain_timeout);
+        }
+        Traffic::Sockets { handle, .. } => handle.stop(),
+    }
+}
