@@ -179,6 +179,7 @@ impl Telemetry {
             rates.computed = compute(&last, &sample);
         }
         rates.last = Some(sample);
+        self.node.set_total(node::NodeCounter::LogLinesDropped, crate::logging::lines_dropped());
     }
 
     fn computed(&self) -> Computed {
