@@ -1,69 +1,48 @@
-//! `tcp` mode over kernel sockets: accept, choose a backend, move bytes with `splice(2)`.
+//! `tcp` mode over kernel sockets: accept, choose a backend, move bytes with `splice(2)`. Needs no privilege.
 //!
-//! Owns: listeners, connections, pipes, their limits. Does not own: health of backends (`upstream`), lists of
-//! banned sources (`lists`). Cost: one thread per worker with its own poll and its own `SO_REUSEPORT` listener;
-//! no copy through user space, about 400 bytes a connection plus two pipes while bytes are in flight.
+//! ```text
+//!  worker thread (one per core)                                    shared (atomic, or replaced whole)
+//!  poll --> accept --> admit? --> Connection --> pump, pump ...     policy, limiter, counts, upstream
+//!             SO_REUSEPORT: each worker has its own listeners
+//! ```
+//!
+//! Owns: listeners, connections, UDP flows, pipes, their limits. Does not own: health of backends (`upstream`), the
+//! lists (`lists`), privileges: [`SocketFront::new`] binds, so that low ports can be had before they are given up.
+//! Cost: about 400 bytes a connection, two descriptors, and up to four more while bytes are in flight.
+
+mod connection;
+mod datagram;
+mod listen;
+mod pipe;
+mod settings;
+mod shared;
+mod slab;
+mod worker;
 
 use core::net::SocketAddr;
+use core::sync::atomic::Ordering;
 use core::time::Duration;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{SockaddrStorage, getsockname};
+use secbeat_net::flow::HashKey;
+
+pub use settings::{ListenerSettings, Policy, Protocol, Settings};
+
+use crate::event::{EventQueue, WorkerId};
+use crate::telemetry::counters::WorkerCounters;
 use crate::upstream::Upstream;
+use crate::worker::clock::Clock;
+use shared::{Shared, Wish};
+use worker::Worker;
 
-/// Transport protocol of a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-/// One listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerSettings {
-    /// Its name.
-    pub name: String,
-    /// Its protocol.
-    pub protocol: Protocol,
-    /// Where it listens.
-    pub bind_address: SocketAddr,
-    /// Name of its backend group in [`Upstream`].
-    pub group: String,
-    /// Whether the backend gets a PROXY v2 header first.
-    pub proxy_protocol: bool,
-}
-
-/// What the socket front is told.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// The listeners.
-    pub listeners: Vec<ListenerSettings>,
-    /// Threads, each with a poll of its own.
-    pub workers: usize,
-    /// Connections at once over all workers.
-    pub connections_max: usize,
-    /// Connections at once from one address; 0 = no limit.
-    pub connections_per_source_max: u32,
-    /// Connections at once from one prefix (/24, /56); 0 = no limit.
-    pub connections_per_prefix_max: u32,
-    /// New connections a second from one address; 0 = no limit.
-    pub connection_rate_per_source: u32,
-    /// New connections at once above the rate.
-    pub connection_burst_per_source: u32,
-    /// How long a backend may take to accept.
-    pub connect_timeout: Duration,
-    /// A connection without a byte for this long is closed.
-    pub idle_timeout: Duration,
-    /// A UDP flow without a datagram for this long is forgotten.
-    pub udp_idle_timeout: Duration,
-    /// `TCP_NODELAY` on both sides.
-    pub nodelay: bool,
-    /// `TCP_FASTOPEN_CONNECT` towards backends.
-    pub fastopen: bool,
-    /// Length of the accept queue.
-    pub backlog: u32,
-}
+/// Descriptors a connection needs at most: two sockets and a pipe each way.
+const DESCRIPTORS_PER_CONNECTION: u64 = 6;
+/// Descriptors that the rest of the node needs.
+const DESCRIPTORS_SPARE: u64 = 256;
 
 /// Why the front cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -78,38 +57,206 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// A listener names a group that is not there.
-    #[error("listener {name:?} names the backend group {group:?}, which does not exist")]
+    /// A listener has no backend group of its name.
+    #[error("listener {name:?} has no backends")]
     UnknownGroup {
         /// The listener.
         name: String,
-        /// The group.
-        group: String,
     },
-    /// A poll, pipe or thread could not be made.
+    /// A poll or thread could not be made.
     #[error("socket front: {0}")]
     Io(#[from] std::io::Error),
 }
 
-/// The socket front: bound listeners that wait to be started.
+/// What the front works with besides its settings.
 #[derive(Debug)]
+pub struct Environment {
+    /// The backends; a group per listener, of the same name.
+    pub upstream: Arc<Upstream>,
+    /// Where offenders and the end of draining are reported.
+    pub events: Arc<EventQueue>,
+    /// The node's clock: expiry of bans is told by it.
+    pub clock: Clock,
+    /// One page per worker; their number is the number of workers.
+    pub counters: Vec<Arc<WorkerCounters>>,
+    /// A random secret: strangers must not be able to aim at slots of the limiter.
+    pub key: HashKey,
+}
+
+/// The socket front with its listeners bound, not yet serving.
 pub struct SocketFront {
-    settings: Settings,
-    upstream: Arc<Upstream>,
+    shared: Arc<Shared>,
+    counters: Vec<Arc<WorkerCounters>>,
+    /// Per worker, one socket per listener.
+    sockets: Vec<Vec<OwnedFd>>,
+    addresses: Vec<SocketAddr>,
 }
 
 impl SocketFront {
-    /// Binds all listeners, so that privileges for low ports can be dropped before [`SocketFront::run`].
+    /// Binds all listeners for all workers and raises the limit of open descriptors as far as the system lets it.
     ///
     /// # Errors
-    /// When a listener cannot be bound or names no group.
-    pub fn new(settings: Settings, upstream: Arc<Upstream>) -> Result<Self, Error> {
-        Ok(Self { settings, upstream })
+    /// When a listener cannot be bound or has no backends.
+    pub fn new(mut settings: Settings, policy: Policy, environment: Environment) -> Result<Self, Error> {
+        let Environment { upstream, events, clock, counters, key } = environment;
+        raise_descriptor_limit(u64::from(settings.connections_max) * DESCRIPTORS_PER_CONNECTION);
+        let backends = upstream.snapshot();
+        let mut sockets: Vec<Vec<OwnedFd>> = counters.iter().map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for listener in &mut settings.listeners {
+            if backends.group(&listener.name).is_none() {
+                return Err(Error::UnknownGroup { name: listener.name.clone() });
+            }
+            for sockets in &mut sockets {
+                let fd = bind(listener, settings.backlog)?;
+                sockets.push(fd.0);
+                // Port 0: the first worker's socket chooses, the others follow.
+                listener.bind_address = fd.1;
+            }
+            addresses.push(listener.bind_address);
+        }
+        let workers = counters.len();
+        let shared = Arc::new(Shared::new(settings, policy, upstream, events, clock, workers, key));
+        Ok(Self { shared, counters, sockets, addresses })
     }
 
     /// Addresses the listeners are bound to, in their order (port 0 replaced by the real one).
-    pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        let _ = &self.upstream;
-        self.settings.listeners.iter().map(|listener| listener.bind_address).collect()
+    pub fn local_addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Starts one thread per worker.
+    ///
+    /// # Errors
+    /// When a poll or a thread cannot be made; workers already started are stopped.
+    pub fn run(self) -> Result<Running, Error> {
+        let mut running =
+            Running { handle: Handle { shared: Arc::clone(&self.shared) }, threads: Vec::new() };
+        for (id, (sockets, counters)) in self.sockets.into_iter().zip(self.counters).enumerate() {
+            let id = WorkerId::try_from(id).unwrap_or(WorkerId::MAX);
+            let started = Worker::new(id, Arc::clone(&self.shared), counters, sockets).and_then(|worker| {
+                std::thread::Builder::new().name(format!("socket-{id}")).spawn(move || worker.run())
+            });
+            match started {
+                Ok(thread) => running.threads.push(thread),
+                Err(error) => {
+                    running.handle.stop();
+                    running.join();
+                    return Err(Error::Io(error));
+                }
+            }
+        }
+        Ok(running)
     }
 }
+
+impl core::fmt::Debug for SocketFront {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SocketFront").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// Speaks to a running front from any thread.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// Replaces the policy; within 100 ms every worker has it, and connections of sources it blocks are cut.
+    pub fn set_policy(&self, policy: Policy) {
+        self.shared.policy.store(Arc::new(policy));
+        self.shared.policy_generation.fetch_add(1, Ordering::AcqRel);
+        self.shared.wake();
+    }
+
+    /// Takes no new connection; workers end with their last connection, at the latest after `timeout`.
+    pub fn drain(&self, timeout: Duration) {
+        self.shared.set_drain_timeout(timeout);
+        self.shared.set_wish(Wish::Drain);
+    }
+
+    /// Cuts all connections and ends.
+    pub fn stop(&self) {
+        self.shared.set_wish(Wish::Stop);
+    }
+
+    /// TCP connections open now.
+    pub fn connections(&self) -> u32 {
+        self.shared.counts.total()
+    }
+
+    /// Times that accepting paused because the process had no descriptors left.
+    pub fn accept_pauses(&self) -> u64 {
+        self.shared.accept_pauses.load(Ordering::Relaxed)
+    }
+}
+
+impl core::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Handle").field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}
+
+/// The running front. Dropping it lets the workers run on.
+#[derive(Debug)]
+pub struct Running {
+    handle: Handle,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Speaks to the workers.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Whether all workers have ended.
+    pub fn is_finished(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits for the workers to end, after [`Handle::drain`] or [`Handle::stop`].
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker of the socket front panicked");
+            }
+        }
+    }
+}
+
+fn bind(listener: &ListenerSettings, backlog: u32) -> Result<(OwnedFd, SocketAddr), Error> {
+    let error = |source| Error::Bind { name: listener.name.clone(), address: listener.bind_address, source };
+    let fd = listen::open(listener.protocol, listener.bind_address, backlog).map_err(error)?;
+    let local = {
+        use std::os::fd::AsRawFd;
+        getsockname::<SockaddrStorage>(fd.as_raw_fd()).map_err(|errno| error(errno.into()))?
+    };
+    let port = local
+        .as_sockaddr_in()
+        .map(|addr| addr.port())
+        .or_else(|| local.as_sockaddr_in6().map(|addr| addr.port()))
+        .unwrap_or_default();
+    Ok((fd, SocketAddr::new(listener.bind_address.ip(), port)))
+}
+
+/// Without enough descriptors accepting pauses at the peak; the limit may be raised to the hard one without privilege.
+fn raise_descriptor_limit(wanted: u64) {
+    let wanted = wanted.saturating_add(DESCRIPTORS_SPARE);
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let reachable = wanted.min(hard);
+    if soft < reachable && setrlimit(Resource::RLIMIT_NOFILE, reachable, hard).is_err() {
+        tracing::debug!(soft, reachable, "the limit of open descriptors cannot be raised");
+    }
+    if reachable < wanted {
+        tracing::warn!(
+            hard,
+            wanted,
+            "open descriptors (LimitNOFILE) limit connections before max_connections does"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

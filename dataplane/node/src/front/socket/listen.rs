@@ -1,0 +1,46 @@
+//! Listening sockets: one per listener and worker, all on one address (`SO_REUSEPORT`).
+//!
+//! Owns: how they are made. Does not own: what is accepted from them. The kernel spreads connections and UDP flows over
+//! the sockets by a hash of the addresses, so a UDP flow stays with its worker.
+
+use core::net::SocketAddr;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, listen, setsockopt,
+    socket, sockopt,
+};
+
+use super::settings::Protocol;
+
+/// A socket bound to `address`; a TCP one listens.
+pub(super) fn open(protocol: Protocol, address: SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let (kind, number) = match protocol {
+        Protocol::Tcp => (SockType::Stream, SockProtocol::Tcp),
+        Protocol::Udp => (SockType::Datagram, SockProtocol::Udp),
+    };
+    let fd = socket(family, kind, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, number)?;
+    setsockopt(&fd, sockopt::ReusePort, &true)?;
+    if address.is_ipv6() {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+    }
+    if protocol == Protocol::Tcp {
+        // A restarted node must not wait for the last one's connections in TIME-WAIT.
+        setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    } else if address.ip().is_unspecified() {
+        // Which of our addresses a datagram was sent to: the answer must come from there.
+        if address.is_ipv4() {
+            setsockopt(&fd, sockopt::Ipv4PacketInfo, &true)?;
+        } else {
+            setsockopt(&fd, sockopt::Ipv6RecvPacketInfo, &true)?;
+        }
+    }
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+    if protocol == Protocol::Tcp {
+        let backlog = Backlog::new(i32::try_from(backlog).unwrap_or(i32::MAX)).unwrap_or(Backlog::MAXCONN);
+        listen(&fd, backlog)?;
+    }
+    Ok(fd)
+}

@@ -1,0 +1,416 @@
+//! One worker of the socket front: a poll, its listeners, its connections.
+//!
+//! Owns: the loop and its budgets, TCP connections from accept to close. Does not own: UDP flows (`datagram`), what all
+//! workers share (`shared`). All readiness is edge-triggered: a flag is set by an event and cleared only by EAGAIN, and
+//! whoever stops earlier stays in the queue, so no wake-up is lost.
+//!
+//! One turn: poll -> events set flags -> accept (bounded) -> connections in the queue, each with a byte budget -> timers
+//! (bounded) -> every 100 ms housekeeping (policy, bans, drain).
+
+mod accept;
+mod housekeeping;
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use secbeat_net::time::Instant;
+use secbeat_net::timer_wheel::TimerWheel;
+use secbeat_net::verdict::DropReason;
+
+use super::connection::{BackendSide, Connected, Connection, Outcome, Side, Stage, reset};
+use super::datagram::Datagrams;
+use super::pipe::Pool;
+use super::settings::{Policy, Protocol};
+use super::shared::{Shared, Wish};
+use super::slab::{Key, Slab};
+use crate::attack::Offenders;
+use crate::event::{Event as Report, What, WorkerId};
+use crate::telemetry::counters::{Counter, WorkerCounters};
+use crate::upstream::{BackendOutcome, Outcome as Fate};
+
+/// Events taken per poll.
+const EVENTS_PER_POLL: usize = 1_024;
+/// Time between two rounds of housekeeping; also the longest sleep.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(100);
+/// Timers handled per turn.
+const TIMERS_PER_TURN_MAX: usize = 1_024;
+/// How long accepting rests when descriptors have run out; an ending connection wakes it earlier.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Kinds of poll tokens, in their lowest two bits.
+const KIND_CLIENT: usize = 0;
+const KIND_BACKEND: usize = 1;
+const KIND_LISTENER: usize = 2;
+const KIND_FLOW: usize = 3;
+/// The waker's token: no slab is this large.
+const WAKE: Token = Token(usize::MAX);
+
+pub(super) fn token(kind: usize, bits: usize) -> Token {
+    Token(bits << 2 | kind)
+}
+
+/// The token of a UDP flow.
+pub(super) fn flow_token(key: Key) -> Token {
+    token(KIND_FLOW, key.to_bits())
+}
+
+/// The token of a listener.
+pub(super) fn listener_token(index: u16) -> Token {
+    token(KIND_LISTENER, usize::from(index))
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    index: u16,
+    /// There may be connections waiting.
+    is_ready: bool,
+}
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// FIN both ways.
+    Finished,
+    /// RST to both sides.
+    Reset,
+}
+
+/// The state of one worker.
+pub(super) struct Worker {
+    id: WorkerId,
+    shared: Arc<Shared>,
+    counters: Arc<WorkerCounters>,
+    poll: Poll,
+    listeners: Vec<Listener>,
+    connections: Slab<Connection>,
+    datagrams: Datagrams,
+    timers: TimerWheel,
+    pipes: Pool,
+    /// Connections with something to do.
+    queue: VecDeque<Key>,
+    /// Connections that wait for a pipe.
+    starved: Vec<Key>,
+    policy: Arc<Policy>,
+    policy_generation: u64,
+    offenders: Offenders,
+    accept_paused_until: Option<Instant>,
+    housekeeping_at: Instant,
+    wish: Wish,
+    now: Instant,
+}
+
+impl Worker {
+    /// Takes over the bound sockets of one worker, in the order of the listeners.
+    pub(super) fn new(
+        id: WorkerId,
+        shared: Arc<Shared>,
+        counters: Arc<WorkerCounters>,
+        sockets: Vec<OwnedFd>,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        if let Some(slot) = shared.wakers.get(usize::from(id)) {
+            let _ = slot.set(waker);
+        }
+        let now = shared.clock.now();
+        let mut datagrams = Datagrams::new(&shared.settings, now);
+        let mut listeners = Vec::new();
+        for (index, (fd, settings)) in (0u16..).zip(sockets.into_iter().zip(&shared.settings.listeners)) {
+            match settings.protocol {
+                Protocol::Tcp => {
+                    let mut socket = TcpListener::from(fd);
+                    poll.registry().register(&mut socket, listener_token(index), Interest::READABLE)?;
+                    listeners.push(Listener { socket, index, is_ready: true });
+                }
+                Protocol::Udp => datagrams.listen(poll.registry(), index, fd)?,
+            }
+        }
+        let connections_max = shared.settings.connections_max;
+        Ok(Self {
+            id,
+            counters,
+            poll,
+            listeners,
+            connections: Slab::new(connections_max),
+            datagrams,
+            timers: TimerWheel::new(connections_max, now),
+            pipes: Pool::new(shared.settings.pipe_bytes),
+            queue: VecDeque::new(),
+            starved: Vec::new(),
+            policy: shared.policy.load_full(),
+            policy_generation: 0,
+            offenders: Offenders::default(),
+            accept_paused_until: None,
+            housekeeping_at: now,
+            wish: Wish::Serve,
+            now,
+            shared,
+        })
+    }
+
+    /// Runs until told to stop, or until drained.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_PER_POLL);
+        while !self.is_over() {
+            let timeout = self.sleep();
+            if let Err(error) = self.poll.poll(&mut events, Some(timeout))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(worker = self.id, %error, "socket front: poll failed");
+                std::thread::sleep(ACCEPT_PAUSE);
+            }
+            self.turn(&events);
+        }
+        self.end();
+    }
+
+    fn turn(&mut self, events: &Events) {
+        self.now = self.shared.clock.now();
+        self.counters.count(Counter::Turns);
+        for event in events {
+            self.on_event(event);
+        }
+        self.accept();
+        self.serve();
+        let (registry, shared, policy, counters) =
+            (self.poll.registry(), &self.shared, &self.policy, &self.counters);
+        self.datagrams.serve(registry, shared, policy, counters, self.now);
+        self.expire();
+        if self.now >= self.housekeeping_at {
+            self.housekeeping_at = self.now + HOUSEKEEPING_INTERVAL;
+            self.keep_house();
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        let is_accepting = self.accept_paused_until.is_none() && self.listeners.iter().any(|l| l.is_ready);
+        if !self.queue.is_empty() || is_accepting || self.datagrams.has_work() {
+            return Duration::ZERO;
+        }
+        let next = [self.timers.poll_timeout(), self.datagrams.poll_timeout(), Some(self.housekeeping_at)];
+        let now = self.shared.clock.now();
+        next.into_iter().flatten().min().map_or(HOUSEKEEPING_INTERVAL, |at| at.saturating_since(now))
+    }
+
+    fn on_event(&mut self, event: &Event) {
+        if event.token() == WAKE {
+            self.housekeeping_at = self.now;
+            return;
+        }
+        let bits = event.token().0 >> 2;
+        match event.token().0 & 3 {
+            KIND_CLIENT => self.on_ready(Key::from_bits(bits), Side::Client, event),
+            KIND_BACKEND => self.on_ready(Key::from_bits(bits), Side::Backend, event),
+            KIND_LISTENER => {
+                match self.listeners.iter_mut().find(|listener| usize::from(listener.index) == bits) {
+                    Some(listener) => listener.is_ready = true,
+                    None => self.datagrams.on_listener_ready(bits),
+                }
+            }
+            _ => self.datagrams.on_flow_ready(Key::from_bits(bits)),
+        }
+    }
+
+    fn on_ready(&mut self, key: Key, side: Side, event: &Event) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let is_broken = event.is_error();
+        let readable = event.is_readable() || event.is_read_closed() || is_broken;
+        connection.on_ready(side, readable, event.is_writable() || is_broken);
+        // A reset is met by reading; where nothing is read any more, it must be met here.
+        let is_open = connection.stage == Stage::Open;
+        if is_broken && (is_open && connection.is_ended(side) || !is_open && side == Side::Client) {
+            self.close(key, Ending::Reset);
+            return;
+        }
+        self.enqueue(key);
+    }
+
+    fn enqueue(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && !connection.is_queued
+        {
+            connection.is_queued = true;
+            self.queue.push_back(key);
+        }
+    }
+
+    /// Gives each connection that was in the queue at the start one turn.
+    fn serve(&mut self) {
+        for _ in 0..self.queue.len() {
+            let Some(key) = self.queue.pop_front() else { return };
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.is_queued = false;
+            if connection.stage == Stage::ExpectBackend {
+                match connection.connected() {
+                    Connected::NotYet => continue,
+                    Connected::No(error) => {
+                        self.on_refused(key, &error);
+                        continue;
+                    }
+                    Connected::Yes if !self.on_connected(key) => continue,
+                    Connected::Yes => {}
+                }
+            }
+            self.pump(key);
+        }
+    }
+
+    fn pump(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let before = (connection.up.bytes + connection.down.bytes, in_flight(connection));
+        let outcome = connection.pump(&mut self.pipes, self.now);
+        let delivered = connection.up.bytes + connection.down.bytes - before.0;
+        let taken = (delivered + in_flight(connection)).saturating_sub(before.1);
+        self.counters.add(Counter::BytesIn, taken);
+        self.counters.add(Counter::BytesOut, delivered);
+        match outcome {
+            Ok(Outcome::Wait) => {}
+            Ok(Outcome::Again) => self.enqueue(key),
+            Ok(Outcome::Starved) => self.starved.push(key),
+            Ok(Outcome::Done) => self.close(key, Ending::Finished),
+            Err(_) => self.close(key, Ending::Reset),
+        }
+    }
+
+    /// The backend accepted. False when the connection ended over it.
+    fn on_connected(&mut self, key: Key) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let settings = &self.shared.settings;
+        let proxy_protocol = settings
+            .listeners
+            .get(usize::from(connection.listener))
+            .is_some_and(|listener| listener.proxy_protocol);
+        let opened = connection.open(settings.nodelay, proxy_protocol, self.now);
+        let backend = connection.backend.as_ref().map(|backend| backend.id);
+        if let Err(error) = opened {
+            self.on_refused(key, &error);
+            return false;
+        }
+        if let Some(backend) = backend {
+            self.shared.upstream.report(BackendOutcome { backend, outcome: Fate::Established });
+        }
+        self.counters.count(Counter::ConnectionsEstablished);
+        self.timers.schedule(key.index, self.now + settings.half_closed_timeout.min(settings.idle_timeout));
+        true
+    }
+
+    /// The backend refused, or did not answer in time: the next one, or the end.
+    fn on_refused(&mut self, key: Key, error: &io::Error) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.stage = Stage::ExpectBackend;
+        if let Some(backend) = connection.backend.take() {
+            tracing::debug!(backend = backend.id.0, %error, "backend does not accept");
+            self.shared.upstream.report(BackendOutcome { backend: backend.id, outcome: Fate::Failed });
+            self.shared.upstream.report(BackendOutcome { backend: backend.id, outcome: Fate::Closed });
+        }
+        connection.attempt += 1;
+        if connection.attempt < self.shared.settings.backend_tries && self.dial(key).is_ok() {
+            self.counters.count(Counter::ConnectionsRetried);
+            return;
+        }
+        self.counters.count(Counter::ConnectionsFailed);
+        self.close(key, Ending::Reset);
+    }
+
+    /// Starts the connection to a backend; each failure on the spot leads to the next one.
+    fn dial(&mut self, key: Key) -> Result<(), DropReason> {
+        let snapshot = self.shared.upstream.snapshot();
+        let Some(connection) = self.connections.get_mut(key) else { return Err(DropReason::NoBackend) };
+        let settings = &self.shared.settings;
+        let group = settings
+            .listeners
+            .get(usize::from(connection.listener))
+            .and_then(|listener| snapshot.group(&listener.name))
+            .ok_or(DropReason::NoBackend)?;
+        let hash = self.shared.backend_hash(connection.source.ip());
+        while connection.attempt < settings.backend_tries.max(1) {
+            let id = snapshot.pick(group, hash, connection.attempt).ok_or(DropReason::NoBackend)?;
+            let address = snapshot.backend(id).and_then(|backend| backend.address);
+            if let Some(address) = address.filter(|_| snapshot.reserve(id)) {
+                match connect(&self.poll, key, address) {
+                    Ok(stream) => {
+                        connection.backend = Some(BackendSide { stream, id });
+                        connection.connect_by = self.now + settings.connect_timeout;
+                        self.timers.schedule(key.index, connection.connect_by);
+                        return Ok(());
+                    }
+                    Err(error) => {
+                        // Want of descriptors or local ports is not the backend's fault.
+                        if error.kind() == io::ErrorKind::ConnectionRefused {
+                            self.shared
+                                .upstream
+                                .report(BackendOutcome { backend: id, outcome: Fate::Failed });
+                        }
+                        self.shared.upstream.report(BackendOutcome { backend: id, outcome: Fate::Closed });
+                        tracing::debug!(backend = id.0, %error, "no connection to a backend can be started");
+                    }
+                }
+            }
+            connection.attempt += 1;
+        }
+        Err(DropReason::NoBackend)
+    }
+
+    fn expire(&mut self) {
+        for _ in 0..TIMERS_PER_TURN_MAX {
+            let Some(index) = self.timers.poll_expired(self.now) else { break };
+            let Some(key) = self.connections.key_at(index) else { continue };
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let settings = &self.shared.settings;
+            let deadline = match connection.stage {
+                Stage::ExpectBackend => connection.connect_by,
+                Stage::Open if connection.is_half_closed() => {
+                    connection.active_at + settings.half_closed_timeout
+                }
+                Stage::Open => connection.active_at + settings.idle_timeout,
+            };
+            if deadline > self.now {
+                // A connection may become half-closed meanwhile, and then has less time.
+                let check = self.now + settings.half_closed_timeout;
+                self.timers.schedule(index, deadline.min(check));
+            } else if connection.stage == Stage::ExpectBackend {
+                self.on_refused(key, &io::Error::from(io::ErrorKind::TimedOut));
+            } else {
+                self.close(key, Ending::Reset);
+            }
+        }
+    }
+
+    fn close(&mut self, key: Key, ending: Ending) {
+        let Some(connection) = self.connections.remove(key) else { return };
+        self.timers.cancel(key.index);
+        if ending == Ending::Reset {
+            connection.reset();
+        }
+        if let Some(backend) = &connection.backend {
+            self.shared.upstream.report(BackendOutcome { backend: backend.id, outcome: Fate::Closed });
+        }
+        self.shared.counts.release(connection.source.ip(), &self.policy.connections);
+        self.counters.count(Counter::ConnectionsClosed);
+        // Its descriptors are free now.
+        drop(connection);
+        self.accept_paused_until = None;
+    }
+
+    fn report(&self, what: What) {
+        self.shared.events.push(Report { at: self.now, worker: self.id, what });
+    }
+}
+
+fn in_flight(connection: &Connection) -> u64 {
+    (connection.up.in_flight() + connection.down.in_flight()) as u64
+}
+
+fn connect(poll: &Poll, key: Key, address: core::net::SocketAddr) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    poll.registry().register(&mut stream, token(KIND_BACKEND, key.to_bits()), interest)?;
+    Ok(stream)
+}

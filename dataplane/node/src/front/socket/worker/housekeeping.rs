@@ -1,0 +1,115 @@
+//! What a worker does ten times a second: a new policy, bans on open connections, drain, gauges.
+
+use std::sync::atomic::Ordering;
+
+use secbeat_net::filter::Listed;
+use secbeat_net::verdict::DropReason;
+
+use super::{Ending, Key, Worker};
+use crate::event::What;
+use crate::front::socket::shared::Wish;
+use crate::telemetry::counters::{Counter, Gauge};
+
+impl Worker {
+    pub(super) fn keep_house(&mut self) {
+        self.offenders.handle_tick();
+        self.adopt_policy();
+        for key in std::mem::take(&mut self.starved) {
+            self.enqueue(key);
+        }
+        if self.wish < self.shared.wish() {
+            self.on_wish();
+        }
+        self.counters.set(Gauge::ConnectionsActive, u64::from(self.connections.len()));
+        self.counters.set(Gauge::FlowsUsed, u64::from(self.connections.len()));
+        self.counters.set(Gauge::UdpFlows, u64::from(self.datagrams.len()));
+    }
+
+    /// A new policy applies to open connections too: whoever is banned now is cut off now.
+    fn adopt_policy(&mut self) {
+        let generation = self.shared.policy_generation.load(Ordering::Acquire);
+        if generation == self.policy_generation {
+            return;
+        }
+        let old = std::mem::replace(&mut self.policy, self.shared.policy.load_full());
+        let is_first = self.policy_generation == 0;
+        self.policy_generation = generation;
+        if !is_first {
+            self.counters.count(Counter::PoliciesAdopted);
+            self.recount(&old);
+            self.cut_banned();
+            self.report(What::PolicyAdopted { generation });
+        }
+        self.counters.set(Gauge::PolicyGeneration, generation);
+    }
+
+    /// Counts open connections under the new prefix lengths, if those changed.
+    fn recount(&self, old: &crate::front::socket::Policy) {
+        let (was, is) = (&old.connections, &self.policy.connections);
+        let lengths = |limits: &secbeat_net::limit::ConnectionLimits| {
+            (limits.source_len_v6, limits.prefix_len_v4, limits.prefix_len_v6)
+        };
+        if lengths(was) == lengths(is) {
+            return;
+        }
+        for (_, connection) in self.connections.iter() {
+            self.shared.counts.release(connection.source.ip(), was);
+            // An open connection is counted whatever the new limits say.
+            let _ = self.shared.counts.acquire(connection.source.ip(), is, true);
+        }
+    }
+
+    fn cut_banned(&mut self) {
+        let filter = &self.policy.filter;
+        let banned = |source| matches!(filter.listed(source, self.now), Listed::Blocked { .. });
+        let keys: Vec<Key> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| banned(connection.source.ip()))
+            .map(|(key, _)| key)
+            .collect();
+        self.counters.add_drops(DropReason::Blocklisted, keys.len() as u64);
+        for key in keys {
+            self.close(key, Ending::Reset);
+        }
+        self.datagrams.cut_banned(&self.shared, &self.policy.filter, &self.counters, self.now);
+    }
+
+    /// Told to drain: what waits at the listeners is refused and the sockets go, so that the kernel gives new
+    /// connections to whoever else listens there.
+    fn on_wish(&mut self) {
+        self.wish = self.shared.wish();
+        for listener in &mut self.listeners {
+            listener.is_ready = true;
+        }
+        self.accept_paused_until = None;
+        self.accept();
+        self.listeners.clear();
+        self.datagrams.drain();
+    }
+
+    /// Whether the worker has nothing left to do.
+    pub(super) fn is_over(&self) -> bool {
+        match self.wish {
+            Wish::Serve => false,
+            Wish::Stop => true,
+            Wish::Drain => {
+                let is_late = self.shared.drain_until().is_some_and(|until| self.now >= until);
+                is_late || self.connections.len() == 0 && self.datagrams.len() == 0
+            }
+        }
+    }
+
+    /// Cuts what is left.
+    pub(super) fn end(&mut self) {
+        let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
+        let cut = keys.len() as u64;
+        for key in keys {
+            self.close(key, Ending::Reset);
+        }
+        self.datagrams.close_all(&self.shared, &self.counters);
+        self.counters.set(Gauge::ConnectionsActive, 0);
+        self.counters.set(Gauge::UdpFlows, 0);
+        self.report(What::Drained { cut });
+    }
+}
