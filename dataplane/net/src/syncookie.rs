@@ -36,6 +36,8 @@
 //! RFCs: 4987, 6528, 7323, 2018, 3168 §6.1.1, 9293 §3.10.7.
 
 mod answer;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod keys;
 pub mod mss;
 
