@@ -21,7 +21,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use secbeat_net::filter;
-use secbeat_net::flow::{FlowKey, HashKey, hash_addr};
+use secbeat_net::flow::{Endpoint, FlowKey, HashKey, hash_addr};
 use secbeat_net::halfopen::{CookieSwitch, HalfOpen, HalfOpenKeys};
 use secbeat_net::link::PortId;
 use secbeat_net::packet::PacketBuf;
@@ -269,6 +269,16 @@ impl Pipeline {
         self.page.add_attack(kind, 1);
     }
 
+    /// Places the hint of a flow, given from the client's side. In transparent mode the answers of a backend know
+    /// the client's end only: the listener's address and port are not in them.
+    fn hint_hash(&self, key: &FlowKey) -> u64 {
+        if self.policy.transparent {
+            let nowhere = Endpoint { addr: key.source.addr, port: 0 };
+            return FlowKey { destination: nowhere, ..*key }.hash(&self.hint_key);
+        }
+        key.hash(&self.hint_key)
+    }
+
     /// The worker that a frame without flow here belongs to, if another one.
     fn owner(&self, key: &FlowKey, origin: Origin) -> Option<WorkerId> {
         if origin != Origin::Wire || self.shared.workers() < 2 {
@@ -276,12 +286,12 @@ impl Pipeline {
         }
         let owner = if self.policy.is_from_backend(key.source, key.destination) {
             if self.policy.transparent {
-                self.shared.hints.owner(key.reversed().hash(&self.hint_key))
+                self.shared.hints.owner(self.hint_hash(&key.reversed()))
             } else {
                 self.policy.snat_ports.owner(key.destination.port)
             }
         } else {
-            self.shared.hints.owner(key.hash(&self.hint_key))
+            self.shared.hints.owner(self.hint_hash(key))
         };
         owner.filter(|&owner| owner != self.id)
     }

@@ -236,6 +236,11 @@ impl Splice {
             return Verdict::Consumed;
         }
         if arrived.has(Flags::SYN) {
+            if arrived.seq != flow.client_isn && !is_pass_through {
+                // Its source is not proven, that of the flow is: a stranger must not end it. A client that did
+                // start anew gets a challenge ACK as soon as the backend has answered.
+                return Verdict::Drop(DropReason::OutOfWindow);
+            }
             if arrived.seq != flow.client_isn {
                 // The client has started anew; what it left has opened nothing yet.
                 self.close(slot, Signal::Reset, CloseReason::ClientReset, now);

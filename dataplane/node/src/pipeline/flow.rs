@@ -70,7 +70,7 @@ impl Pipeline {
         }
         self.page.count(Counter::ConnectionsOpened);
         if self.shared.workers() > 1 {
-            self.shared.hints.set(key.hash(&self.hint_key), self.id);
+            self.shared.hints.set(self.hint_hash(key), self.id);
         }
         self.splice(packet, headers, seen, now).unwrap_or(Err(DropReason::NoFlow))
     }
@@ -164,7 +164,7 @@ impl Pipeline {
             *note = Note::default();
         }
         if self.shared.workers() > 1 {
-            self.shared.hints.clear(key.hash(&self.hint_key), self.id);
+            self.shared.hints.clear(self.hint_hash(key), self.id);
         }
     }
 
