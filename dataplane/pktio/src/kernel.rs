@@ -3,6 +3,8 @@
 //! Owns: nothing. Does not own: what the descriptors mean. libbpf-rs attaches XDP without flags, which hides
 //! whether a program runs in the driver, and cannot open a pinned link as a plain descriptor.
 
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 use std::ffi::CString;
 use std::io;
@@ -103,6 +105,47 @@ pub(crate) fn map_sizes(map: &libbpf_rs::OpenMapMut<'_>) -> (u32, u32) {
     let map = map.as_libbpf_object();
     // SAFETY: the pointer is that of a live map of an open object; the calls only read it.
     unsafe { (libbpf_sys::bpf_map__key_size(map.as_ptr()), libbpf_sys::bpf_map__value_size(map.as_ptr())) }
+}
+
+/// The value of a one-element array map with `BPF_F_MMAPABLE`, as shared memory of 32-bit words.
+#[derive(Debug)]
+pub(crate) struct SharedWords {
+    base: NonNull<AtomicU32>,
+    words: usize,
+}
+
+// SAFETY: the memory is shared with the kernel anyway; every access is atomic.
+unsafe impl Send for SharedWords {}
+// SAFETY: as above.
+unsafe impl Sync for SharedWords {}
+
+impl SharedWords {
+    /// Maps `words` words of the map's value.
+    pub(crate) fn map(map: BorrowedFd<'_>, words: usize) -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice; it fails when the map is shorter.
+        let base = unsafe {
+            libc::mmap(core::ptr::null_mut(), words * 4, protection, libc::MAP_SHARED, map.as_raw_fd(), 0)
+        };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { base, words })
+    }
+
+    /// All words.
+    pub(crate) fn words(&self) -> &[AtomicU32] {
+        // SAFETY: `words` aligned words are mapped until drop, and only accessed atomically.
+        unsafe { core::slice::from_raw_parts(self.base.as_ptr(), self.words) }
+    }
+}
+
+impl Drop for SharedWords {
+    fn drop(&mut self) {
+        // SAFETY: exactly the range that was mapped, not used after.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.words * 4) };
+    }
 }
 
 /// Runs an XDP program over live frames: `repeat` copies of `frame`, `batch` at a time.

@@ -40,7 +40,7 @@ use crate::kernel;
 use crate::skel::xdp::types;
 use attach::kernel_error;
 use list::{Change, List};
-use maps::{ListKey, Maps, Plain, bytes, from_bytes, words};
+use maps::{Index, ListKey, Maps, Plain, bytes, from_bytes, words};
 use pins::Pins;
 use reason::REASONS;
 
@@ -191,6 +191,7 @@ struct Local {
 #[derive(Debug)]
 pub struct Program {
     maps: Maps,
+    index: Index,
     /// Not pinned, they end the attachment when closed.
     links: Vec<OwnedFd>,
     programs: Vec<OwnedFd>,
@@ -222,10 +223,11 @@ impl Program {
             links.push(link);
             attached.push(report);
         }
-        let list = restore_list(&loaded.maps);
+        let (list, index) = (restore_list(&loaded.maps), Index::of(&loaded.maps)?);
+        index.refresh(&list, 0..types::limit::INDEX_SLOTS.0 as usize);
         let programs = loaded.programs;
         let (listeners, snat) = (BTreeSet::new(), Vec::new());
-        Ok(Self { maps: loaded.maps, links, programs, attached, pins, list, listeners, snat })
+        Ok(Self { maps: loaded.maps, index, links, programs, attached, pins, list, listeners, snat })
     }
 
     /// One entry per interface, in the order of the configuration.
@@ -428,6 +430,16 @@ impl Program {
     }
 
     fn apply(&self, changes: Vec<Change>) -> Result<(), ListError> {
+        // The first change is that of the prefix itself; the others lie inside it.
+        let slots = changes.first().map(|change| list::index_slots(change.prefix));
+        let result = self.write(changes);
+        if let Some(slots) = slots {
+            self.index.refresh(&self.list, slots);
+        }
+        result
+    }
+
+    fn write(&self, changes: Vec<Change>) -> Result<(), ListError> {
         for Change { prefix, value } in changes {
             let result = match (ListKey::of(prefix), value) {
                 (ListKey::V4(key), Some(value)) => {

@@ -14,6 +14,14 @@ enum limit {
 	LOCAL_ADDRESSES_MAX = 1024,
 	// Allowed and blocked prefixes, each family: about 100 bytes of trie node each. Full: a block is refused.
 	LIST_ENTRIES_MAX = 131072,
+	// IPv4 sources by their first 16 bits: slots of the index in front of the IPv4 list.
+	INDEX_SLOTS = 65536,
+	// Blocked sources remembered per core, each family: the few that send most. A collision costs a list lookup.
+	// The slot is the top bits of a multiplicative hash.
+	CACHE_SLOTS = 1024,
+	CACHE_SLOT_BITS = 10,
+	// Clock ticks that a remembered verdict holds: 10 to 100 ms, so a block may outlast its end by that.
+	CACHE_TICKS = 10,
 	// Fragmented datagrams remembered, 64 bytes each; the least recently used is forgotten, and its later
 	// fragments then go where unknown fragments go.
 	FRAGMENTS_MAX = 16384,
@@ -45,6 +53,15 @@ enum reason {
 	DROP_UDP_LENGTH,
 	DROP_PORT_ZERO,
 	REASON_COUNT,
+};
+
+// A slot of the index. Any other value: all of its addresses are blocked until that second of CLOCK_MONOTONIC.
+enum index_slot {
+	// Nothing listed: no lookup.
+	INDEX_NONE = 0,
+	// Something is listed inside, or the end is no whole second: look it up.
+	INDEX_LOOK = 1,
+	INDEX_BLOCKED = 0xffffffff,
 };
 
 enum list_action {

@@ -92,15 +92,13 @@ static __always_inline int is_bad_source_v4(__be32 addr)
 
 static __always_inline int handle_ipv4(struct xdp_md *ctx, struct iphdr *ip, void *data_end)
 {
-	struct list_key_v4 key = { .prefix_len = 32 };
 	__u32 header_bytes, total_bytes;
 	struct ports *ports;
 	int end;
 
 	if ((void *)(ip + 1) > data_end)
 		return drop(DROP_IPV4_HEADER);
-	key.addr = ip->saddr;
-	if (is_blocking(bpf_map_lookup_elem(&list_v4, &key))) {
+	if (is_blocked_v4(ip->saddr)) {
 		enum reason reason = PASS_PROTECTED;
 
 		if (!is_protected_v4(ip, data_end, &reason))

@@ -194,13 +194,11 @@ static __always_inline int transport_v6(struct xdp_md *ctx, struct ipv6hdr *ip, 
 
 static __always_inline int handle_ipv6(struct xdp_md *ctx, struct ipv6hdr *ip, void *data_end)
 {
-	struct list_key_v6 key = { .prefix_len = 128 };
 	struct walk walk = { .offset = sizeof(*ip) };
 
 	if ((void *)(ip + 1) > data_end)
 		return drop(DROP_IPV6_HEADER);
-	__builtin_memcpy(key.addr, &ip->saddr, sizeof(key.addr));
-	if (is_blocking(bpf_map_lookup_elem(&list_v6, &key))) {
+	if (is_blocked_v6(ip->saddr.in6_u.u6_addr32)) {
 		enum reason reason = PASS_PROTECTED;
 
 		if (!is_protected_v6(ip, data_end, &reason))

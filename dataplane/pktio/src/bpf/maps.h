@@ -1,4 +1,4 @@
-// The maps. All but `sockets` and the constants are pinned and survive the process.
+// The maps. All but `sockets`, the caches and the constants are pinned and survive the process.
 #pragma once
 
 #include <linux/bpf.h>
@@ -44,6 +44,29 @@ struct {
 	__type(key, struct list_key_v6);
 	__type(value, struct list_value);
 } list_v6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct list_index);
+} source_index SEC(".maps");
+
+// Not pinned: they hold nothing that is not in the lists.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CACHE_SLOTS);
+	__type(key, __u32);
+	__type(value, struct cache_v4);
+} blocked_v4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CACHE_SLOTS);
+	__type(key, __u32);
+	__type(value, struct cache_v6);
+} blocked_v6 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -97,3 +120,4 @@ const volatile __u32 unbound_action = XDP_PASS;
 const volatile enum limit limit_names = INTERFACES_MAX;
 const volatile enum reason reason_names = PASS_NOT_OURS;
 const volatile enum list_action list_action_names = LIST_ALLOW;
+const volatile enum index_slot index_slot_names = INDEX_NONE;

@@ -29,6 +29,30 @@ struct list_value {
 	__u8 unused[5];
 };
 
+// In front of the lists: what spares the longest-prefix lookup. Written by user space through shared memory.
+struct list_index {
+	// Incremented after each change of a list: remembered verdicts end.
+	__u32 generation;
+	// Entries of the IPv6 list; 0 spares the lookup.
+	__u32 entries_v6;
+	// enum index_slot or a second, by the first 16 bits of an IPv4 source.
+	__u32 v4[INDEX_SLOTS];
+};
+
+// A source that was found blocked on this core.
+struct cache_v4 {
+	__u64 since_ticks;
+	__be32 addr;
+	__u32 generation;
+};
+
+struct cache_v6 {
+	__u64 since_ticks;
+	__be32 addr[4];
+	__u32 generation;
+	__u32 unused;
+};
+
 struct listener_key_v4 {
 	__be32 addr;
 	__be16 port;

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::skel::xdp::types::{limit, list_action, list_value};
+use crate::skel::xdp::types::{index_slot, limit, list_action, list_value};
 
 /// A point in time that never comes, of the kernel's clock. The kernel's 0 is this.
 const NEVER_NS: u64 = u64::MAX;
@@ -38,6 +38,9 @@ pub(super) struct Change {
     pub(super) prefix: IpNet,
     pub(super) value: Option<list_value>,
 }
+
+/// Nanoseconds in a second, the unit of the index.
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// The family's maximum of entries is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +151,17 @@ impl Family {
     }
 }
 
+/// Slots of the IPv4 index that a change of `prefix` can touch.
+pub(super) fn index_slots(prefix: IpNet) -> core::ops::Range<usize> {
+    match prefix.trunc() {
+        IpNet::V4(prefix) => {
+            let first = (prefix.network().to_bits() >> 16) as usize;
+            first..first + (1 << 16u8.saturating_sub(prefix.prefix_len()))
+        }
+        IpNet::V6(_) => 0..0,
+    }
+}
+
 fn to_kernel(until: Option<u64>) -> u64 {
     match until {
         None | Some(NEVER_NS) => 0,
@@ -200,6 +214,36 @@ impl List {
         let (key, family) = (Key::of(prefix), self.family(prefix));
         let entry = Entry { is_allowed, ..family.entry(key) };
         family.set(key, entry)
+    }
+
+    /// What the IPv4 index must say in `slot`; see `enum index_slot`.
+    pub(super) fn index_slot(&self, slot: usize) -> u32 {
+        let key = Key { bits: (slot as u128) << 112, len: 16 };
+        // Everything inside follows the /16 itself.
+        let inside = Key { len: 17, ..key };
+        if self.v4.entries.range(inside..=key.last()).next().is_some() {
+            return index_slot::INDEX_LOOK.0;
+        }
+        let (mut allowed, mut until) = (false, None);
+        for entry in key.covering().filter_map(|key| self.v4.entries.get(&key)) {
+            allowed |= entry.is_allowed;
+            until = until.max(entry.block_until_ns);
+        }
+        match until {
+            _ if allowed => index_slot::INDEX_NONE.0,
+            None => index_slot::INDEX_NONE.0,
+            Some(NEVER_NS) => index_slot::INDEX_BLOCKED.0,
+            // The rest of its last second is looked up.
+            Some(until) => {
+                let seconds = u32::try_from(until / SECOND_NS).unwrap_or(u32::MAX);
+                seconds.clamp(index_slot::INDEX_LOOK.0, index_slot::INDEX_BLOCKED.0 - 1)
+            }
+        }
+    }
+
+    /// Number of IPv6 entries.
+    pub(super) fn len_v6(&self) -> usize {
+        self.v6.entries.len()
     }
 
     /// All allowed prefixes.

@@ -3,6 +3,7 @@
 //! Owns: reuse after a restart, keys and values as bytes. Does not own: what is written (`list`, `program`).
 
 use core::net::IpAddr;
+use core::sync::atomic::Ordering;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -11,6 +12,7 @@ use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
 
 use super::attach::kernel_error;
+use super::list::List;
 use super::pins::Pins;
 use super::{ProgramError, Unbound};
 use crate::kernel;
@@ -58,10 +60,12 @@ pub(super) fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<T> {
 
 macro_rules! maps {
     ($($name:ident),+ $(,)?) => {
-        /// All maps that are pinned and shared between interfaces, and the sockets.
+        /// All maps that are pinned and shared between interfaces, and those that are shared only.
         #[derive(Debug)]
         pub(super) struct Maps {
             pub(super) sockets: MapHandle,
+            blocked_v4: MapHandle,
+            blocked_v6: MapHandle,
             $(pub(super) $name: MapHandle,)+
         }
 
@@ -69,6 +73,8 @@ macro_rules! maps {
             fn of(skel: &skel::XdpSkel<'_>) -> libbpf_rs::Result<Self> {
                 Ok(Self {
                     sockets: MapHandle::try_from(&skel.maps.sockets)?,
+                    blocked_v4: MapHandle::try_from(&skel.maps.blocked_v4)?,
+                    blocked_v6: MapHandle::try_from(&skel.maps.blocked_v6)?,
                     $($name: MapHandle::try_from(&skel.maps.$name)?,)+
                 })
             }
@@ -76,6 +82,8 @@ macro_rules! maps {
             /// Makes an open object use these maps instead of its own.
             fn lend(&self, open: &mut skel::OpenXdpSkel<'_>) -> libbpf_rs::Result<()> {
                 open.maps.sockets.reuse_fd(self.sockets.as_fd())?;
+                open.maps.blocked_v4.reuse_fd(self.blocked_v4.as_fd())?;
+                open.maps.blocked_v6.reuse_fd(self.blocked_v6.as_fd())?;
                 $(open.maps.$name.reuse_fd(self.$name.as_fd())?;)+
                 Ok(())
             }
@@ -117,6 +125,7 @@ macro_rules! maps {
 // `schema` last: its pin says that all others are there.
 maps!(
     counts,
+    source_index,
     list_v4,
     list_v6,
     listeners_v4,
@@ -260,6 +269,34 @@ pub(super) fn words(octets: [u8; 16]) -> [u32; 4] {
     words
 }
 
+/// The index in front of the lists, in memory shared with the program.
+#[derive(Debug)]
+pub(super) struct Index(kernel::SharedWords);
+
+/// Words of `struct list_index` before the slots.
+const INDEX_GENERATION: usize = 0;
+const INDEX_ENTRIES_V6: usize = 1;
+const INDEX_V4: usize = 2;
+
+impl Index {
+    pub(super) fn of(maps: &Maps) -> Result<Self, ProgramError> {
+        let words = kernel::SharedWords::map(maps.source_index.as_fd(), size_of::<types::list_index>() / 4);
+        let failed = |source| ProgramError::Kernel { action: "map the index of the lists".into(), source };
+        words.map(Self).map_err(failed)
+    }
+
+    /// Brings the slots of a changed prefix up to date, after the list maps are.
+    pub(super) fn refresh(&self, list: &List, slots: core::ops::Range<usize>) {
+        let words = self.0.words();
+        for slot in slots {
+            words[INDEX_V4 + slot].store(list.index_slot(slot), Ordering::Relaxed);
+        }
+        words[INDEX_ENTRIES_V6].store(list.len_v6() as u32, Ordering::Relaxed);
+        // Last, so that no verdict found under the old lists is remembered under the new number for long.
+        words[INDEX_GENERATION].fetch_add(1, Ordering::Release);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +310,7 @@ mod tests {
         assert_eq!(size_of::<types::listener_key_v6>(), 16 + 2 + 2);
         assert_eq!(size_of::<types::local_key_v6>(), 16);
         assert_eq!(size_of::<types::local_value>(), 4 * 2 + 1 + 3);
+        assert_eq!(size_of::<types::list_index>(), (INDEX_V4 + 65536) * 4);
         assert_eq!(from_bytes::<u32>(&[0; 3]), None);
     }
 

@@ -1,3 +1,4 @@
+use core::net::Ipv4Addr;
 use std::collections::HashMap;
 
 use proptest::prelude::*;
@@ -22,7 +23,16 @@ impl Maps {
         }
     }
 
-    /// What the program does: one longest-prefix lookup.
+    /// What the program does: the index, then one longest-prefix lookup.
+    fn drops_by_index(&self, list: &List, addr: Ipv4Addr, now_ns: u64) -> bool {
+        match list.index_slot((addr.to_bits() >> 16) as usize) {
+            0 => false,
+            u32::MAX => true,
+            second if second > 1 && now_ns < u64::from(second) * SECOND_NS => true,
+            _ => self.drops(addr.into(), now_ns),
+        }
+    }
+
     fn drops(&self, addr: IpAddr, now_ns: u64) -> bool {
         let entry =
             self.0.iter().filter(|(prefix, _)| prefix.contains(&addr)).max_by_key(|(p, _)| p.prefix_len());
@@ -151,4 +161,39 @@ proptest! {
             }
         }
     }
+}
+
+fn wide_prefix() -> impl Strategy<Value = IpNet> {
+    // Around the /16 of the index.
+    (0u32..8, 12u8..=20)
+        .prop_map(|(low, len)| IpNet::new_assert(IpAddr::V4((0x0a00_0000 + (low << 14)).into()), len).trunc())
+}
+
+proptest! {
+    #[test]
+    fn the_index_says_what_the_lookup_says(
+        entries in proptest::collection::vec((wide_prefix(), 0u8..3, 1u64..4_000_000_000), 1..12),
+        low in 0u32..0x2_0000,
+        now in 0u64..4_000_000_000,
+    ) {
+        let (mut list, mut maps) = (List::new(), Maps::default());
+        for (prefix, kind, until) in entries {
+            maps.apply(match kind {
+                0 => list.set_allowed(prefix, true).unwrap(),
+                1 => list.block(prefix, None).unwrap(),
+                _ => list.block(prefix, Some(until)).unwrap(),
+            });
+        }
+        let addr = Ipv4Addr::from_bits(0x0a00_0000 + low);
+        prop_assert_eq!(maps.drops_by_index(&list, addr, now), maps.drops(addr.into(), now));
+    }
+}
+
+#[test]
+fn a_change_touches_the_slots_it_covers() {
+    assert_eq!(index_slots(net("0.0.0.0/0")), 0..65536);
+    assert_eq!(index_slots(net("10.0.0.0/8")), 2560..2816);
+    assert_eq!(index_slots(net("10.1.0.0/16")), 2561..2562);
+    assert_eq!(index_slots(net("10.1.2.3/32")), 2561..2562);
+    assert_eq!(index_slots(net("fd00::/8")), 0..0);
 }
