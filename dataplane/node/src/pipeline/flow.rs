@@ -163,9 +163,7 @@ impl Pipeline {
         if let Some(note) = self.notes.get_mut(flow.index()).filter(|note| note.flow == Some(flow)) {
             *note = Note::default();
         }
-        if self.shared.workers() > 1 {
-            self.shared.hints.clear(self.hint_hash(key), self.id);
-        }
+        // The hint stays: a flow that lingers in TIME-WAIT still answers, and a stale hint costs one hand-over.
     }
 
     /// A backend did not answer: the next one is tried, until the policy's tries are used up; then the client is told.
