@@ -52,6 +52,8 @@ fn run(source: ConfigSource) -> anyhow::Result<Exit> {
         )
         .into());
     }
+    // Before the log's thread is made: it must inherit the mask, or a SIGTERM it gets would end the process at once.
+    let _signals = start::signal::Signals::block().context("taking over signals")?;
     let rust_log = source.environment.get("RUST_LOG").map(String::as_str);
     let _log = logging::Log::start(&config.logging, rust_log).context("starting the log")?;
     // Errors go to the log as well: under a supervisor nobody sees the last line on the terminal.

@@ -187,9 +187,9 @@ impl Telemetry {
     }
 }
 
-/// Counters of the XDP program that stand for dropped packets; the others are `pass_...` and `redirect...`.
+/// Counters of the XDP program that stand for dropped packets; the others are `pass_...` and `worker`.
 fn is_xdp_drop(count: &XdpCount) -> bool {
-    !count.reason.starts_with("pass") && !count.reason.starts_with("redirect")
+    !count.reason.starts_with("pass") && count.reason != "worker"
 }
 
 fn compute(last: &Sample, now: &Sample) -> Computed {

@@ -26,7 +26,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Blocks the signals for this thread and all it will make. Must be called before there is a second thread.
+    /// Blocks the signals for this thread and all it will make (a thread that does not block them would be killed by
+    /// them), and opens the descriptor. To be called before there is a second thread; again does no harm.
     ///
     /// # Errors
     /// When the kernel refuses the mask or the descriptor.
