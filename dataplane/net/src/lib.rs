@@ -13,6 +13,7 @@ pub mod filter;
 pub mod flow;
 mod flow_index;
 mod flow_table;
+pub mod fragment;
 pub mod halfopen;
 pub mod icmp;
 pub mod limit;
