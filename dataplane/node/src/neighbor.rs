@@ -11,7 +11,6 @@ mod kernel;
 use core::net::IpAddr;
 use core::time::Duration;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -32,8 +31,6 @@ pub const WANTED_MAX: usize = crate::upstream::BACKENDS_MAX;
 /// Shortest time between two dumps of links, addresses and routes: a flapping route must not keep the control thread
 /// busy. A change is seen at most this much later.
 const DUMP_INTERVAL_MIN: Duration = Duration::from_millis(200);
-/// How often the thread of [`Mirror::spawn`] looks after wanted next hops.
-const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why the kernel's tables cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +83,7 @@ impl Snapshot {
     }
 }
 
-/// The mirror. One thread drives it, through [`Mirror::poll`].
+/// The mirror. One thread drives it, through [`Mirror::poll`]: its own, or one that has other things to do as well.
 #[derive(Debug)]
 pub struct Mirror {
     channel: Channel,
@@ -162,30 +159,6 @@ impl Mirror {
         }
         self.keep_wanted();
         Ok(changed)
-    }
-
-    /// Drives the mirror in a thread of its own until `on_change` returns false. It gets every new snapshot.
-    ///
-    /// # Errors
-    /// When the thread cannot be made.
-    pub fn spawn(
-        mut self,
-        on_change: impl Fn(Arc<Snapshot>) -> bool + Send + 'static,
-    ) -> Result<JoinHandle<()>, Error> {
-        let run = move || {
-            let mut go_on = on_change(self.snapshot());
-            while go_on {
-                match self.poll(POLL_INTERVAL) {
-                    Ok(true) => go_on = on_change(self.snapshot()),
-                    Ok(false) => {}
-                    Err(error) => {
-                        tracing::error!(%error, "the kernel's tables cannot be followed");
-                        std::thread::sleep(POLL_INTERVAL);
-                    }
-                }
-            }
-        };
-        Ok(std::thread::Builder::new().name("neighbor".into()).spawn(run)?)
     }
 
     /// What the kernel knows now.

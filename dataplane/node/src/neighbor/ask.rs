@@ -27,7 +27,8 @@ const UNRESOLVED_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two confirmations of a resolved one. The kernel calls an entry stale after 15 to 45 s and may delete it
 /// after 60 s when nobody uses it; our packets do not pass by its tables, so it cannot know that we do.
 const RESOLVED_INTERVAL: Duration = Duration::from_secs(10);
-/// Next hops whose last question is remembered; more would be a scan. When full, the question is not asked.
+/// Next hops whose last question is remembered; more would be a scan. When full, the question is not asked;
+/// the next call tries again.
 const PENDING_MAX: usize = 4_096;
 /// The discard port (RFC 863).
 const DISCARD_PORT: u16 = 9;
@@ -46,9 +47,7 @@ pub(super) enum Need {
 pub(super) struct Asker {
     asked: HashMap<(InterfaceIndex, IpAddr), Instant>,
     /// The kernel refused RTM_NEWNEIGH for want of privilege.
-    unprivileged: bool,
-    /// Questions not asked because too many next hops were waiting.
-    pub(super) suppressed: u64,
+    pub(super) unprivileged: bool,
 }
 
 impl Asker {
@@ -72,7 +71,6 @@ impl Asker {
         if self.asked.len() >= PENDING_MAX && !self.asked.contains_key(&key) {
             self.asked.retain(|_, at| now.saturating_duration_since(*at) < RESOLVED_INTERVAL);
             if self.asked.len() >= PENDING_MAX {
-                self.suppressed += 1;
                 return;
             }
         }

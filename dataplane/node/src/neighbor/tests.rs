@@ -5,6 +5,7 @@
 
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
@@ -145,6 +146,36 @@ fn wanted_destinations_are_resolved_by_the_kernel_and_kept() {
         // A neighbour that the kernel forgets is asked for again.
         ip("neigh flush dev port0");
         until(&mut mirror, "second resolution", |snapshot| reachable(snapshot, "10.1.0.2").is_some());
+    });
+}
+
+#[test]
+fn without_privilege_a_datagram_makes_the_kernel_resolve() {
+    in_namespace("without_privilege_a_datagram_makes_the_kernel_resolve", |_| {
+        let mut mirror = open();
+        until(&mut mirror, "link up", |snapshot| snapshot.ports[0].up);
+        mirror.asker.unprivileged = true;
+        mirror.set_wanted(&[addr("10.1.0.2"), addr("fd01::2")]);
+        until(&mut mirror, "resolution", |snapshot| {
+            reachable(snapshot, "10.1.0.2").is_some() && reachable(snapshot, "fd01::2").is_some()
+        });
+    });
+}
+
+#[test]
+fn stale_entry_in_use_is_verified_again() {
+    in_namespace("stale_entry_in_use_is_verified_again", |_| {
+        let mut mirror = open();
+        mirror.set_wanted(&[addr("10.1.0.2")]);
+        until(&mut mirror, "resolution", |snapshot| reachable(snapshot, "10.1.0.2").is_some());
+        ip("neigh change 10.1.0.2 dev port0 nud stale");
+        // As if the interval between two confirmations had passed.
+        mirror.asker = Asker::default();
+        until(&mut mirror, "link up", |snapshot| snapshot.ports[0].up);
+        mirror.poll(Duration::ZERO).unwrap();
+        let shown = Command::new("ip").args(["neigh", "show", "10.1.0.2"]).output().unwrap().stdout;
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(!shown.contains("STALE") && shown.contains("02:00:00:00:00:02"), "{shown}");
     });
 }
 

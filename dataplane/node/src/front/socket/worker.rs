@@ -1,11 +1,11 @@
 //! One worker of the socket front: a poll, its listeners, its connections.
 //!
-//! Owns: the loop and its budgets, TCP connections from accept to close. Does not own: UDP flows (`datagram`), what all
-//! workers share (`shared`). All readiness is edge-triggered: a flag is set by an event and cleared only by EAGAIN, and
-//! whoever stops earlier stays in the queue, so no wake-up is lost.
+//! Owns: the loop and its budgets, TCP connections from accept to close. Does not own: UDP flows (`datagram`), what
+//! all workers share (`shared`). All readiness is edge-triggered: a flag is set by an event and cleared only by
+//! EAGAIN, and whoever stops earlier stays in the queue, so no wake-up is lost.
 //!
-//! One turn: poll -> events set flags -> accept (bounded) -> connections in the queue, each with a byte budget -> timers
-//! (bounded) -> every 100 ms housekeeping (policy, bans, drain).
+//! One turn: poll -> events set flags -> accept (bounded) -> connections in the queue, each with a byte budget ->
+//! timers (bounded) -> every 100 ms housekeeping (policy, bans, drain).
 
 mod accept;
 mod housekeeping;
