@@ -30,7 +30,9 @@ pub(crate) fn pin(pid: i32, core: usize) -> Result<()> {
 /// Held while measuring: a halted virtual core needs tens of microseconds to wake, which an appliance driven by
 /// a network card would not pay. Cores sleep again when this is dropped.
 #[derive(Debug)]
-pub(crate) struct AwakeCores(#[expect(dead_code, reason = "the kernel keeps the wish while it is open")] Option<File>);
+pub(crate) struct AwakeCores(
+    #[expect(dead_code, reason = "the kernel keeps the wish while it is open")] Option<File>,
+);
 
 impl AwakeCores {
     /// Asks for zero wake-up latency; without permission the measurement goes on, only noisier.
@@ -55,11 +57,4 @@ pub(crate) fn resident_kib(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.split_whitespace().next()?.parse().ok()
-}
-
-/// CPU time a process has used, in clock ticks (user and system).
-pub(crate) fn busy_ticks(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }

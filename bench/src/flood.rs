@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use secbeat_pktio::program::{AttachMode, BareDrop};
 use secbeat_pktio::live::{LiveGenerator, Randomize, TEMPLATES_MAX};
+use secbeat_pktio::program::{AttachMode, BareDrop};
 
 use crate::guard::{self, Place};
 use crate::lab::{ATTACK, ATTACK_IDLE_IF, Topology, vip};
 use crate::{cpu, interrupt, netns, stats};
-pub(crate) use frame::{Addresses, SYN_OPTIONS, Segment, flag, tcp};
+pub(crate) use frame::{Addresses, Segment, flag, tcp};
 pub(crate) use pace::{Pacer, Rate};
 pub(crate) use xsk::{Random, XskGenerator};
 
@@ -53,13 +53,16 @@ pub(crate) enum Kind {
     Fragment,
 }
 
+#[cfg(test)]
 impl Kind {
     /// Every kind.
     pub(crate) const ALL: [Self; 5] = [Self::Syn, Self::Ack, Self::Rst, Self::Udp, Self::Fragment];
 }
 
 /// Where the packets claim to come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Sources {
     /// Anywhere
@@ -72,7 +75,9 @@ pub(crate) enum Sources {
 }
 
 /// How packets are sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Engine {
     /// XDP live frames
@@ -321,7 +326,7 @@ fn randomize(options: &Options) -> Result<Randomize> {
 }
 
 enum Sender {
-    Live(LiveGenerator),
+    Live(Box<LiveGenerator>),
     Xsk(Box<XskGenerator>),
 }
 
@@ -337,9 +342,11 @@ impl Sender {
                 if let Ok(idle) = nix::net::if_::if_nametoindex(ATTACK_IDLE_IF) {
                     generator.park(idle).context("park the generator")?;
                 } else if options.rate != Rate::Max {
-                    eprintln!("no idle interface `{ATTACK_IDLE_IF}`: fixed rates are better with --engine xsk");
+                    eprintln!(
+                        "no idle interface `{ATTACK_IDLE_IF}`: fixed rates are better with --engine xsk"
+                    );
                 }
-                Ok(Self::Live(generator))
+                Ok(Self::Live(Box::new(generator)))
             }
             Engine::Xsk => {
                 let generator = XskGenerator::open(&options.via, frames, randomize, options.seed)?;

@@ -29,7 +29,7 @@ pub(crate) enum Place {
 pub(crate) fn permit(interface: &str, netns: Option<&str>, owned: Option<&str>) -> Result<Place> {
     let routes = fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
     let routes6 = fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap_or_default();
-    decide(interface, netns, owned, |name| State::made_namespace(name), &has_default_route(&routes, &routes6))
+    decide(interface, netns, owned, State::made_namespace, &has_default_route(&routes, &routes6))
 }
 
 fn decide(
@@ -43,7 +43,9 @@ fn decide(
         Some(name) if is_lab(name) => Ok(Place::Lab { netns: name.to_owned() }),
         Some(name) => bail!("`{name}` is not a namespace of a lab made by `secbeat-bench lab up`"),
         None if interface == "lo" || default_routes.iter().any(|route| route == interface) => {
-            bail!("`{interface}` is this machine's own way to the network: no traffic is ever generated there")
+            bail!(
+                "`{interface}` is this machine's own way to the network: no traffic is ever generated there"
+            )
         }
         None if owned == Some(interface) => Ok(Place::Here),
         None => bail!(

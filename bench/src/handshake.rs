@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::lab::{SMALL_PATH, Topology, VIP4};
 use crate::stats::{Spread, show_us};
 use crate::{interrupt, netns};
-pub(crate) use request::{Failure, Outcome, Progress, Request};
+pub(crate) use request::{Outcome, Progress, Request};
 
 /// Connections at a time. The kernel's default of 1024 open files holds this and what else is open.
 const CONCURRENCY_MAX: usize = 512;
@@ -99,8 +99,11 @@ impl Report {
             *failures.entry(failure.name()).or_insert(0) += 1;
         }
         let connects: Vec<Duration> = outcomes.iter().filter_map(|outcome| outcome.connect).collect();
-        let totals: Vec<Duration> =
-            outcomes.iter().filter(|outcome| outcome.failure.is_none()).map(|outcome| outcome.total).collect();
+        let totals: Vec<Duration> = outcomes
+            .iter()
+            .filter(|outcome| outcome.failure.is_none())
+            .map(|outcome| outcome.total)
+            .collect();
         let (count, succeeded) = (outcomes.len() as u64, totals.len() as u64);
         Self {
             count,
@@ -162,11 +165,7 @@ pub(crate) fn fetch_all(options: &Options) -> Result<Report> {
 ///
 /// # Errors
 /// When polling fails; a failing request is an outcome, not an error.
-pub(crate) fn fetch(
-    options: &Options,
-    stop: impl Fn() -> bool,
-    mut tell: impl FnMut(Outcome),
-) -> Result<()> {
+pub(crate) fn fetch(options: &Options, stop: impl Fn() -> bool, mut tell: impl FnMut(Outcome)) -> Result<()> {
     let concurrency = options.concurrency.clamp(1, CONCURRENCY_MAX);
     let mut begun = 0;
     let mut active: Vec<Request> = Vec::with_capacity(concurrency);

@@ -91,8 +91,10 @@ fn relay(options: &Options) -> Result<Stats> {
     let mut programs = Vec::new();
     for (port, queue, socket) in io.sockets() {
         let name = names[usize::from(port)];
-        let index = nix::net::if_::if_nametoindex(name.as_str()).with_context(|| format!("no interface `{name}`"))?;
-        let mut program = BareXsk::attach(index, AttachMode::Auto).with_context(|| format!("attach to {name}"))?;
+        let index =
+            nix::net::if_::if_nametoindex(name.as_str()).with_context(|| format!("no interface `{name}`"))?;
+        let mut program =
+            BareXsk::attach(index, AttachMode::Auto).with_context(|| format!("attach to {name}"))?;
         program.bind_queue(queue, socket)?;
         programs.push(program);
     }

@@ -28,11 +28,13 @@ pub(crate) use build::edge_path as set_edge_path;
 pub(crate) use origin::{BIG_PATH, SMALL_PATH, make_big_file};
 pub(crate) use state::State;
 pub(crate) use topology::{
-    ATTACK, ATTACK_IDLE_IF, CLIENT, EDGE_ATTACK, EDGE_CLIENT, EDGE_ORIGIN, ORIGIN, Segment, Topology, VIP4, VIP6, vip,
+    ATTACK, ATTACK_IDLE_IF, EDGE_ATTACK, EDGE_CLIENT, EDGE_ORIGIN, ORIGIN, Topology, VIP4, VIP6, vip,
 };
 
 /// How the edge treats the VIP in the kernel, while no node takes it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum EdgePath {
     /// The edge owns the VIP and rewrites its destination to the origin (nftables DNAT).
@@ -172,7 +174,9 @@ impl Lab {
         require_tools()?;
         topology::check_prefix(&options.prefix)?;
         if options.impair.is_some() && options.partial_checksums {
-            bail!("the relay forwards frames as they are: --impair and --partial-checksums exclude each other");
+            bail!(
+                "the relay forwards frames as they are: --impair and --partial-checksums exclude each other"
+            );
         }
         down(&options.prefix)?;
         let topology = Topology::new(&options.prefix);
@@ -274,7 +278,10 @@ fn require_tools() -> Result<()> {
     let missing: Vec<&str> =
         ["ip", "ethtool", "nft", "nginx"].into_iter().filter(|name| tool::find(name).is_none()).collect();
     if !missing.is_empty() {
-        bail!("missing programs: {} (Debian: apt install iproute2 ethtool nftables nginx)", missing.join(", "));
+        bail!(
+            "missing programs: {} (Debian: apt install iproute2 ethtool nftables nginx)",
+            missing.join(", ")
+        );
     }
     Ok(())
 }

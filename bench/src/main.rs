@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod cpu;
+mod demo;
 mod flood;
 mod guard;
 mod handshake;
@@ -24,7 +25,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "secbeat-bench", version, about = "Lab, traffic generator, impairment relay and measurements")]
+#[command(
+    name = "secbeat-bench",
+    version,
+    about = "Lab, traffic generator, impairment relay and measurements"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -45,6 +50,8 @@ enum Command {
     CompareLimit(limit::CompareOptions),
     /// A lab, a node, floods and honest clients, from a file
     Scenario(scenario::Options),
+    /// See it work: a web server, a flood, and the node between them
+    Demo(demo::Options),
     /// Honest clients: many fresh connections and page fetches
     Handshake(handshake::Options),
 }
@@ -58,6 +65,7 @@ fn main() -> ExitCode {
         Command::Limit(options) => limit::run(&options),
         Command::CompareLimit(options) => limit::run_compare(&options),
         Command::Scenario(options) => scenario::run(&options),
+        Command::Demo(options) => demo::run(&options),
         Command::Handshake(options) => handshake::run(&options),
     });
     match outcome {

@@ -12,6 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 
 use crate::lab::{EDGE_ATTACK, EDGE_CLIENT, EDGE_ORIGIN, Lab, ORIGIN, VIP4, VIP6};
 use crate::{cpu, interrupt, netns, tool};
@@ -180,6 +181,14 @@ impl Node {
     /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.process.is_running()
+    }
+
+    /// Ends it as a crash would (SIGKILL): nothing is cleaned up by the node.
+    pub(crate) fn kill(mut self) {
+        self.process.signal(Signal::SIGKILL);
+        while self.process.is_running() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// All its counters.

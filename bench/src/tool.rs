@@ -31,10 +31,7 @@ pub(crate) fn run_script_in(netns: &str, script: &str) -> Result<String> {
 }
 
 fn finish(command: &mut Command, shown: &str) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start `{shown}`"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{shown}`"))?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         bail!("`{shown}` failed: {}", stderr.trim());

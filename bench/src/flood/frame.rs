@@ -14,14 +14,10 @@ const IPV6_FRAGMENT: u8 = 44;
 
 /// TCP flag bits.
 pub(crate) mod flag {
-    /// FIN
-    pub(crate) const FIN: u8 = 0x01;
     /// SYN
     pub(crate) const SYN: u8 = 0x02;
     /// RST
     pub(crate) const RST: u8 = 0x04;
-    /// PSH
-    pub(crate) const PSH: u8 = 0x08;
     /// ACK
     pub(crate) const ACK: u8 = 0x10;
 }
@@ -129,7 +125,7 @@ fn fragment(addresses: &Addresses, offset: u16) -> Vec<u8> {
         ip(addresses, IPV6_FRAGMENT, &with_header)
     };
     if addresses.source.is_ipv4() {
-        frame[ETHERNET_BYTES + 6..ETHERNET_BYTES + 8].copy_from_slice(&(0x2000 | offset / 8).to_be_bytes());
+        frame[ETHERNET_BYTES + 6..ETHERNET_BYTES + 8].copy_from_slice(&(0x2000 | (offset / 8)).to_be_bytes());
         set_ipv4_checksum(&mut frame);
     }
     frame

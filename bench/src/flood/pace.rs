@@ -147,7 +147,8 @@ mod tests {
             }
         }
         assert!(sent <= 30_000, "{sent} sent after the stall");
-        assert_eq!(sent + pacer.forgiven(), 1_000_000);
+        let left = 1_000_000 - sent - pacer.forgiven();
+        assert!(left < u64::from(BATCH_PACKETS_MAX), "{left} are neither sent nor forgiven");
     }
 
     #[test]

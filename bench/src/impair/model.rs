@@ -93,7 +93,8 @@ impl Direction {
             if begin - now > millis(self.settings.queue_ms) {
                 return Fate::QueueFull;
             }
-            self.line_free = begin + Duration::from_secs_f64(len as f64 * 8.0 / (self.settings.rate_mbit * 1e6));
+            self.line_free =
+                begin + Duration::from_secs_f64(len as f64 * 8.0 / (self.settings.rate_mbit * 1e6));
             at = self.line_free;
         }
         at += self.delay();
@@ -105,9 +106,8 @@ impl Direction {
             self.last_at = at;
         }
         let copy_at = self.happens(self.settings.duplicate).then_some(at);
-        let corrupt_bit = (self.happens(self.settings.corrupt) && len > ETHERNET_BYTES).then(|| {
-            ETHERNET_BYTES * 8 + self.random.below(((len - ETHERNET_BYTES) * 8) as u64) as usize
-        });
+        let corrupt_bit = (self.happens(self.settings.corrupt) && len > ETHERNET_BYTES)
+            .then(|| ETHERNET_BYTES * 8 + self.random.below(((len - ETHERNET_BYTES) * 8) as u64) as usize);
         Fate::Sent { at, reordered, copy_at, corrupt_bit }
     }
 
@@ -165,7 +165,9 @@ mod tests {
         let mut last = Duration::ZERO;
         for (now, fate) in run(&settings, 10_000, Duration::from_millis(1)) {
             let Fate::Sent { at, .. } = fate else { panic!("{fate:?}") };
-            assert!(at >= last && at >= now + Duration::from_millis(7) && at <= now + Duration::from_millis(13));
+            assert!(
+                at >= last && at >= now + Duration::from_millis(7) && at <= now + Duration::from_millis(13)
+            );
             last = at;
         }
     }

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::topology::{
-    ATTACK, ATTACK_IDLE_IF, CLIENT, EDGE_ATTACK, IMPAIR_CLIENT_IF, IMPAIR_EDGE_IF, ORIGIN, Segment, Topology, VIP4, VIP6, show_mac,
+    ATTACK, ATTACK_IDLE_IF, CLIENT, EDGE_ATTACK, IMPAIR_CLIENT_IF, IMPAIR_EDGE_IF, ORIGIN, Segment, Topology,
+    VIP4, VIP6, show_mac,
 };
 use super::{EdgePath, Options};
 use crate::{netns, tool};
@@ -43,7 +44,10 @@ pub(crate) fn namespaces(topology: &Topology, options: &Options) -> Result<()> {
     for segment in Segment::ALL {
         link(topology, &segment, options)?;
     }
-    tool::run(&format!("ip -n {} link add {ATTACK_IDLE_IF} type veth peer name {ATTACK_IDLE_IF}p", topology.attacker()))?;
+    tool::run(&format!(
+        "ip -n {} link add {ATTACK_IDLE_IF} type veth peer name {ATTACK_IDLE_IF}p",
+        topology.attacker()
+    ))?;
     routes(topology)
 }
 
@@ -104,7 +108,9 @@ fn routes(topology: &Topology) -> Result<()> {
     let edge = topology.edge();
     for address in [ATTACK.far4().to_string(), ATTACK.far6().to_string()] {
         let mac = show_mac(ATTACK.far_mac());
-        tool::run(&format!("ip -n {edge} neigh replace {address} lladdr {mac} dev {EDGE_ATTACK} nud permanent"))?;
+        tool::run(&format!(
+            "ip -n {edge} neigh replace {address} lladdr {mac} dev {EDGE_ATTACK} nud permanent"
+        ))?;
     }
     // Forged sources are anywhere: answers to them go back to where they came from.
     tool::run(&format!("ip -n {edge} route add default via {}", ATTACK.far4()))?;
@@ -140,9 +146,10 @@ fn rules(path: EdgePath) -> String {
         EdgePath::Route => {}
         EdgePath::Dnat => {
             text.push_str("table inet lab {\nchain pre {\ntype nat hook prerouting priority dstnat;\n");
-            for (ip, vip, to) in
-                [("ip", VIP4.to_string(), ORIGIN.far4().to_string()), ("ip6", VIP6.to_string(), ORIGIN.far6().to_string())]
-            {
+            for (ip, vip, to) in [
+                ("ip", VIP4.to_string(), ORIGIN.far4().to_string()),
+                ("ip6", VIP6.to_string(), ORIGIN.far6().to_string()),
+            ] {
                 let _ = writeln!(text, "{ip} daddr {vip} tcp dport {{ {tcp} }} dnat {ip} to {to}");
                 let _ = writeln!(text, "{ip} daddr {vip} udp dport {{ {udp} }} dnat {ip} to {to}");
             }
@@ -197,6 +204,8 @@ mod tests {
             assert!(rules(path).starts_with("flush ruleset\n"));
         }
         assert!(rules(EdgePath::Synproxy).contains("synproxy mss 1460"));
-        assert!(rules(EdgePath::Dnat).contains("ip6 daddr fd99::1 tcp dport { 80, 81, 443, 5201, 8080 } dnat"));
+        assert!(
+            rules(EdgePath::Dnat).contains("ip6 daddr fd99::1 tcp dport { 80, 81, 443, 5201, 8080 } dnat")
+        );
     }
 }

@@ -36,7 +36,9 @@ pub(crate) fn start_nginx(topology: &Topology, state: &State) -> Result<()> {
         .arg(&config)
         .arg("-e")
         .arg(state.log_path("nginx"))
-        .stdout(state.log("nginx.out")?);
+        .stdout(state.log("nginx.out")?)
+        // Inherited, it would keep a pipe of whoever started the lab open for as long as the lab stands.
+        .stderr(state.log("nginx.err")?);
     let mut process = tool::Process::start(&mut command, Some(&state.record("nginx")))?;
     let end = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
     while !answers(&topology.origin()) {
@@ -56,7 +58,7 @@ fn answers(origin: &str) -> bool {
 
 fn configuration(folder: &str) -> String {
     format!(
-        "daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr warn;
+        "daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/../logs/nginx warn;
 events {{ worker_connections 16384; }}
 http {{
   access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; default_type text/html;

@@ -24,11 +24,14 @@ pub(crate) const IMPAIR_EDGE_IF: &str = "imp1";
 pub(crate) const ATTACK_IDLE_IF: &str = "idle0";
 
 /// Attacker to edge.
-pub(crate) const ATTACK: Segment = Segment { number: 1, place: "attacker", edge_if: EDGE_ATTACK, far_if: "att1" };
+pub(crate) const ATTACK: Segment =
+    Segment { number: 1, place: "attacker", edge_if: EDGE_ATTACK, far_if: "att1" };
 /// Client to edge.
-pub(crate) const CLIENT: Segment = Segment { number: 2, place: "client", edge_if: EDGE_CLIENT, far_if: "cli1" };
+pub(crate) const CLIENT: Segment =
+    Segment { number: 2, place: "client", edge_if: EDGE_CLIENT, far_if: "cli1" };
 /// Origin to edge.
-pub(crate) const ORIGIN: Segment = Segment { number: 3, place: "origin", edge_if: EDGE_ORIGIN, far_if: "org1" };
+pub(crate) const ORIGIN: Segment =
+    Segment { number: 3, place: "origin", edge_if: EDGE_ORIGIN, far_if: "org1" };
 
 /// One network between the edge and a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::topology::{ATTACK, IMPAIR_CLIENT_IF, IMPAIR_EDGE_IF, Segment, Topology};
 use super::Options;
+use super::topology::{ATTACK, IMPAIR_CLIENT_IF, IMPAIR_EDGE_IF, Segment, Topology};
 use crate::{cpu, tool};
 
 /// Every interface of the lab with its namespace.
@@ -52,7 +52,8 @@ pub(crate) fn pin_receive_work(topology: &Topology, options: &Options) -> Result
         tool::run_script_in(&netns, &format!("echo 1 > /sys/class/net/{interface}/threaded"))
             .context("receive work in threads (kernel 5.12 and newer)")?;
         let core = if interface == ATTACK.far_if { cpu::ATTACK_CORE } else { cpu::defence_core() };
-        let new: Vec<i32> = cpu::kernel_threads(&name).into_iter().filter(|pid| !before.contains(pid)).collect();
+        let new: Vec<i32> =
+            cpu::kernel_threads(&name).into_iter().filter(|pid| !before.contains(pid)).collect();
         if new.is_empty() {
             bail!("{netns}: {interface} has no receive thread");
         }

@@ -138,7 +138,8 @@ fn measure(lab: &Lab, options: &CompareOptions) -> Result<Outcome> {
     };
     let bare = named(Bare::ALL.iter().map(|bare| bare.name()).collect(), bare);
     let node = named(Subject::ALL.iter().map(|subject| subject.name()).collect(), node);
-    let ratios = Subject::ALL.iter().zip(&node).map(|(subject, series)| ratio(*subject, series, &bare)).collect();
+    let ratios =
+        Subject::ALL.iter().zip(&node).map(|(subject, series)| ratio(*subject, series, &bare)).collect();
     Ok(Outcome {
         kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
         repetitions,
@@ -203,8 +204,11 @@ mod tests {
 
     #[test]
     fn a_ratio_is_judged_against_its_own_baseline() {
-        let bare: Vec<Series> =
-            Bare::ALL.iter().zip([8e6, 1.4e6, 9e6]).map(|(one, pps)| Series::of(one.name(), vec![pps])).collect();
+        let bare: Vec<Series> = Bare::ALL
+            .iter()
+            .zip([8e6, 1.4e6, 9e6])
+            .map(|(one, pps)| Series::of(one.name(), vec![pps]))
+            .collect();
         let judge = |subject: Subject, pps| ratio(subject, &Series::of(subject.name(), vec![pps]), &bare);
         assert!(judge(Subject::SynAck, 1.2e6).passed);
         assert!(!judge(Subject::SynAck, 1.1e6).passed);

@@ -55,11 +55,6 @@ impl Metrics {
         self.by_label(XDP_PACKETS, "reason").get("blocklisted").copied().unwrap_or(0.0)
     }
 
-    /// SYN cookies sent.
-    pub(crate) fn cookies_sent(&self) -> f64 {
-        self.sum("secbeat_syn_cookies_sent_total")
-    }
-
     /// Connections that proved their address with a cookie.
     pub(crate) fn cookies_valid(&self) -> f64 {
         self.sum("secbeat_syn_cookies_valid_total")

@@ -125,7 +125,8 @@ impl Scenario {
 
     fn parse(text: &str) -> Result<Self> {
         let scenario: Self = toml::from_str(text)?;
-        let is_plain = |name: &str| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
+        let is_plain =
+            |name: &str| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
         if scenario.name.is_empty() || !is_plain(&scenario.name) {
             bail!("name `{}`: letters, digits and `-`", scenario.name);
         }
@@ -200,10 +201,16 @@ mod tests {
 
     #[test]
     fn mistakes_are_refused() {
-        let with = |phase: &str| Scenario::parse(&format!("name = \"x\"\ndescription = \"y\"\n[[phases]]\n{phase}"));
+        let with =
+            |phase: &str| Scenario::parse(&format!("name = \"x\"\ndescription = \"y\"\n[[phases]]\n{phase}"));
         assert!(with("").is_ok());
-        for bad in ["flod = \"syn\"", "flood = \"syn\"", "rates = [\"1k\"]", "flood = \"syn\"\nrates = [\"fast\"]", "families = [5]"]
-        {
+        for bad in [
+            "flod = \"syn\"",
+            "flood = \"syn\"",
+            "rates = [\"1k\"]",
+            "flood = \"syn\"\nrates = [\"fast\"]",
+            "families = [5]",
+        ] {
             assert!(with(bad).is_err(), "{bad}");
         }
         assert!(Scenario::parse("name = \"../x\"\ndescription = \"y\"\n[[phases]]\n").is_err());

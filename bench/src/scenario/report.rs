@@ -116,7 +116,8 @@ fn failures(step: &Step, seen: &Seen) -> Vec<String> {
         && seen.offered_pps < pps as f64 * least / 100.0
     {
         let offered = show_count(seen.offered_pps);
-        failed.push(format!("only {offered} packets/s were offered: the generator's core was busy elsewhere"));
+        failed
+            .push(format!("only {offered} packets/s were offered: the generator's core was busy elsewhere"));
     }
     failed
 }
@@ -130,7 +131,17 @@ impl fmt::Display for Row {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = [
-            "defender", "flood", "offered/s", "answers/s", "seq ok", "p50", "p99", "50 at once ok", "p99", "memory", "",
+            "defender",
+            "flood",
+            "offered/s",
+            "answers/s",
+            "seq ok",
+            "p50",
+            "p99",
+            "50 at once ok",
+            "p99",
+            "memory",
+            "",
         ];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(self.rows.iter().map(Row::cells));

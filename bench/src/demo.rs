@@ -1,0 +1,230 @@
+//! `demo`: a web server, a flood, and the node between them, told in one line per second.
+//!
+//! Owns: the order of events and the verdict. About 20 s: pages without a flood, pages during it, pages after
+//! it, then the node is killed and the kernel's path takes over. Everything it made is removed at the end, on
+//! failure and on Ctrl-C.
+
+mod watch;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+
+use crate::flood::{self, Kind, Progress, Rate};
+use crate::handshake::{self, Outcome};
+use crate::lab::{self, Lab, vip};
+use crate::node::{self, Node, Settings};
+use crate::stats::show_count;
+use crate::{cpu, interrupt, netns, stats};
+use watch::{Phase, Watch};
+
+/// Time between two pages of the honest client, so that the client does not become a load test.
+const BETWEEN_PAGES: Duration = Duration::from_millis(4);
+
+/// Options of `demo`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// How the node works: syn or tcp
+    #[arg(long, default_value = "syn", value_parser = ["syn", "tcp"])]
+    pub(crate) mode: String,
+    /// What the attacker sends
+    #[arg(long, value_enum, default_value = "syn")]
+    pub(crate) kind: Kind,
+    /// How fast
+    #[arg(long, default_value = "500k")]
+    pub(crate) rate: Rate,
+    /// 4 or 6
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(4..=6))]
+    pub(crate) family: u8,
+    /// Length of the flood in seconds
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub(crate) seconds: u64,
+    /// Prefix of the lab, which is made and removed
+    #[arg(long, default_value = "sbdemo")]
+    pub(crate) prefix: String,
+}
+
+/// One line of the verdict.
+struct Verdict {
+    what: &'static str,
+    found: String,
+    passed: bool,
+}
+
+/// Runs the `demo` subcommand; fails when a line of the verdict does.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if let Some(missing) = missing() {
+        bail!("the demonstration cannot run here: {missing}");
+    }
+    println!(
+        "Lab: attacker and client -> edge (SecBeat) -> origin (nginx), in network namespaces of this machine."
+    );
+    let lab_options = lab::Options { prefix: options.prefix.clone(), pin: true, ..lab::Options::default() };
+    let lab = Lab::up(lab_options)?;
+    let _awake = cpu::AwakeCores::hold();
+    let settings = Settings { mode: options.mode.clone(), ..Settings::default() };
+    let node = Node::start(&lab, &settings)?;
+    println!(
+        "SecBeat runs in `{}` mode on AF_XDP, on core {}; the attacker has core {}. Page: http://{}{}\n",
+        options.mode,
+        cpu::defence_core(),
+        cpu::ATTACK_CORE,
+        SocketAddr::new(vip(options.family), 80),
+        lab::SMALL_PATH
+    );
+    let verdicts = tell(&lab, options, node)?;
+    let passed = show(&verdicts);
+    drop(lab);
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What this machine lacks, in words.
+fn missing() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("it needs root for network namespaces and AF_XDP; run it with sudo".to_owned());
+    }
+    let protocols = std::fs::read_to_string("/proc/net/protocols").unwrap_or_default();
+    if !protocols.lines().any(|line| line.starts_with("XDP ")) {
+        return Some("the kernel has no AF_XDP sockets; it needs CONFIG_XDP_SOCKETS".to_owned());
+    }
+    node::binary()
+        .err()
+        .map(|error| format!("{error:#}; build it with `cargo build --release -p secbeat-node`"))
+}
+
+fn tell(lab: &Lab, options: &Options, node: Node) -> Result<Vec<Verdict>> {
+    let stop_client = AtomicBool::new(false);
+    let (tell_page, pages) = channel();
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| fetch_pages(lab, options.family, &stop_client, &tell_page));
+        let told = tell_phases(lab, options, node, &pages);
+        stop_client.store(true, Ordering::Relaxed);
+        let client = client.join().map_err(|_| anyhow!("the client panicked"))?;
+        client.context("client").and(told)
+    })
+}
+
+fn tell_phases(
+    lab: &Lab,
+    options: &Options,
+    mut node: Node,
+    pages: &Receiver<Outcome>,
+) -> Result<Vec<Verdict>> {
+    let mut watch = Watch::begin(pages);
+    let calm = watch.run(Phase::Calm, Duration::from_secs(3), Some(&node), None)?;
+    let memory_before = node.resident_kib();
+    let progress = Progress::default();
+    let (flooded, sent) = std::thread::scope(|scope| {
+        let prefix = &lab.topology.prefix;
+        let flood = flood::Options::for_lab(prefix, options.kind, options.family, options.rate, 600);
+        let progress = &progress;
+        let generator = scope.spawn(move || flood::flood(&flood, progress));
+        let flooded =
+            watch.run(Phase::Flood, Duration::from_secs(options.seconds), Some(&node), Some(progress));
+        progress.stop.store(true, Ordering::Relaxed);
+        let sent = generator.join().map_err(|_| anyhow!("the generator panicked"))?.context("generator")?;
+        Ok::<_, anyhow::Error>((flooded?, sent))
+    })?;
+    let memory_after = node.resident_kib();
+    let after = watch.run(Phase::After, Duration::from_secs(2), Some(&node), None)?;
+    let alive = node.is_running();
+    let killed_at = Instant::now();
+    node.kill();
+    let fallback = watch.run(Phase::Killed, Duration::from_secs(2), None, None)?;
+    let back_after = watch.first_page_after(killed_at);
+    if interrupt::requested() {
+        bail!("interrupted");
+    }
+    let pages = |name, phase: &watch::Told| Verdict {
+        what: name,
+        found: format!("{} of {}, p99 {}", phase.pages_ok, phase.pages, stats::show_us(phase.p99_us)),
+        passed: phase.pages > 0 && phase.pages_ok == phase.pages,
+    };
+    let growth = i128::from(memory_after) - i128::from(memory_before);
+    let answered = flooded.answers as f64 / sent.packets.max(1) as f64;
+    Ok(vec![
+        pages("pages before the flood", &calm),
+        pages("pages during the flood, each within 3 s", &flooded),
+        pages("pages after the flood", &after),
+        Verdict {
+            what: "flood that the attacker offered",
+            found: format!("{} packets/s", show_count(sent.pps)),
+            passed: match options.rate {
+                Rate::Fixed(pps) => sent.pps >= pps as f64 * 0.8,
+                Rate::Max => sent.pps > 0.0,
+            },
+        },
+        Verdict {
+            what: "forged packets that got an answer",
+            found: format!("{:.1} % ({} SYN-ACKs)", answered * 100.0, show_count(flooded.answers as f64)),
+            passed: options.kind != Kind::Syn || options.mode != "syn" || answered > 0.5,
+        },
+        Verdict {
+            what: "connections opened for forged packets",
+            found: format!("{} validated, {} pages", flooded.validated, flooded.pages),
+            passed: flooded.validated <= flooded.pages as f64 + 5.0,
+        },
+        Verdict {
+            what: "growth of the node's memory during the flood",
+            found: format!("{growth:+} KiB"),
+            passed: growth <= MEMORY_GROWTH_KIB_MAX,
+        },
+        Verdict { what: "node still running", found: yes_or_no(alive), passed: alive },
+        Verdict {
+            what: "after kill -9 the kernel's path serves pages",
+            found: match back_after {
+                Some(time) => {
+                    let first = stats::show_us(time.as_micros() as u64);
+                    format!("first after {first}; {} of {}", fallback.pages_ok, fallback.pages)
+                }
+                None => "none".to_owned(),
+            },
+            passed: back_after.is_some(),
+        },
+    ])
+}
+
+/// What a page of counters or a thread's stack may need for the first time while a flood begins.
+const MEMORY_GROWTH_KIB_MAX: i128 = 1024;
+
+fn yes_or_no(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+fn fetch_pages(lab: &Lab, family: u8, stop: &AtomicBool, tell: &Sender<Outcome>) -> Result<()> {
+    let options = handshake::Options {
+        to: SocketAddr::new(vip(family), 80),
+        count: u64::MAX,
+        ..handshake::Options::one_page()
+    };
+    netns::inside(&lab.topology.client(), || {
+        cpu::pin(0, cpu::defence_core())?;
+        handshake::fetch(
+            &options,
+            || stop.load(Ordering::Relaxed),
+            |outcome| {
+                let _ = tell.send(outcome);
+                std::thread::sleep(BETWEEN_PAGES);
+            },
+        )
+    })
+}
+
+fn show(verdicts: &[Verdict]) -> bool {
+    let rows: Vec<Vec<String>> = verdicts
+        .iter()
+        .map(|verdict| {
+            let word = if verdict.passed { "pass" } else { "FAIL" };
+            vec![verdict.what.to_owned(), verdict.found.clone(), word.to_owned()]
+        })
+        .collect();
+    println!("\n{}", stats::table(&rows));
+    let passed = verdicts.iter().all(|verdict| verdict.passed);
+    println!("{}", if passed { "The origin was protected." } else { "The demonstration FAILED." });
+    passed
+}
