@@ -186,9 +186,9 @@ impl Node {
     }
 
     /// Keeps an event for the API and writes it to the log.
-    pub fn record(&self, event: SecurityEvent) {
+    pub fn record(&self, mut event: SecurityEvent) {
+        event.id = self.events.push(event.clone());
         logging::security(&event);
-        self.events.push(event);
     }
 
     /// Compiles a policy of what is known now and puts it in force.
