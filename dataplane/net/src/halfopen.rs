@@ -11,8 +11,8 @@
 //!                   v        v
 //!               accepted   (none)
 //! ```
-//! Owns: a bounded table per worker, the initial sequence numbers (RFC 6528), the retransmission schedule. Does not own:
-//! the choice between table and cookie ([`CookieSwitch`]), what happens after the ACK (`splice`).
+//! Owns: a bounded table per worker, the initial sequence numbers (RFC 6528), the retransmission schedule. Does not
+//! own: the choice between table and cookie ([`CookieSwitch`]), what happens after the ACK (`splice`).
 //!
 //! **When full**: the entry whose SYN-ACK was repeated most often makes room, oldest first: its client most
 //! likely does not exist. If all entries are younger than the first repetition, the new SYN is refused

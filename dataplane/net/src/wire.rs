@@ -9,7 +9,7 @@
 //! the header they claim; getters and setters then stay inside what was checked. Emitting into a buffer that
 //! is too short returns `None`.
 //!
-//! Cost: `parse` is one pass without allocation, about 10 ns for IPv4 + TCP; see `benches/packet_path.rs`.
+//! Cost: `parse` is one pass without allocation, about 15 ns for IPv4 + TCP; see `benches/packet_path.rs`.
 
 pub mod checksum;
 pub mod ethernet;

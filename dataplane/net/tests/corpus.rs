@@ -2,6 +2,7 @@
 //!
 //! The seeds among them are written by `cargo test -p secbeat-net --test corpus -- --ignored`; whatever a fuzzer
 //! finds is added beside them.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::PathBuf;

@@ -5,6 +5,7 @@
 //! Compared is every byte but what must differ between any two machines: sequence number, window, the value of
 //! the window scale, TSval, the IPv6 flow label, and the checksums over these
 //! (which are verified instead).
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use secbeat_net::flow::HashKey;
 use secbeat_net::halfopen::{HalfOpen, HalfOpenKeys, SynIngress};

@@ -1,4 +1,5 @@
 //! Headers on the wire: recorded bytes, hand-made oddities, and properties over made-up packets.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -258,10 +259,11 @@ fn wrong_lengths_and_checksums_have_their_reasons() {
     let changed = |at: usize, value: u8| {
         let mut frame = good.clone();
         frame[at] = value;
-        if (14..34).contains(&at) && at != 24 {
-            if let Ok(mut packet) = ipv4::Packet::new_checked(&mut frame[14..]) {
-                packet.fill_checksum();
-            }
+        if (14..34).contains(&at)
+            && at != 24
+            && let Ok(mut packet) = ipv4::Packet::new_checked(&mut frame[14..])
+        {
+            packet.fill_checksum();
         }
         parse(&frame).err()
     };
@@ -448,7 +450,12 @@ proptest! {
         ttl: u8, ident: u16, dont_fragment: bool, addrs6: (u128, u128), label in 0u32..1 << 20, class: u8,
     ) {
         let tcp = Repr {
-            source_port: ports.0, destination_port: ports.1, seq: numbers.0, ack: numbers.1, flags: Flags(flags), window,
+            source_port: ports.0,
+            destination_port: ports.1,
+            seq: numbers.0,
+            ack: numbers.1,
+            flags: Flags(flags),
+            window,
         };
         let mut buffer = [0xee; 60];
         let len = tcp.emit(&mut buffer, &vec![1; words * 4][..]).unwrap();

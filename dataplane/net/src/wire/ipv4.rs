@@ -244,7 +244,7 @@ impl Repr {
         header[10..12].fill(0);
         header[12..16].copy_from_slice(&self.source.octets());
         header[16..20].copy_from_slice(&self.destination.octets());
-        let checksum = checksum::internet(header);
+        let checksum = checksum::internet_header(header);
         header[10..12].copy_from_slice(&checksum.to_be_bytes());
         Some(HEADER_BYTES_MIN)
     }
