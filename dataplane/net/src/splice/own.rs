@@ -63,7 +63,8 @@ pub(super) fn emit_syn(flow: &Flow, link: &Link, packet: &mut PacketBuf<'_>) -> 
     emit(flow, &own, link, packet)
 }
 
-/// An ACK of everything that `to` has sent.
+/// An ACK of everything from `to` that the other side has acknowledged: what is still on its way may be lost, and we
+/// could not send it again.
 pub(super) fn emit_ack(flow: &Flow, to: Side, link: &Link, packet: &mut PacketBuf<'_>) -> Option<PortId> {
     emit_with_ack(flow, to, Flags::ACK, &[], link, packet)
 }
@@ -99,7 +100,7 @@ fn emit_with_ack(
         to,
         flags,
         seq,
-        ack: peer.next,
+        ack: peer.acked,
         window: from.window_told(from.window),
         options: if flow.has_timestamps { &options } else { &[] },
         payload,
