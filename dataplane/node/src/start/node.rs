@@ -202,6 +202,8 @@ impl Node {
                 let filter = Filter::clone(refresh_filter(state, self.clock.now())?);
                 handle.set_policy(front::Policy::from_config(&state.config, filter));
                 state.generation += 1;
+                // No cookies here; without this the control thread would call again every tick.
+                state.epoch = epoch_at(self.clock.now().as_secs());
                 self.telemetry.node.set(NodeGauge::PolicyGeneration, state.generation);
                 return Ok(());
             }
