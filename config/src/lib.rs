@@ -39,3 +39,20 @@ pub use secret::Secret;
 pub fn parse(text: &str) -> Result<NodeConfig, ConfigErrors> {
     NodeConfig::load(&Layers { file: Some(("configuration".into(), text.into())), ..Layers::default() })
 }
+
+/// What the fuzzer and the replay of its corpus call.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    if let Ok(config) = parse(text) {
+        assert!(!config.listeners.is_empty() && !config.backends.is_empty());
+        for listener in &config.listeners {
+            assert!(!listener.backends.is_empty());
+            assert!(listener.backends.iter().all(|index| *index < config.backends.len()));
+        }
+        assert!(config.io.snat_ports.low <= config.io.snat_ports.high);
+    }
+    let _ = autoscaling::Autoscaling::parse("fuzz", text);
+    let _ = orchestrator::OrchestratorConfig::parse("fuzz", text, &Default::default());
+    let _ = waf_rules::RuleSet::parse(text);
+}

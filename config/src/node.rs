@@ -166,8 +166,9 @@ pub(crate) fn syntax_errors(name: &str, text: &str, errors: &[toml::de::Error]) 
         let at = error.span().map_or(0, |span| span.start).min(text.len());
         let upto = text.as_bytes().get(..at).unwrap_or_default();
         let line = 1 + upto.iter().filter(|byte| **byte == b'\n').count();
-        let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
-        let key: String = shown.chars().take(64).collect();
+        // Only what stands before the value: the value may be a secret.
+        let shown = text.lines().nth(line - 1).unwrap_or_default().split('=').next().unwrap_or_default();
+        let key: String = shown.trim().chars().take(64).collect();
         ConfigError {
             place: Place::File { name: name.into(), line: u32::try_from(line).unwrap_or(u32::MAX) },
             key: format!("`{key}`"),

@@ -144,7 +144,7 @@ impl<'d> Table<'d> {
     // Structure.
 
     /// Reads the table `key` below this one.
-    pub(crate) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Table<'d>) -> T) -> T {
+    pub(crate) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
         self.asked.push(key);
         let path = self.dotted(key);
         let found = self.entries.and_then(|entries| entries.get_key_value(key));
@@ -178,7 +178,7 @@ impl<'d> Table<'d> {
         &mut self,
         key: &'static str,
         count_max: usize,
-        mut read: impl FnMut(&mut Table<'d>) -> T,
+        mut read: impl FnMut(&mut Self) -> T,
     ) -> Vec<T> {
         self.asked.push(key);
         let path = self.dotted(key);
@@ -265,6 +265,15 @@ impl<'d> Table<'d> {
     /// Notes that `key` does not fit another one.
     pub(crate) fn conflict(&self, key: &str, why: &str) {
         self.problem(key, Problem::Conflict(why.into()));
+    }
+
+    /// Notes that an entry of `key` that begins on `line` does not fit the rest.
+    pub(crate) fn conflict_on(&self, line: Option<u32>, key: &str, why: &str) {
+        let (Some(line), Some((name, _))) = (line, &self.document.layers.file) else {
+            return self.conflict(key, why);
+        };
+        let place = Place::File { name: name.clone(), line };
+        self.document.error(place, &self.named(key), Problem::Conflict(why.into()));
     }
 
     /// Notes a problem with `key`, at the place its value came from.
@@ -359,6 +368,43 @@ impl<'d> Table<'d> {
                 None
             }
         }
+    }
+
+    /// A number with a fraction inside `range`.
+    pub(crate) fn number(
+        &mut self,
+        key: &'static str,
+        default: f64,
+        range: RangeInclusive<f64>,
+        unit: &'static str,
+        text: &'static str,
+    ) -> f64 {
+        let allowed = format!("{} to {}", range.start(), range.end());
+        self.note(key, "number", default.to_string(), allowed.clone(), unit, text);
+        let value = match self.raw(key) {
+            None => return default,
+            Some(Raw::Toml(DeValue::Float(number))) => number.as_str().replace('_', "").parse::<f64>(),
+            Some(Raw::Toml(DeValue::Integer(number))) => number.as_str().parse(),
+            Some(Raw::Text(text)) => text.parse(),
+            Some(other) => return self.wrong_type(key, "a number", &other).unwrap_or(default),
+        };
+        match value {
+            Ok(value) if range.contains(&value) => value,
+            Ok(value) => {
+                let allowed = format!("{allowed} {unit}").trim().to_owned();
+                self.problem(key, Problem::OutOfRange { value: value.to_string(), allowed });
+                default
+            }
+            Err(_) => {
+                self.invalid(key, "", "is not a number");
+                default
+            }
+        }
+    }
+
+    /// A number from 0 to 1.
+    pub(crate) fn fraction(&mut self, key: &'static str, default: f64, text: &'static str) -> f64 {
+        self.number(key, default, 0.0..=1.0, "", text)
     }
 
     /// A duration inside `range`: a number of `unit`, or a string such as `"1h 30m"`.
@@ -685,6 +731,7 @@ fn show(value: &DeValue<'_>) -> String {
         DeValue::Integer(number) => number.to_string(),
         DeValue::Float(number) => number.to_string(),
         DeValue::Boolean(value) => value.to_string(),
+        DeValue::Array(_) => "a list".into(),
         other => format!("a {}", other.type_str()),
     }
 }

@@ -1,1 +1,144 @@
-//! placeholder
+//! `config/waf_rules.json`: patterns of a JSON rule set.
+//!
+//! Owns: the shape of the file and its checks. Does not own: compiling and matching patterns (the WAF).
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+/// Most rules of a file. Each pattern costs time per request; the largest public sets have about a thousand.
+pub const RULES_MAX: usize = 10_000;
+/// Longest pattern in bytes.
+pub const PATTERN_BYTES_MAX: usize = 4_096;
+/// Longest id or name in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// A rule set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSet {
+    /// The rules, ids unique.
+    pub rules: Vec<Rule>,
+}
+
+/// A rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Unique; appears in logs and metrics.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// Regular expression.
+    pub pattern: String,
+    /// What is done with a request that matches.
+    pub action: Action,
+    /// How bad a match is.
+    pub severity: Severity,
+}
+
+/// What is done with a request that matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Answered with 403.
+    Block,
+    /// The match is taken out.
+    Sanitize,
+    /// Only noted.
+    Log,
+}
+
+/// How bad a match is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Curious.
+    Low,
+    /// Suspicious.
+    Medium,
+    /// An attempt.
+    High,
+    /// An attempt that must not reach the server.
+    Critical,
+}
+
+/// Why a rule set is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// Not the JSON we expect; the message names line and column.
+    #[error("WAF rules: {0}")]
+    Json(String),
+    /// Too many rules.
+    #[error("WAF rules: {count} rules; at most {RULES_MAX}")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+    /// Two rules of one id.
+    #[error("WAF rules: the id `{0}` is used twice")]
+    DuplicateId(String),
+    /// A field is empty or too long.
+    #[error("WAF rule `{id}`: {field} must have 1 to {max} bytes")]
+    Length {
+        /// The rule.
+        id: String,
+        /// Which field.
+        field: &'static str,
+        /// Longest allowed.
+        max: usize,
+    },
+}
+
+impl RuleSet {
+    /// Parses and checks a rule file.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, RuleError> {
+        let set: Self = serde_json::from_str(text).map_err(|error| RuleError::Json(error.to_string()))?;
+        if set.rules.len() > RULES_MAX {
+            return Err(RuleError::TooMany { count: set.rules.len() });
+        }
+        let mut ids = BTreeSet::new();
+        for rule in &set.rules {
+            for (field, value, max) in [
+                ("id", &rule.id, NAME_BYTES_MAX),
+                ("name", &rule.name, NAME_BYTES_MAX),
+                ("pattern", &rule.pattern, PATTERN_BYTES_MAX),
+            ] {
+                if value.is_empty() || value.len() > max {
+                    return Err(RuleError::Length { id: rule.id.clone(), field, max });
+                }
+            }
+            if !ids.insert(&rule.id) {
+                return Err(RuleError::DuplicateId(rule.id.clone()));
+            }
+        }
+        Ok(set)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(rules: &str) -> Result<RuleSet, RuleError> {
+        RuleSet::parse(&format!("{{\"rules\":[{rules}]}}"))
+    }
+
+    const RULE: &str = r#"{"id":"a","name":"n","pattern":"p","action":"block","severity":"high"}"#;
+
+    #[test]
+    fn good_rule_is_read_and_bad_ones_are_refused_with_a_reason() {
+        assert_eq!(set(RULE).unwrap().rules[0].action, Action::Block);
+        assert_eq!(set(&format!("{RULE},{RULE}")).unwrap_err(), RuleError::DuplicateId("a".into()));
+        let message = |rule: String| set(&rule).unwrap_err().to_string();
+        assert!(
+            message(RULE.replace("block", "explode"))
+                .contains("unknown variant `explode`, expected one of `block`")
+        );
+        assert!(message(RULE.replace("\"id\"", "\"ids\"")).contains("unknown field `ids`"));
+        assert_eq!(message(RULE.replace("\"p\"", "\"\"")), "WAF rule `a`: pattern must have 1 to 4096 bytes");
+    }
+}

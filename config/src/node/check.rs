@@ -170,14 +170,16 @@ pub(super) fn resolve(
     let entries = if entries.is_empty() { vec![default_listener(server)] } else { entries };
     let mut listeners: Vec<Listener> = Vec::with_capacity(entries.len());
     for entry in entries {
+        let line = entry.line;
         let listener = resolve_listener(t, syn, &backends, entry);
         if listeners.iter().any(|other| other.name == listener.name) {
-            t.conflict("listeners", &format!("two listeners are called `{}`", listener.name));
+            t.conflict_on(line, "[[listeners]]", &format!("two listeners are called `{}`", listener.name));
         }
         let address = (listener.protocol, listener.bind_address);
         if let Some(other) = listeners.iter().find(|other| (other.protocol, other.bind_address) == address) {
-            t.conflict(
-                "listeners",
+            t.conflict_on(
+                line,
+                "[[listeners]]",
                 &format!("`{}` and `{}` both accept on {}", other.name, listener.name, listener.bind_address),
             );
         }
@@ -225,10 +227,7 @@ fn resolve_listener(t: &Table<'_>, syn: &SynProxy, backends: &[Backend], entry: 
     };
     let at = entry.bind_address;
     let name = entry.name.unwrap_or_else(|| format!("{protocol}-{}-{}", at.ip(), at.port()));
-    let fail = |why: String| {
-        let line = entry.line.map(|line| format!(" (line {line})")).unwrap_or_default();
-        t.conflict("listeners", &format!("listener `{name}`{line}: {why}"));
-    };
+    let fail = |why: String| t.conflict_on(entry.line, "[[listeners]]", &format!("listener `{name}`: {why}"));
     if at.port() == 0 {
         fail(format!("{at} has port 0"));
     }

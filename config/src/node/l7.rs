@@ -71,7 +71,7 @@ impl Waf {
                 "paranoia_level",
                 1,
                 1..=4,
-                "level",
+                "",
                 "Paranoia level of the Core Rule Set: higher finds more and errs more.",
             ),
             block_suspicious: t.boolean("block_suspicious", true, "Block what rules find; false only logs."),

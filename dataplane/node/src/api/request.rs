@@ -241,6 +241,16 @@ mod tests {
     }
 
     #[test]
+    fn corpus_of_the_fuzzer_is_replayed() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/node_api_request");
+        let entries: Vec<_> = std::fs::read_dir(directory).unwrap().collect();
+        assert!(entries.len() >= 10, "the corpus is missing");
+        for entry in entries {
+            fuzz(&std::fs::read(entry.unwrap().path()).unwrap());
+        }
+    }
+
+    #[test]
     fn path_and_query_are_split_and_decoded() {
         let request =
             head("GET /api/v1/events?type=at%74ack&since=5&x=a+b HTTP/1.1\nHost: a\n\n").unwrap().unwrap();
