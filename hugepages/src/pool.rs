@@ -142,7 +142,9 @@ mod tests {
         assert_eq!(pool.remove(a), Some("a"));
         let c = pool.insert("c").unwrap();
         assert_eq!(c.index(), a.index());
-        assert_eq!((pool.get(a), pool.get_mut(a), pool.remove(a)), (None, None, None));
+        assert_eq!(pool.get(a), None);
+        assert_eq!(pool.get_mut(a), None);
+        assert_eq!(pool.remove(a), None);
         assert_eq!(pool.get(c), Some(&"c"));
     }
 
