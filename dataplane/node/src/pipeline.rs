@@ -14,19 +14,25 @@
 
 mod flow;
 pub mod held;
+mod icmp;
 pub mod limits;
 mod tcp;
+mod udp;
+pub mod whole;
 
 use core::time::Duration;
 use std::sync::Arc;
 
 use secbeat_net::filter;
 use secbeat_net::flow::{Endpoint, FlowKey, HashKey, hash_addr};
+use secbeat_net::fragment::{FragmentLimits, Reassembler};
 use secbeat_net::halfopen::{CookieSwitch, HalfOpen, HalfOpenKeys};
+use secbeat_net::limit::RateCell;
 use secbeat_net::link::PortId;
 use secbeat_net::packet::PacketBuf;
 use secbeat_net::splice::{self, Context, FlowId, Ingress, Splice, SpliceKeys, SpliceLimits, Verdict};
 use secbeat_net::time::Instant;
+use secbeat_net::udp::{UdpCounts, UdpForwarder, UdpLimits};
 use secbeat_net::verdict::DropReason;
 use secbeat_net::wire::checksum::{self, L4Checksum};
 use secbeat_net::wire::{self, Headers, protocol};
@@ -38,6 +44,7 @@ use crate::telemetry::counters::{Counter, Gauge, WorkerCounters};
 use crate::upstream;
 use crate::worker::shared::{Shared, Stage};
 use held::Held;
+use whole::Whole;
 
 /// How often listeners that answer with cookies are asked whether they still must. Their shortest time is seconds.
 const SWITCHES_INTERVAL: Duration = Duration::from_millis(100);
@@ -47,6 +54,8 @@ const SWITCHES_INTERVAL: Duration = Duration::from_millis(100);
 pub enum Fate {
     /// It leaves by this port.
     Transmit(PortId),
+    /// The packet in [`Pipeline::whole`], of which this frame was the last piece, leaves by this port in pieces.
+    TransmitWhole(PortId),
     /// It is dropped.
     Drop(DropReason),
     /// It waits for its flow's backend.
@@ -80,12 +89,16 @@ pub enum Wake {
 }
 
 /// What a worker is made of: numbers and sizes that do not change while it lives.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     /// Its number.
     pub id: WorkerId,
     /// Its flow table.
     pub splice: SpliceLimits,
+    /// Its UDP flows.
+    pub udp: UdpLimits,
+    /// Its fragments.
+    pub fragments: FragmentLimits,
     /// Frames kept for clients that speak before the backend answers.
     pub early_frames_max: u32,
     /// Secrets of its flow table.
@@ -124,6 +137,15 @@ pub struct Pipeline {
     notes: Box<[Note]>,
     half_open: HalfOpen,
     half_open_max: u32,
+    udp: UdpForwarder,
+    /// The backend that counts a UDP flow, by the flow's index.
+    udp_notes: Box<[Option<upstream::BackendId>]>,
+    fragments: Reassembler,
+    /// Counts packets that were cut, to tell their pieces apart.
+    fragment_ident: u32,
+    /// A packet longer than a frame.
+    pub whole: Whole,
+    icmp_cell: RateCell,
     /// Per listener: whether SYNs are answered with cookies.
     switches: Box<[CookieSwitch]>,
     switches_judged: Instant,
@@ -147,6 +169,13 @@ impl Pipeline {
             page,
             splice: Splice::new(setup.splice, setup.splice_keys),
             notes: vec![Note::default(); flows as usize].into_boxed_slice(),
+            udp_notes: vec![None; setup.udp.flows_max as usize].into_boxed_slice(),
+            udp: UdpForwarder::new(setup.udp, setup.splice_keys),
+            fragments: Reassembler::new(setup.fragments, setup.splice_keys.table),
+            // Any start that another worker does not share: pieces of two packets must not mix.
+            fragment_ident: setup.splice_keys.table.0[0] as u32,
+            whole: Whole::default(),
+            icmp_cell: RateCell::new(now),
             half_open: HalfOpen::new(setup.half_open_max.max(1), setup.half_open_keys),
             half_open_max: setup.half_open_max,
             switches: vec![CookieSwitch::new(now); LISTENERS_WATCHED_MAX].into_boxed_slice(),
@@ -189,6 +218,11 @@ impl Pipeline {
         self.splice.counts()
     }
 
+    /// UDP flows there are.
+    pub fn udp_counts(&self) -> UdpCounts {
+        self.udp.counts()
+    }
+
     /// What splice counted.
     pub fn splice_counters(&self) -> &splice::SpliceCounters {
         self.splice.counters()
@@ -215,6 +249,22 @@ impl Pipeline {
         now: Instant,
     ) -> Result<Fate, DropReason> {
         headers.sanity()?;
+        if headers.fragment.is_some() {
+            return self.judge_fragment(packet, headers, port, origin, now);
+        }
+        self.judge_whole(packet, headers, port, origin, now)
+    }
+
+    /// A packet that is no fragment, or no longer.
+    fn judge_whole(
+        &mut self,
+        packet: &mut PacketBuf<'_>,
+        headers: &Headers,
+        port: PortId,
+        origin: Origin,
+        now: Instant,
+    ) -> Result<Fate, DropReason> {
+        headers.sanity()?;
         let exempt = self.filter(headers, now)?;
         let checksum = checksum::verify_l4(headers, packet.bytes());
         if checksum == L4Checksum::Invalid {
@@ -224,6 +274,8 @@ impl Pipeline {
         let seen = Seen { ingress, origin, exempt };
         match headers.protocol {
             protocol::TCP => self.judge_tcp(packet, headers, &seen, now),
+            protocol::UDP => self.judge_udp(packet, headers, &seen, now),
+            protocol::ICMP | protocol::ICMPV6 => self.judge_icmp(packet, headers, &seen, now),
             _ => Err(DropReason::NotOurs),
         }
     }
@@ -252,7 +304,7 @@ impl Pipeline {
     fn refuse(&mut self, reason: DropReason) -> Fate {
         let kind = match reason {
             DropReason::Fragment | DropReason::FragmentTableFull => AttackKind::FragmentFlood,
-            DropReason::UdpRate | DropReason::UdpAmplification => AttackKind::UdpFlood,
+            DropReason::UdpRate => AttackKind::UdpFlood,
             _ => return Fate::Drop(reason),
         };
         self.note_attack(None, kind);
@@ -300,15 +352,19 @@ impl Pipeline {
     pub fn handle_timeout(&mut self, now: Instant, budget: usize) -> usize {
         let expired = self.half_open.handle_timeout(now, budget);
         self.page.add(Counter::HandshakesExpired, expired as u64);
-        expired + self.splice.handle_timeout(now, budget)
+        let fragments = self.fragments.handle_timeout(now, budget);
+        expired + fragments + self.splice.handle_timeout(now, budget) + self.udp.handle_timeout(now, budget)
     }
 
     /// When the next timer is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match (self.splice.poll_timeout(), self.half_open.poll_timeout()) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let timeouts = [
+            self.splice.poll_timeout(),
+            self.half_open.poll_timeout(),
+            self.udp.poll_timeout(),
+            self.fragments.poll_timeout(),
+        ];
+        timeouts.into_iter().flatten().min()
     }
 
     /// Whether there is a packet of our own to send.
@@ -328,8 +384,10 @@ impl Pipeline {
 
     /// The next finding about a flow.
     pub fn poll_wake(&mut self, now: Instant) -> Option<Wake> {
-        let event = self.splice.poll_event()?;
-        Some(self.note_event(event, now))
+        if let Some(event) = self.splice.poll_event() {
+            return Some(self.note_event(event, now));
+        }
+        self.note_udp_closed().then_some(Wake::Noted)
     }
 
     /// Resets every flow, for an end without patience. Returns their number.
@@ -347,6 +405,7 @@ impl Pipeline {
         if stage != self.stage {
             self.stage = stage;
             self.splice.set_draining(stage > Stage::Serve);
+            self.udp.set_draining(stage > Stage::Serve);
         }
         self.offenders.handle_tick();
         let (events, id) = (&self.shared.events, self.id);
@@ -375,6 +434,9 @@ impl Pipeline {
         page.set(Gauge::ConnectionsActive, u64::from(counts.flows.saturating_sub(counts.time_wait)));
         page.set(Gauge::HalfOpen, u64::from(counts.half_open) + u64::from(self.half_open.len()));
         page.set(Gauge::FlowsUsed, u64::from(counts.flows));
+        let udp = self.udp.counts();
+        page.set(Gauge::UdpFlows, u64::from(udp.one_way) + u64::from(udp.two_way));
+        page.set(Gauge::Reassembling, self.fragments.len() as u64);
         page.set(Gauge::EarlyFrames, u64::from(self.held.len()));
         page.set(Gauge::PolicyGeneration, self.policy.generation);
     }

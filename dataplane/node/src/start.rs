@@ -31,8 +31,10 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use secbeat_config::NodeConfig;
 use secbeat_config::node::{Driver, Mode, SynCookies};
 use secbeat_net::filter::Filter;
+use secbeat_net::fragment::FragmentLimits;
 use secbeat_net::halfopen::HalfOpenKeys;
 use secbeat_net::splice::{SpliceKeys, SpliceLimits, Timeouts};
+use secbeat_net::udp::{PortSet, UdpLimits};
 
 use crate::api::{self, InterfaceStatus, Phase};
 use crate::cli::{ConfigSource, ExitError};
@@ -453,6 +455,20 @@ fn setup(config: &NodeConfig, master: &Master, worker: WorkerId, workers: u16) -
                 backend_syn: config.syn_proxy.backend_syn_timeout,
                 ..Timeouts::default()
             },
+        },
+        udp: UdpLimits {
+            flows_max: config.udp.flows_max,
+            backends_max: targets_max(config),
+            ports: SnatPorts::new(ports.low, ports.high, workers).slice(worker),
+            two_way: config.udp.idle_timeout,
+            amplification_factor: config.udp.amplification_ratio_max,
+            reflection_ports: PortSet::new(config.udp.amplification_ports.iter().copied()),
+            ..UdpLimits::default()
+        },
+        fragments: FragmentLimits {
+            datagrams_max: config.udp.reassembly_max,
+            timeout: config.udp.reassembly_timeout,
+            ..FragmentLimits::default()
         },
         early_frames_max: flows.early_frames_max,
         splice_keys: SpliceKeys { table: key(Purpose::Table, worker), isn: key(Purpose::SequenceNumber, 0) },

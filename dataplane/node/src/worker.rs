@@ -15,6 +15,7 @@
 
 pub mod clock;
 pub mod idle;
+mod pieces;
 pub mod shared;
 
 use core::hint::black_box;
@@ -273,6 +274,9 @@ impl<I: PacketIo> Worker<I> {
         let (start, len) = (packet.start(), packet.len());
         frame.set_bounds(start, len);
         match fate {
+            Fate::Transmit(out) if self.pipeline.must_split(self.io.bytes(&frame), out) => {
+                self.transmit_cut(frame, out);
+            }
             Fate::Transmit(out) => match self.io.transmit(out.0, frame) {
                 Ok(()) => {
                     self.page.count(Counter::FramesTransmitted);
@@ -280,6 +284,7 @@ impl<I: PacketIo> Worker<I> {
                 }
                 Err(frame) => self.drop(frame, DropReason::TxFull),
             },
+            Fate::TransmitWhole(out) => self.transmit_pieces(frame, out),
             Fate::Drop(reason) => self.drop(frame, reason),
             Fate::Hold(flow) => match self.pipeline.held.push(flow, port, frame) {
                 Ok(()) => self.page.count(Counter::FramesHeld),

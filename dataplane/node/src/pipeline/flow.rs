@@ -198,13 +198,13 @@ impl Pipeline {
         self.notes.get_mut(flow.index()).filter(|note| note.flow == Some(flow))?.backend.take()
     }
 
-    fn report_backend(&self, backend: upstream::BackendId, outcome: Outcome) {
+    pub(super) fn report_backend(&self, backend: upstream::BackendId, outcome: Outcome) {
         self.shared.upstream.report(BackendOutcome { backend, outcome });
     }
 }
 
 /// The backend that takes this connection, counted as open, and the number splice knows it by.
-fn reserve(
+pub(super) fn reserve(
     policy: &Policy,
     listener: ListenerId,
     hash: u64,

@@ -19,6 +19,7 @@ use crate::policy::rules::Limits;
 /// Keeps the keys of one address apart by what is limited.
 const DOMAIN_SOURCE: u32 = 0x100;
 const DOMAIN_PREFIX: u32 = 0x101;
+const DOMAIN_UDP: u32 = 0x102;
 /// Added to the number of a rule.
 const DOMAIN_RULE: u32 = 0x1_0000;
 
@@ -71,6 +72,19 @@ impl LimitTables {
         self.rates
             .hit(hash_addr(&self.key, source, DOMAIN_RULE + u32::from(rule.0)), limit, now)
             .is_admitted()
+    }
+
+    /// Counts a datagram of a source, which may be forged: a limit on what its packets may cost, nothing more.
+    ///
+    /// # Errors
+    /// [`DropReason::UdpRate`].
+    #[inline]
+    pub fn admit_datagram(&self, source: IpAddr, limits: &Limits, now: Instant) -> Result<(), DropReason> {
+        let Some(limit) = &limits.udp_rate else {
+            return Ok(());
+        };
+        let hash = hash_addr(&self.key, limits.source(source), DOMAIN_UDP);
+        if self.rates.hit(hash, limit, now).is_admitted() { Ok(()) } else { Err(DropReason::UdpRate) }
     }
 
     /// Counts a new connection of a validated source, or says why it may not have it. An `exempt` source is counted

@@ -335,7 +335,7 @@ impl Pipeline {
         }))
     }
 
-    fn is_draining(&self) -> bool {
+    pub(super) fn is_draining(&self) -> bool {
         self.stage > Stage::Serve || self.policy.draining
     }
 }

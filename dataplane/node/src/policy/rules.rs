@@ -30,7 +30,7 @@ pub struct Limits {
     /// SYNs to one listener.
     pub syn_rate: Option<RateLimit>,
     /// Datagrams of one source.
-    pub udp_rate: Option<Rate>,
+    pub udp_rate: Option<RateLimit>,
     /// ICMP errors looked at, per worker.
     pub icmp_rate: RateLimit,
     /// Connections at once.
@@ -49,11 +49,7 @@ impl Limits {
             // A prefix is many sources: a second's worth at once is no burst.
             prefix_rate: limits.prefix_rate.map(|count| rate(count, count)),
             syn_rate: limits.syn_rate.map(|count| rate(count, (count / 10).max(1))),
-            udp_rate: limits.udp_rate.map(|count| Rate {
-                count: u64::from(count),
-                interval: Duration::from_secs(1),
-                burst: limits.udp_burst,
-            }),
+            udp_rate: limits.udp_rate.map(|count| rate(count, limits.udp_burst)),
             icmp_rate: rate(limits.icmp_rate, limits.icmp_rate),
             connections: ConnectionLimits {
                 per_source: limits.source_connections.unwrap_or(u32::MAX),
