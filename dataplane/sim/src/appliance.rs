@@ -11,12 +11,14 @@ use core::fmt::Write;
 use core::net::IpAddr;
 use secbeat_config::NodeConfig;
 use secbeat_net::filter::{Block, Filter, Parts, Prefix};
+use secbeat_net::fragment::FragmentLimits;
 use secbeat_net::flow::HashKey;
 use secbeat_net::halfopen::HalfOpenKeys;
 use secbeat_net::link::PortId;
 use secbeat_net::neighbor::{Interface, NeighborTable, Route, Via};
-use secbeat_net::splice::{SpliceKeys, SpliceLimits};
+use secbeat_net::splice::{PortRange, SpliceKeys, SpliceLimits};
 use secbeat_net::syncookie::KeySchedule;
+use secbeat_net::udp::UdpLimits;
 use secbeat_net::time::Instant;
 use secbeat_net::wire::ethernet::MacAddr;
 use secbeat_node::pipeline::Setup;
@@ -134,14 +136,26 @@ impl Appliance {
         let policy = self.shared.policy();
         for id in 0..scenario.workers {
             let (io, peer) = MemoryIo::new(&memory);
+            let first = policy.snat_ports.slice(id).first;
             let setup = Setup {
                 id,
                 splice: SpliceLimits {
                     flows_max: 512,
                     half_open_max: 128,
                     backends_max: TARGETS_MAX,
-                    ports: policy.snat_ports.slice(id),
+                    ports: PortRange { first, last: first + scenario.snat_ports - 1 },
                     ..SpliceLimits::default()
+                },
+                udp: UdpLimits {
+                    flows_max: 256,
+                    backends_max: TARGETS_MAX,
+                    ports: policy.snat_ports.slice(id),
+                    ..UdpLimits::default()
+                },
+                fragments: FragmentLimits {
+                    datagrams_max: 64,
+                    bytes_max: 256 << 10,
+                    ..FragmentLimits::default()
                 },
                 early_frames_max: 128,
                 splice_keys: SpliceKeys { table: HashKey(random.key()), isn },
@@ -349,12 +363,12 @@ fn config_text(scenario: &Scenario) -> String {
         Mode::Auto => ("syn", "auto"),
         Mode::HalfOpen => ("syn", "never"),
         Mode::PassThrough => ("tcp", "never"),
+        Mode::PassThroughAuto => ("tcp", "auto"),
     };
     let options = &scenario.origin_settings;
-    let (first, last) = scenario.snat_ports;
     let mut text = format!(
         "[server]\nmode = \"{mode}\"\nmax_connections = 10000\n\
-         [io]\ndriver = \"xdp\"\ninterfaces = [\"down\", \"up\"]\ntransparent = {}\nsnat_ports = \"{first}-{last}\"\n\
+         [io]\ndriver = \"xdp\"\ninterfaces = [\"down\", \"up\"]\ntransparent = {}\nsnat_ports = \"10000-19999\"\n\
          [syn_proxy]\nsyn_cookies = \"{cookies}\"\nmax_syn_backlog = 64\nbackend_tries = 16\n\
          window_scaling = {}\nsack = {}\ntimestamps = {}\nmss_max = {}\n\
          [limits]\nsource_rate = 0\nsource_connections = 0\nudp_rate = 0\n\
