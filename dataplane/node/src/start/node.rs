@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use crossbeam::channel::Sender;
 use ipnet::IpNet;
 use secbeat_config::NodeConfig;
-use secbeat_config::node::{Mode, Transport};
+use secbeat_config::node::{Mode, SynCookies, Transport};
 use secbeat_net::filter::Filter;
 use secbeat_net::syncookie::epoch_at;
 
@@ -559,7 +559,9 @@ fn listener_status(state: &State) -> Vec<ListenerStatus> {
                     Transport::Udp => "udp",
                 },
                 address: listener.bind_address.to_string(),
-                cookies: state.cookies.iter().any(|(listener, _)| *listener == id),
+                cookies: listener.protocol == Transport::Tcp
+                    && (listener.syn_cookies == SynCookies::Always
+                        || state.cookies.iter().any(|(listener, _)| *listener == id)),
                 attacks,
             }
         })
