@@ -296,7 +296,8 @@ impl Splice {
             if is_before(flow.client.next, arrived.seq.wrapping_add(1))
                 || arrived.options.timestamps.is_some_and(later_clock)
             {
-                self.remove(slot);
+                // The flow stays until `open` takes its place: the SYN may be forged, and the lost last ACK of the
+                // old connection may still have to be sent again.
                 return Verdict::Miss;
             }
             return self.challenge(slot, packet, now);
@@ -322,7 +323,6 @@ impl Splice {
     ) -> Verdict {
         let Some(flow) = self.table.get(slot) else { return Verdict::Miss };
         if arrived.flags.is_initial_syn() && side == Side::Client {
-            self.remove(slot);
             return Verdict::Miss;
         }
         if arrived.has(Flags::RST) || !arrived.has(Flags::ACK) {
