@@ -32,8 +32,21 @@ pub enum Mode {
     Auto,
     /// `mode = "syn"`, `syn_cookies = "never"`.
     HalfOpen,
-    /// `mode = "tcp"`: the backend answers.
+    /// `mode = "tcp"`, `syn_cookies = "never"`: the backend answers.
     PassThrough,
+    /// `mode = "tcp"`, `syn_cookies = "auto"`: the backend answers until there is an attack.
+    PassThroughAuto,
+}
+
+/// How often each mode is drawn.
+const MODES: [Mode; 6] =
+    [Mode::Cookies, Mode::Cookies, Mode::Auto, Mode::HalfOpen, Mode::PassThrough, Mode::PassThroughAuto];
+
+impl Mode {
+    /// Whether backends answer SYNs in peace.
+    pub fn passes_through(self) -> bool {
+        matches!(self, Self::PassThrough | Self::PassThroughAuto)
+    }
 }
 
 /// Packets of one attack.
@@ -112,8 +125,8 @@ pub struct Scenario {
     pub is_transparent: bool,
     /// Whether replies of origins arrive at the worker that owns the flow.
     pub is_reply_steered: bool,
-    /// Source ports towards origins: few ports make reuse frequent.
-    pub snat_ports: (u16, u16),
+    /// Source ports towards origins per worker: few make reuse frequent.
+    pub snat_ports: u16,
     /// VLAN ids in front of the node.
     pub client_vlans: Vec<u16>,
     /// VLAN ids behind the node.
@@ -149,9 +162,8 @@ impl Scenario {
     pub fn draw(seed: u64) -> Self {
         let mut random = Random::new(seed, "scenario");
         let random = &mut random;
-        let mode =
-            random.pick(&[Mode::Cookies, Mode::Cookies, Mode::Auto, Mode::HalfOpen, Mode::PassThrough]);
-        let has_proxy_header = mode != Mode::PassThrough && random.chance(300);
+        let mode = random.pick(&MODES);
+        let has_proxy_header = !mode.passes_through() && random.chance(300);
         let is_transparent = random.chance(150);
         let origin_count = random.between(1, 3) as usize * 2;
         let mut scenario = Self {
@@ -162,7 +174,7 @@ impl Scenario {
             has_proxy_header,
             is_transparent,
             is_reply_steered: random.chance(500),
-            snat_ports: random.pick(&[(20_000, 20_199), (10_000, 32_767), (40_000, 40_999)]),
+            snat_ports: random.pick(&[8, 40, 1_000]),
             client_vlans: vlans(random),
             origin_vlans: vlans(random),
             downstream: impairment(random),
@@ -182,6 +194,7 @@ impl Scenario {
         scenario.draw_actions(random);
         scenario.draw_sessions(random);
         scenario.draw_attacks(random);
+        scenario.weaken_promises();
         scenario
     }
 
@@ -210,7 +223,7 @@ impl Scenario {
             self.actions.push((when, action));
         }
         // One origin of each family always accepts, so that what is promised can be kept.
-        if self.origins.len() > 2 && self.mode != Mode::PassThrough && random.chance(400) {
+        if self.origins.len() > 2 && !self.mode.passes_through() && random.chance(400) {
             let index = 2 + random.below(self.origins.len() as u64 - 2) as usize;
             let is_silent = random.chance(500);
             let (first, second) = (at(random), at(random));
@@ -285,9 +298,24 @@ impl Scenario {
         }
     }
 
-    /// Whether an attacker forges packets that carry a client's own addresses and ports.
-    pub fn has_forged_clients(&self) -> bool {
-        self.attacks.iter().any(|attack| attack.disguise == Disguise::Client)
+    /// Without cookies a flood of SYNs displaces connections that are about to open, and a SYN with a client's own
+    /// address and port meets it at the backend; nothing can be promised then.
+    fn weaken_promises(&mut self) {
+        let floods = |attack: &AttackPlan| attack.kind == Kind::Syn || attack.kind == Kind::Noise;
+        let is_flooded = self.mode == Mode::PassThrough && self.attacks.iter().any(floods);
+        if is_flooded || self.has_impostors() {
+            for plan in self.sessions.iter_mut().filter(|plan| plan.promise == Promise::Served) {
+                plan.promise = Promise::Prefix;
+            }
+        }
+    }
+
+    /// Whether SYNs that carry a client's own address and port are passed to backends: what these answer reaches the
+    /// client among the segments of its own connection.
+    pub fn has_impostors(&self) -> bool {
+        let is_syn = |attack: &AttackPlan| matches!(attack.kind, Kind::Syn | Kind::Noise);
+        let attacks = || self.attacks.iter().filter(|attack| attack.disguise == Disguise::Client);
+        self.mode.passes_through() && attacks().any(is_syn)
     }
 }
 

@@ -100,10 +100,13 @@ impl Endpoint {
             self.acknowledge(now);
             return;
         }
-        if let Some((value, _)) = segment.options.timestamps.filter(|_| self.uses_timestamps)
-            && offset <= self.receiving.next
-        {
-            self.receiving.timestamp = value;
+        if let Some((value, echo)) = segment.options.timestamps.filter(|_| self.uses_timestamps) {
+            if !self.has_sent_timestamp(echo, now) {
+                self.complaints.push(format!("echo {echo} of a timestamp that was never sent"));
+            }
+            if offset <= self.receiving.next {
+                self.receiving.timestamp = value;
+            }
         }
         let acknowledgement = Acknowledgement {
             offset: acked,
@@ -129,13 +132,13 @@ impl Endpoint {
 
     /// PAWS (RFC 7323 §5.3), and a timestamp on every segment once agreed (§3.2).
     fn is_timestamp_fresh(&mut self, segment: &Segment, offset: u64, now: Instant) -> bool {
-        let Some((value, echo)) = segment.options.timestamps else {
-            self.complaints.push("a segment without timestamps although they were agreed on".into());
+        let Some((value, _)) = segment.options.timestamps else {
+            // Unless someone else sent it: a guess that acknowledges what was never sent is no fault of the peer.
+            if self.sent_offset(segment.ack) <= self.sending.highest {
+                self.complaints.push("a segment without timestamps although they were agreed on".into());
+            }
             return false;
         };
-        if !self.has_sent_timestamp(echo, now) {
-            self.complaints.push(format!("echo {echo} of a timestamp that was never sent"));
-        }
         let is_old = (value.wrapping_sub(self.receiving.timestamp) as i32) < 0;
         if is_old && offset != self.receiving.next.saturating_sub(1) {
             self.acknowledge(now);
