@@ -7,6 +7,7 @@
 //! (AF_XDP), [`memory`] (ports joined in memory, for simulation) and [`pcap`] (replay and record).
 
 mod chunks;
+pub mod fastopen;
 mod io;
 mod kernel;
 pub mod live;

@@ -225,6 +225,7 @@ impl Program {
         }
         let (list, index) = (restore_list(&loaded.maps), Index::of(&loaded.maps)?);
         index.refresh(&list, 0..types::limit::INDEX_SLOTS.0 as usize);
+        index.forget_listeners();
         let programs = loaded.programs;
         let (listeners, snat) = (BTreeSet::new(), Vec::new());
         Ok(Self { maps: loaded.maps, index, links, programs, attached, pins, list, listeners, snat })
@@ -257,10 +258,11 @@ impl Program {
                 }
             }
         }
-        // Listeners first: an unknown later fragment follows the address only once the listener is known.
-        replace(&self.maps.listeners_v4, &v4, LISTENERS_MAX, "listeners")?;
-        replace(&self.maps.listeners_v6, &v6, LISTENERS_MAX, "listeners")?;
-        self.write_locals()
+        let result = replace(&self.maps.listeners_v4, &v4, LISTENERS_MAX, "listeners")
+            .and_then(|()| replace(&self.maps.listeners_v6, &v6, LISTENERS_MAX, "listeners"))
+            .and_then(|()| self.write_locals());
+        self.index.forget_listeners();
+        result
     }
 
     /// Replaces the source-port ranges. One range per address and protocol.
@@ -492,9 +494,14 @@ impl Program {
     /// The first thing that could not be removed; the rest is attempted all the same.
     pub fn detach(self) -> Result<(), ProgramError> {
         let Self { links, attached, pins, .. } = self;
-        drop(links);
-        let Some(pins) = pins else { return Ok(()) };
         let mut result = Ok(());
+        for (link, interface) in links.iter().zip(&attached) {
+            result = result.and(kernel::link_detach(link.as_fd()).map_err(|source| {
+                let action = format!("detach from {}", interface.interface);
+                ProgramError::Kernel { action, source }
+            }));
+        }
+        let Some(pins) = pins else { return result };
         for interface in &attached {
             result = result.and(Pins::remove(&pins.link(&interface.interface)));
         }

@@ -3,6 +3,9 @@
 
 #include <linux/types.h>
 
+// A multiplicative hash (2^32 / golden ratio): the top bits are well mixed.
+#define HASH_MULTIPLIER 0x9e3779b1u
+
 // Sizes of the maps and bounds of the loops.
 enum limit {
 	// Interfaces of one node and receive queues of each: keys of the socket map are port * QUEUES_MAX + queue.
@@ -20,6 +23,9 @@ enum limit {
 	// The slot is the top bits of a multiplicative hash.
 	CACHE_SLOTS = 1024,
 	CACHE_SLOT_BITS = 10,
+	// Listeners remembered per core, each family: those in use. A collision costs two hash lookups.
+	LISTENER_SLOTS = 256,
+	LISTENER_SLOT_BITS = 8,
 	// Clock ticks that a remembered verdict holds: 10 to 100 ms, so a block may outlast its end by that.
 	CACHE_TICKS = 10,
 	// Fragmented datagrams remembered, 64 bytes each; the least recently used is forgotten, and its later

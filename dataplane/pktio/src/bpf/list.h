@@ -16,16 +16,7 @@ static __always_inline int is_blocking(const struct list_value *entry)
 	return entry->expires_ns == 0 || bpf_ktime_get_coarse_ns() < entry->expires_ns;
 }
 
-// A multiplicative hash: the top bits are well mixed.
-#define HASH_MULTIPLIER 0x9e3779b1u
 #define NS_PER_SECOND 1000000000ULL
-
-static __always_inline struct list_index *list_index(void)
-{
-	__u32 key = 0;
-
-	return bpf_map_lookup_elem(&source_index, &key);
-}
 
 static __always_inline int is_blocked_v4(__be32 addr)
 {

@@ -69,6 +69,20 @@ struct {
 } blocked_v6 SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LISTENER_SLOTS);
+	__type(key, __u32);
+	__type(value, struct listener_seen_v4);
+} seen_v4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LISTENER_SLOTS);
+	__type(key, __u32);
+	__type(value, struct listener_seen_v6);
+} seen_v6 SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, LISTENERS_MAX);
 	__type(key, struct listener_key_v4);
@@ -115,6 +129,14 @@ struct {
 const volatile __u32 socket_base = 0;
 // What happens to our packets without a worker: XDP_PASS or XDP_DROP.
 const volatile __u32 unbound_action = XDP_PASS;
+
+// The index in shared memory; null never, but the verifier asks.
+static __always_inline struct list_index *list_index(void)
+{
+	__u32 key = 0;
+
+	return bpf_map_lookup_elem(&source_index, &key);
+}
 
 // Names for Rust: enums are in the type information only when something has their type.
 const volatile enum limit limit_names = INTERFACES_MAX;

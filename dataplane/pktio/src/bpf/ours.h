@@ -1,4 +1,6 @@
 // Is a packet ours? A listener's address and port, or a source port that workers use towards backends.
+//
+//   listener remembered on this core -> yes; address not of ours -> no; port in its range -> yes; listener -> yes
 #pragma once
 
 #include <linux/in.h>
@@ -17,23 +19,55 @@ static __always_inline int in_snat_range(const struct local_value *local, __be16
 static __always_inline int is_ours_v4(__be32 addr, __be16 port, __u8 protocol)
 {
 	struct listener_key_v4 key = { .addr = addr, .port = port, .protocol = protocol };
+	struct list_index *index = list_index();
+	struct listener_seen_v4 *seen;
 	struct local_value *local;
+	__u32 slot = (addr ^ (__u32)port << 16) * HASH_MULTIPLIER >> (32 - LISTENER_SLOT_BITS);
 
-	if (bpf_map_lookup_elem(&listeners_v4, &key))
+	seen = bpf_map_lookup_elem(&seen_v4, &slot);
+	if (!seen || !index)
+		return 0;
+	if (seen->key.addr == addr && seen->key.port == port && seen->key.protocol == protocol &&
+	    seen->generation == index->listeners_generation)
 		return 1;
 	local = bpf_map_lookup_elem(&locals_v4, &addr);
-	return local && in_snat_range(local, port, protocol);
+	if (!local)
+		return 0;
+	if (in_snat_range(local, port, protocol))
+		return 1;
+	if (!local->has_listeners || !bpf_map_lookup_elem(&listeners_v4, &key))
+		return 0;
+	seen->key = key;
+	seen->generation = index->listeners_generation;
+	return 1;
 }
 
 static __always_inline int is_ours_v6(const __be32 *addr, __be16 port, __u8 protocol)
 {
 	struct listener_key_v6 key = { .port = port, .protocol = protocol };
+	struct list_index *index = list_index();
+	struct listener_seen_v6 *seen;
 	struct local_value *local;
+	__u32 slot;
 
 	__builtin_memcpy(key.addr, addr, sizeof(key.addr));
-	if (bpf_map_lookup_elem(&listeners_v6, &key))
+	slot = (addr[1] ^ addr[3] ^ (__u32)port << 16) * HASH_MULTIPLIER >> (32 - LISTENER_SLOT_BITS);
+	seen = bpf_map_lookup_elem(&seen_v6, &slot);
+	if (!seen || !index)
+		return 0;
+	if (seen->key.addr[0] == addr[0] && seen->key.addr[1] == addr[1] && seen->key.addr[2] == addr[2] &&
+	    seen->key.addr[3] == addr[3] && seen->key.port == port && seen->key.protocol == protocol &&
+	    seen->generation == index->listeners_generation)
 		return 1;
 	// The address leads the listener's key: the same bytes serve as the other map's key.
 	local = bpf_map_lookup_elem(&locals_v6, &key);
-	return local && in_snat_range(local, port, protocol);
+	if (!local)
+		return 0;
+	if (in_snat_range(local, port, protocol))
+		return 1;
+	if (!local->has_listeners || !bpf_map_lookup_elem(&listeners_v6, &key))
+		return 0;
+	seen->key = key;
+	seen->generation = index->listeners_generation;
+	return 1;
 }

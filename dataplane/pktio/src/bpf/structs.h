@@ -35,6 +35,8 @@ struct list_index {
 	__u32 generation;
 	// Entries of the IPv6 list; 0 spares the lookup.
 	__u32 entries_v6;
+	// Incremented after each change of the listeners.
+	__u32 listeners_generation;
 	// enum index_slot or a second, by the first 16 bits of an IPv4 source.
 	__u32 v4[INDEX_SLOTS];
 };
@@ -65,6 +67,17 @@ struct listener_key_v6 {
 	__be16 port;
 	__u8 protocol;
 	__u8 unused;
+};
+
+// A listener that was found on this core.
+struct listener_seen_v4 {
+	struct listener_key_v4 key;
+	__u32 generation;
+};
+
+struct listener_seen_v6 {
+	struct listener_key_v6 key;
+	__u32 generation;
 };
 
 // A local address that listeners or backend connections use. A range with first > last is empty. Host order.

@@ -33,7 +33,8 @@ pub(super) fn attach(
             }
             Err(reason) => notes.push(reason),
         }
-        // Of no use: the last reference to it goes, and with it the attachment.
+        // Of no use; an interface that is gone cannot be detached from.
+        let _ = kernel::link_detach(link.as_fd());
         Pins::remove(path)?;
     }
     let (link, mode, note) = attach_link(program, ifindex, *mode).map_err(failed(occupied(name, ifindex)))?;

@@ -218,6 +218,9 @@ impl List {
 
     /// What the IPv4 index must say in `slot`; see `enum index_slot`.
     pub(super) fn index_slot(&self, slot: usize) -> u32 {
+        if self.v4.entries.is_empty() {
+            return index_slot::INDEX_NONE.0;
+        }
         let key = Key { bits: (slot as u128) << 112, len: 16 };
         // Everything inside follows the /16 itself.
         let inside = Key { len: 17, ..key };

@@ -66,6 +66,8 @@ macro_rules! maps {
             pub(super) sockets: MapHandle,
             blocked_v4: MapHandle,
             blocked_v6: MapHandle,
+seen_v4: MapHandle,
+seen_v6: MapHandle,
             $(pub(super) $name: MapHandle,)+
         }
 
@@ -75,6 +77,8 @@ macro_rules! maps {
                     sockets: MapHandle::try_from(&skel.maps.sockets)?,
                     blocked_v4: MapHandle::try_from(&skel.maps.blocked_v4)?,
                     blocked_v6: MapHandle::try_from(&skel.maps.blocked_v6)?,
+seen_v4: MapHandle::try_from(&skel.maps.seen_v4)?,
+seen_v6: MapHandle::try_from(&skel.maps.seen_v6)?,
                     $($name: MapHandle::try_from(&skel.maps.$name)?,)+
                 })
             }
@@ -84,6 +88,8 @@ macro_rules! maps {
                 open.maps.sockets.reuse_fd(self.sockets.as_fd())?;
                 open.maps.blocked_v4.reuse_fd(self.blocked_v4.as_fd())?;
                 open.maps.blocked_v6.reuse_fd(self.blocked_v6.as_fd())?;
+open.maps.seen_v4.reuse_fd(self.seen_v4.as_fd())?;
+open.maps.seen_v6.reuse_fd(self.seen_v6.as_fd())?;
                 $(open.maps.$name.reuse_fd(self.$name.as_fd())?;)+
                 Ok(())
             }
@@ -276,7 +282,8 @@ pub(super) struct Index(kernel::SharedWords);
 /// Words of `struct list_index` before the slots.
 const INDEX_GENERATION: usize = 0;
 const INDEX_ENTRIES_V6: usize = 1;
-const INDEX_V4: usize = 2;
+const INDEX_LISTENERS: usize = 2;
+const INDEX_V4: usize = 3;
 
 impl Index {
     pub(super) fn of(maps: &Maps) -> Result<Self, ProgramError> {
@@ -294,6 +301,11 @@ impl Index {
         words[INDEX_ENTRIES_V6].store(list.len_v6() as u32, Ordering::Relaxed);
         // Last, so that no verdict found under the old lists is remembered under the new number for long.
         words[INDEX_GENERATION].fetch_add(1, Ordering::Release);
+    }
+
+    /// Ends what cores remember about listeners, after their maps were changed.
+    pub(super) fn forget_listeners(&self) {
+        self.0.words()[INDEX_LISTENERS].fetch_add(1, Ordering::Release);
     }
 }
 
