@@ -108,7 +108,7 @@ impl SocketFront {
                 return Err(Error::UnknownGroup { name: listener.name.clone() });
             }
             for sockets in &mut sockets {
-                let fd = bind(listener, settings.backlog)?;
+                let fd = bind(listener, settings.backlog, settings.fastopen)?;
                 sockets.push(fd.0);
                 // Port 0: the first worker's socket chooses, the others follow.
                 listener.bind_address = fd.1;
@@ -226,9 +226,9 @@ impl Running {
     }
 }
 
-fn bind(listener: &ListenerSettings, backlog: u32) -> Result<(OwnedFd, SocketAddr), Error> {
+fn bind(listener: &ListenerSettings, backlog: u32, fastopen: bool) -> Result<(OwnedFd, SocketAddr), Error> {
     let error = |source| Error::Bind { name: listener.name.clone(), address: listener.bind_address, source };
-    let fd = listen::open(listener.protocol, listener.bind_address, backlog).map_err(error)?;
+    let fd = listen::open(listener.protocol, listener.bind_address, backlog, fastopen).map_err(error)?;
     let local = {
         use std::os::fd::AsRawFd;
         getsockname::<SockaddrStorage>(fd.as_raw_fd()).map_err(|errno| error(errno.into()))?

@@ -12,10 +12,21 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 
+use secbeat_pktio::fastopen::accept_fastopen;
+
 use super::settings::Protocol;
 
+/// Connections opened by data in the SYN that may wait for their validating ACK: each has cost memory and work for a
+/// source that is known only by its Fast Open cookie. Above it the kernel falls back to the ordinary handshake.
+const FASTOPEN_PENDING_MAX: u16 = 256;
+
 /// A socket bound to `address`; a TCP one listens.
-pub(super) fn open(protocol: Protocol, address: SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
+pub(super) fn open(
+    protocol: Protocol,
+    address: SocketAddr,
+    backlog: u32,
+    fastopen: bool,
+) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let (kind, number) = match protocol {
         Protocol::Tcp => (SockType::Stream, SockProtocol::Tcp),
@@ -39,6 +50,9 @@ pub(super) fn open(protocol: Protocol, address: SocketAddr, backlog: u32) -> io:
     }
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
     if protocol == Protocol::Tcp {
+        if fastopen && let Err(error) = accept_fastopen(&fd, FASTOPEN_PENDING_MAX) {
+            tracing::warn!(%address, %error, "no TCP Fast Open; connections are accepted without it");
+        }
         let backlog = Backlog::new(i32::try_from(backlog).unwrap_or(i32::MAX)).unwrap_or(Backlog::MAXCONN);
         listen(&fd, backlog)?;
     }

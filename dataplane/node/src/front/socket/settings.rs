@@ -50,6 +50,8 @@ pub struct Settings {
     pub pipe_bytes: usize,
     /// `TCP_NODELAY` on both sides.
     pub nodelay: bool,
+    /// Accept `TCP_FASTOPEN` (RFC 7413).
+    pub fastopen: bool,
     /// Length of the accept queue; the kernel cuts it to `net.core.somaxconn`.
     pub backlog: u32,
     /// UDP source ports of reflected floods.
@@ -83,6 +85,7 @@ impl Settings {
             udp_idle_timeout: config.udp.idle_timeout,
             pipe_bytes: config.server.buffer_bytes,
             nodelay: config.performance.tcp_nodelay,
+            fastopen: config.performance.tcp_fastopen,
             backlog: config.performance.backlog,
             amplification_ports: config.udp.amplification_ports.clone(),
             amplification_ratio_max: config.udp.amplification_ratio_max,

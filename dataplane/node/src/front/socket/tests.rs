@@ -45,6 +45,7 @@ fn settings(protocol: Protocol, bind: &str) -> Settings {
         udp_idle_timeout: PATIENCE,
         pipe_bytes: 8_192,
         nodelay: true,
+        fastopen: true,
         backlog: 1_024,
         amplification_ports: Vec::new(),
         amplification_ratio_max: 0,
