@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::node::{Node, Settings};
 use crate::{cpu, handshake, interrupt, netns, tool};
 
 pub(crate) use build::edge_path as set_edge_path;
@@ -116,6 +117,24 @@ pub(crate) enum Command {
         #[arg(long, default_value = "sb")]
         prefix: String,
     },
+    /// Start a node in the edge, or replace the one that runs there
+    Node {
+        /// Prefix given to `up`
+        #[arg(long, default_value = "sb")]
+        prefix: String,
+        /// syn or tcp
+        #[arg(long, default_value = "syn")]
+        mode: String,
+        /// xdp, socket or auto
+        #[arg(long, default_value = "xdp")]
+        driver: String,
+        /// auto, always or never
+        #[arg(long, default_value = "always")]
+        syn_cookies: String,
+        /// Only end the one that runs
+        #[arg(long)]
+        stop: bool,
+    },
     /// Make a file of so many MiB on the origin, served as /big
     Big {
         /// Prefix given to `up`
@@ -145,6 +164,17 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
             print_status(&Topology::new(&prefix));
+        }
+        Command::Node { prefix, mode, driver, syn_cookies, stop } => {
+            let state = State::load(&prefix).with_context(|| format!("lab `{prefix}` is not there"))?;
+            tool::end_recorded(&state.record("node"));
+            if !stop {
+                let lab = Lab { topology: Topology::new(&prefix), state, keep: true };
+                let settings = Settings { mode, driver, syn_cookies, ..Settings::default() };
+                let node = Node::start(&lab, &settings)?;
+                println!("pid {}, log {}", node.pid(), lab.state.log_path("node").display());
+                node.detach();
+            }
         }
         Command::Big { prefix, mib } => {
             let state = State::load(&prefix).with_context(|| format!("lab `{prefix}` is not there"))?;

@@ -183,6 +183,16 @@ impl Node {
         self.process.is_running()
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Leaves it running; `lab down` ends it.
+    pub(crate) fn detach(self) {
+        self.process.detach();
+    }
+
     /// Ends it as a crash would (SIGKILL): nothing is cleaned up by the node.
     pub(crate) fn kill(mut self) {
         self.process.signal(Signal::SIGKILL);
