@@ -134,7 +134,10 @@ impl Monitor {
         }
         for (index, (slot, target)) in self.slots.iter_mut().zip(targets).enumerate() {
             let Some(address) = target else {
+                // Never asked (UDP, or a name without an address yet): a due time in the past would keep the
+                // thread awake for ever.
                 slot.check = None;
+                slot.due = now + SLEEP_MAX;
                 continue;
             };
             if slot.check.as_ref().is_some_and(|check| check.address != address) {
