@@ -97,7 +97,7 @@ pub enum AckVerdict {
     Accepted(Accepted),
     /// It belongs to a half-open connection but does not complete it.
     Drop(DropReason),
-    /// It belongs to no half-open connection.
+    /// It belongs to no half-open connection, or does not acknowledge our SYN-ACK.
     Miss,
 }
 
@@ -114,6 +114,8 @@ pub struct HalfOpenCounters {
     pub retransmitted: u64,
     /// Entries forgotten after the last timeout.
     pub expired: u64,
+    /// Entries whose client acknowledged a cookie instead.
+    pub forgotten: u64,
     /// Entries ended by a RST.
     pub reset: u64,
     /// Entries that made room for others.
@@ -211,8 +213,9 @@ impl HalfOpen {
         let Some((index, entry)) = headers.flow_key().and_then(|flow| self.table.lookup(&flow)) else {
             return AckVerdict::Miss;
         };
+        // Perhaps it acknowledges a cookie: the client sent its SYN again after the switch to cookies.
         if segment.ack() != entry.syn_ack.isn.wrapping_add(1) {
-            return AckVerdict::Drop(DropReason::OutOfWindow);
+            return AckVerdict::Miss;
         }
         // The first data may overtake the ACK, so anything inside the window we announced completes the handshake.
         let ahead = segment.seq().wrapping_sub(entry.client_isn.wrapping_add(1));
@@ -253,6 +256,14 @@ impl HalfOpen {
             self.counters.reset += 1;
         }
         exact
+    }
+
+    /// Forgets a connection that was completed in another way: its client acknowledged a cookie.
+    pub fn forget(&mut self, flow: &FlowKey) {
+        if let Some(index) = self.table.find(flow) {
+            self.remove(index);
+            self.counters.forgotten += 1;
+        }
     }
 
     /// When [`HalfOpen::handle_timeout`] and [`HalfOpen::poll_transmit`] next have something to do.

@@ -173,18 +173,36 @@ fn wrong_acks_do_not_complete_a_handshake() {
     let echo = Some(Timestamps { value: 90, echo: timestamps_of(&reply).value });
     let next = isn.wrapping_add(1);
     for (frame, reason) in [
-        (ack(5000, 1001, isn, echo, b""), DropReason::OutOfWindow),
-        (ack(5000, 1001, isn.wrapping_add(2), echo, b""), DropReason::OutOfWindow),
         (ack(5000, 1000, next, echo, b""), DropReason::OutOfWindow),
         (ack(5000, 1001 + window, next, echo, b""), DropReason::OutOfWindow),
         (ack(5000, 1001, next, None, b""), DropReason::Malformed),
     ] {
         assert_eq!(give_ack(&mut table, &frame), AckVerdict::Drop(reason));
     }
+    for wrong in [isn, isn.wrapping_add(2)] {
+        assert_eq!(
+            give_ack(&mut table, &ack(5000, 1001, wrong, echo, b"")),
+            AckVerdict::Miss,
+            "perhaps a cookie"
+        );
+    }
     assert_eq!(give_ack(&mut table, &ack(5001, 1001, next, echo, b"")), AckVerdict::Miss);
     // Data that overtook the ACK: inside the window.
     let overtaking = ack(5000, 1000 + window, next, echo, b"late");
     assert!(matches!(give_ack(&mut table, &overtaking), AckVerdict::Accepted(_)));
+}
+
+#[test]
+fn client_that_acknowledged_a_cookie_instead_is_forgotten() {
+    let mut table = table(10);
+    let frame = syn(5000, CLIENT_ISN, 77);
+    answer(&mut table, &frame, at(0)).unwrap();
+    let flow = parsed(&frame).0.flow_key().unwrap();
+    table.forget(&flow);
+    table.forget(&flow);
+    assert!(table.is_empty() && !table.contains(&flow));
+    assert_eq!((table.of_listener(2), table.counters().forgotten), (0, 1));
+    assert_eq!(transmitted(&mut table, at(60_000)), None);
 }
 
 #[test]

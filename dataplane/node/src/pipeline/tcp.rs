@@ -290,6 +290,8 @@ impl Pipeline {
         let Some(agreed) = syncookie::check(&self.policy.keys, key, client_isn, isn, echo) else {
             return Ok(None);
         };
+        // Its first SYN may still be in the table, from before cookies were switched on.
+        self.half_open.forget(key);
         let offer = &listener.offer;
         let window_scale = offer.window_scale.filter(|_| agreed.window_scale.is_some());
         let request = Request {
