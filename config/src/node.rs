@@ -142,7 +142,10 @@ impl NodeConfig {
             }),
             filter: t.section("filter", Filter::read),
             metrics: t.section("metrics", Metrics::read),
-            api: t.section("api", Api::read),
+            api: t.section("api", |t| {
+                given.note_api(t);
+                Api::read(t)
+            }),
             logging: t.section("logging", Logging::read),
             performance: t.section("performance", Performance::read),
             tls: t.section("tls", Tls::read),
@@ -153,7 +156,7 @@ impl NodeConfig {
             io,
             syn_proxy,
         };
-        check::whole(t, &config);
+        check::whole(t, &given, &config);
         config
     }
 }

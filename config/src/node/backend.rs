@@ -120,8 +120,21 @@ impl Backend {
             name: name.unwrap_or_else(|| address.to_string()),
             group: t.text_optional("group", "Group that listeners may refer to instead of single names."),
             address,
-            weight: t.integer("weight", 1, 0..=1_000, "shares", "Share of new connections relative to its siblings; 0 = draining, takes no new ones."),
-            connections_max: t.limit("max_connections", 0, 16_777_216, "connections", "Connections it may have at once; 0 = no limit. When all are full, new connections are refused as `no_backend`."),
+            weight: t.integer(
+                "weight",
+                1,
+                0..=1_000,
+                "shares",
+                "Share of new connections relative to its siblings; 0 = draining, takes no new ones.",
+            ),
+            connections_max: t.limit(
+                "max_connections",
+                0,
+                16_777_216,
+                "connections",
+                "Connections it may have at once; 0 = no limit. When all are full, new connections are \
+                 refused as `no_backend`.",
+            ),
         }
     }
 }

@@ -15,17 +15,22 @@ const SNAT_PORTS_MIN: u32 = 1_024;
 /// First port that a SNAT range may hold: below are the services of the host.
 const SNAT_PORT_FIRST_MIN: u16 = 1_024;
 
-/// Which of the short forms in `[server]` were written.
+/// Which keys were written, whatever became of their values.
 #[derive(Default)]
 pub(super) struct Given {
     bind_address: bool,
     backend_address: bool,
+    token: bool,
 }
 
 impl Given {
     pub(super) fn note_server(&mut self, t: &Table<'_>) {
         self.bind_address = t.has("bind_address");
         self.backend_address = t.has("backend_address");
+    }
+
+    pub(super) fn note_api(&mut self, t: &Table<'_>) {
+        self.token = t.has("token");
     }
 }
 
@@ -285,7 +290,7 @@ fn family(addr: &SocketAddr) -> &'static str {
 }
 
 /// What spans sections.
-pub(super) fn whole(t: &Table<'_>, config: &NodeConfig) {
+pub(super) fn whole(t: &Table<'_>, given: &Given, config: &NodeConfig) {
     let Io { snat_ports, .. } = config.io;
     for listener in &config.listeners {
         if config.io.driver != Driver::Socket && snat_ports.contains(listener.bind_address.port()) {
@@ -312,11 +317,17 @@ pub(super) fn whole(t: &Table<'_>, config: &NodeConfig) {
             .iter()
             .filter(|b| b.address.address().is_some_and(|address| address.ip().is_loopback()))
         {
-            t.conflict("io", &format!("driver = \"xdp\" cannot reach backend `{}` at {}: no interface leads to a loopback address", backend.name, backend.address));
+            t.conflict(
+                "io",
+                &format!(
+                    "driver = \"xdp\" cannot reach backend `{}` at {}: no interface leads to a loopback \
+                 address",
+                    backend.name, backend.address
+                ),
+            );
         }
     }
-    if config.metrics.enable && !config.metrics.bind_address.ip().is_loopback() && config.api.token.is_none()
-    {
+    if config.metrics.enable && !config.metrics.bind_address.ip().is_loopback() && !given.token {
         t.conflict(
             "metrics",
             &format!(

@@ -118,34 +118,179 @@ pub struct Io {
 
 impl Io {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
-        let spin: Duration = t.duration("idle_spin", Duration::from_micros(50), Duration::ZERO..=Duration::from_secs(1), Unit::Microseconds, "How long an idle worker keeps polling before it sleeps until a frame comes. Longer = lower latency, more power.");
-        let spin_always = t.boolean(
-            "spin_always",
-            false,
-            "Never sleep: each worker burns its core. Only for cores that do nothing else.",
-        );
+        let (idle_spin, engine, memory) = (idle_spin(t), Engine::read(t), Memory::read(t));
         Self {
-            driver: t.choice("driver", Driver::Auto, "Packet engine: AF_XDP rings (`xdp`), kernel sockets (`socket`), or `xdp` where the machine can (`auto`)."),
-            interfaces: t.list("interfaces", &[], 16, "Interfaces whose traffic the node takes, towards clients and towards backends. Empty = those with a listener's address or a route to a backend."),
-            queues: t.integer("queues", 0, 0..=256, "queues", "Receive queues used per interface; 0 = all of them."),
-            attach: t.choice("attach", Attach::Auto, "Where the XDP program runs: in the driver (`native`) or in the kernel's receive path (`generic`, any driver, slower)."),
-            unbound: t.choice("unbound", Unbound::Pass, "What happens to packets for our listeners while no worker takes them, after a crash for instance: the kernel gets them (`pass`) or they are dropped (`drop`)."),
-            management_ports: t.list("management_ports", &["22"], 16, "TCP ports of this host that no list and no limit ever closes, so that nobody locks himself out."),
-            zero_copy: t.choice("zero_copy", Want::Auto, "AF_XDP zero-copy: the card writes straight into packet memory. `require` refuses to start without it."),
-            hugepages: t.choice("hugepages", Want::Auto, "Huge pages for packet memory: 1 GiB, then 2 MiB, then transparent, then 4 KiB. `require` refuses the last two."),
-            frames: t.integer("frames", 8_192, 1_024..=1_048_576, "frames", "Frames of packet memory per worker, shared by its ports. At least the sum of the rings of one port."),
-            frame_bytes: t.integer("frame_bytes", 2_048, 2_048..=4_096, "bytes", "Bytes per frame, headroom included: 2048, or 4096 for an MTU above 1,700."),
-            rx_ring: t.integer("rx_ring", 2_048, 64..=65_536, "descriptors", "Entries of each receive ring; a power of two."),
-            tx_ring: t.integer("tx_ring", 2_048, 64..=65_536, "descriptors", "Entries of each transmit ring; a power of two."),
-            fill_ring: t.integer("fill_ring", 2_048, 64..=65_536, "descriptors", "Entries of each fill ring; a power of two, at least `rx_ring`."),
-            completion_ring: t.integer("completion_ring", 2_048, 64..=65_536, "descriptors", "Entries of each completion ring; a power of two, at least `tx_ring`."),
+            driver: engine.driver,
+            interfaces: engine.interfaces,
+            queues: engine.queues,
+            attach: engine.attach,
+            unbound: engine.unbound,
+            management_ports: engine.management_ports,
+            zero_copy: memory.zero_copy,
+            hugepages: memory.hugepages,
+            frames: memory.frames,
+            frame_bytes: memory.frame_bytes,
+            rx_ring: ring(t, "rx_ring", "Entries of each receive ring; a power of two."),
+            tx_ring: ring(t, "tx_ring", "Entries of each transmit ring; a power of two."),
+            fill_ring: ring(t, "fill_ring", "Entries of each fill ring; a power of two, at least `rx_ring`."),
+            completion_ring: ring(
+                t,
+                "completion_ring",
+                "Entries of each completion ring; a power of two, at least `tx_ring`.",
+            ),
             busy_poll: t.boolean("busy_poll", true, "Preferred busy polling where the driver supports it."),
-            idle_spin: (!spin_always).then_some(spin),
-            cores: t.list("cores", &[], 256, "Cores for workers, one worker each; its length overrides `worker_threads`. Empty = chosen by the node."),
-            transparent: t.boolean("transparent", false, "Keep the client's address towards the backend (no SNAT). The backend's route back must lead through the node."),
-            snat_addresses: t.list("snat_addresses", &[], 64, "Source addresses towards backends. Empty = the address of the interface that leads there."),
-            snat_ports: t.value("snat_ports", "10000-32767", "Source ports towards backends, divided among the workers. Must stay clear of the kernel's net.ipv4.ip_local_port_range."),
-            pin_dir: t.value("pin_dir", "/sys/fs/bpf/secbeat", "Directory on a BPF file system that keeps the XDP program attached while the node restarts."),
+            idle_spin,
+            cores: t.list(
+                "cores",
+                &[],
+                256,
+                "Cores for workers, one worker each; its length overrides `worker_threads`. Empty = \
+                 chosen by the node.",
+            ),
+            transparent: t.boolean(
+                "transparent",
+                false,
+                "Keep the client's address towards the backend (no SNAT). The backend's route back must \
+                 lead through the node.",
+            ),
+            snat_addresses: t.list(
+                "snat_addresses",
+                &[],
+                64,
+                "Source addresses towards backends. Empty = the address of the interface that leads \
+                 there.",
+            ),
+            snat_ports: t.value(
+                "snat_ports",
+                "10000-32767",
+                "Source ports towards backends, divided among the workers. Must stay clear of the \
+                 kernel's net.ipv4.ip_local_port_range.",
+            ),
+            pin_dir: t.value(
+                "pin_dir",
+                "/sys/fs/bpf/secbeat",
+                "Directory on a BPF file system that keeps the XDP program attached while the node \
+                 restarts.",
+            ),
+        }
+    }
+}
+
+fn ring(t: &mut Table<'_>, key: &'static str, text: &'static str) -> u32 {
+    t.integer(key, 2_048, 64..=65_536, "descriptors", text)
+}
+
+fn idle_spin(t: &mut Table<'_>) -> Option<Duration> {
+    let spin: Duration = t.duration(
+        "idle_spin",
+        Duration::from_micros(50),
+        Duration::ZERO..=Duration::from_secs(1),
+        Unit::Microseconds,
+        "How long an idle worker keeps polling before it sleeps until a frame comes. Longer = \
+             lower latency, more power.",
+    );
+    let spin_always = t.boolean(
+        "spin_always",
+        false,
+        "Never sleep: each worker burns its core. Only for cores that do nothing else.",
+    );
+    (!spin_always).then_some(spin)
+}
+
+/// Which engine runs where. A part of [`Io`] while it is read.
+struct Engine {
+    driver: Driver,
+    interfaces: Vec<String>,
+    queues: u16,
+    attach: Attach,
+    unbound: Unbound,
+    management_ports: Vec<u16>,
+}
+
+impl Engine {
+    fn read(t: &mut Table<'_>) -> Self {
+        Self {
+            driver: t.choice(
+                "driver",
+                Driver::Auto,
+                "Packet engine: AF_XDP rings (`xdp`), kernel sockets (`socket`), or `xdp` where the \
+                 machine can (`auto`).",
+            ),
+            interfaces: t.list(
+                "interfaces",
+                &[],
+                16,
+                "Interfaces whose traffic the node takes, towards clients and towards backends. Empty = \
+                 those with a listener's address or a route to a backend.",
+            ),
+            queues: t.integer(
+                "queues",
+                0,
+                0..=256,
+                "queues",
+                "Receive queues used per interface; 0 = all of them.",
+            ),
+            attach: t.choice(
+                "attach",
+                Attach::Auto,
+                "Where the XDP program runs: in the driver (`native`) or in the kernel's receive path \
+                 (`generic`, any driver, slower).",
+            ),
+            unbound: t.choice(
+                "unbound",
+                Unbound::Pass,
+                "What happens to packets for our listeners while no worker takes them, after a crash for \
+                 instance: the kernel gets them (`pass`) or they are dropped (`drop`).",
+            ),
+            management_ports: t.list(
+                "management_ports",
+                &["22"],
+                16,
+                "TCP ports of this host that no list and no limit ever closes, so that nobody locks \
+                 himself out.",
+            ),
+        }
+    }
+}
+
+/// Packet memory. A part of [`Io`] while it is read.
+struct Memory {
+    zero_copy: Want,
+    hugepages: Want,
+    frames: u32,
+    frame_bytes: u32,
+}
+
+impl Memory {
+    fn read(t: &mut Table<'_>) -> Self {
+        Self {
+            zero_copy: t.choice(
+                "zero_copy",
+                Want::Auto,
+                "AF_XDP zero-copy: the card writes straight into packet memory. `require` refuses to \
+                 start without it.",
+            ),
+            hugepages: t.choice(
+                "hugepages",
+                Want::Auto,
+                "Huge pages for packet memory: 1 GiB, then 2 MiB, then transparent, then 4 KiB. \
+                 `require` refuses the last two.",
+            ),
+            frames: t.integer(
+                "frames",
+                8_192,
+                1_024..=1_048_576,
+                "frames",
+                "Frames of packet memory per worker, shared by its ports. At least the sum of the rings \
+                 of one port.",
+            ),
+            frame_bytes: t.integer(
+                "frame_bytes",
+                2_048,
+                2_048..=4_096,
+                "bytes",
+                "Bytes per frame, headroom included: 2048, or 4096 for an MTU above 1,700.",
+            ),
         }
     }
 }

@@ -50,19 +50,100 @@ impl Limits {
         const RATE: u32 = 1_000_000_000;
         const COUNT: u32 = 16_777_216;
         Self {
-            source_rate: t.limit("source_rate", 100, RATE, "connections/s", "New connections (in `l7` mode: requests) per second from one source, counted once its address is validated; 0 = no limit."),
-            source_burst: t.integer("source_burst", 100, 1..=1_000_000, "connections", "How many a source may open at once above its rate."),
-            source_connections: t.limit("source_connections", 10, COUNT, "connections", "Connections at once from one source; 0 = no limit."),
-            prefix_rate: t.limit("prefix_rate", 0, RATE, "connections/s", "New connections per second from one prefix; 0 = no limit."),
-            prefix_connections: t.limit("prefix_connections", 0, COUNT, "connections", "Connections at once from one prefix; 0 = no limit."),
-            prefix_v4_bits: t.integer("prefix_v4_bits", 24, 8..=32, "bits", "What counts as one IPv4 prefix."),
-            prefix_v6_bits: t.integer("prefix_v6_bits", 48, 16..=128, "bits", "What counts as one IPv6 prefix."),
-            source_v6_bits: t.integer("source_v6_bits", 64, 32..=128, "bits", "What counts as one IPv6 source: a host can use its whole network."),
-            syn_rate: t.limit("syn_rate", 0, RATE, "segments/s", "Unvalidated SYNs per second answered for one listener; 0 = no limit. Never per source: sources of SYNs are forged."),
-            udp_rate: t.limit("udp_rate", 1_000, RATE, "datagrams/s", "Datagrams per second from one source; 0 = no limit."),
-            udp_burst: t.integer("udp_burst", 1_000, 1..=1_000_000, "datagrams", "How many a source may send at once above its rate."),
-            icmp_rate: t.integer("icmp_rate", 1_000, 1..=1_000_000, "messages/s", "ICMP errors per second and worker that are matched to flows."),
-            slots: t.integer("slots", 262_144, 1_024..=67_108_864, "slots", "Sources and prefixes the limiter can tell apart at once, rounded up to a power of two; 8 bytes each, taken at start."),
+            source_rate: t.limit(
+                "source_rate",
+                100,
+                RATE,
+                "connections/s",
+                "New connections (in `l7` mode: requests) per second from one source, counted once its \
+                 address is validated; 0 = no limit.",
+            ),
+            source_burst: t.integer(
+                "source_burst",
+                100,
+                1..=1_000_000,
+                "connections",
+                "How many a source may open at once above its rate.",
+            ),
+            source_connections: t.limit(
+                "source_connections",
+                10,
+                COUNT,
+                "connections",
+                "Connections at once from one source; 0 = no limit.",
+            ),
+            prefix_rate: t.limit(
+                "prefix_rate",
+                0,
+                RATE,
+                "connections/s",
+                "New connections per second from one prefix; 0 = no limit.",
+            ),
+            prefix_connections: t.limit(
+                "prefix_connections",
+                0,
+                COUNT,
+                "connections",
+                "Connections at once from one prefix; 0 = no limit.",
+            ),
+            prefix_v4_bits: t.integer(
+                "prefix_v4_bits",
+                24,
+                8..=32,
+                "bits",
+                "What counts as one IPv4 prefix.",
+            ),
+            prefix_v6_bits: t.integer(
+                "prefix_v6_bits",
+                48,
+                16..=128,
+                "bits",
+                "What counts as one IPv6 prefix.",
+            ),
+            source_v6_bits: t.integer(
+                "source_v6_bits",
+                64,
+                32..=128,
+                "bits",
+                "What counts as one IPv6 source: a host can use its whole network.",
+            ),
+            syn_rate: t.limit(
+                "syn_rate",
+                0,
+                RATE,
+                "segments/s",
+                "Unvalidated SYNs per second answered for one listener; 0 = no limit. Never per source: \
+                 sources of SYNs are forged.",
+            ),
+            udp_rate: t.limit(
+                "udp_rate",
+                1_000,
+                RATE,
+                "datagrams/s",
+                "Datagrams per second from one source; 0 = no limit.",
+            ),
+            udp_burst: t.integer(
+                "udp_burst",
+                1_000,
+                1..=1_000_000,
+                "datagrams",
+                "How many a source may send at once above its rate.",
+            ),
+            icmp_rate: t.integer(
+                "icmp_rate",
+                1_000,
+                1..=1_000_000,
+                "messages/s",
+                "ICMP errors per second and worker that are matched to flows.",
+            ),
+            slots: t.integer(
+                "slots",
+                262_144,
+                1_024..=67_108_864,
+                "slots",
+                "Sources and prefixes the limiter can tell apart at once, rounded up to a power of two; \
+                 8 bytes each, taken at start.",
+            ),
         }
     }
 }
@@ -88,12 +169,50 @@ impl Attack {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         const PPS: i64 = 1_000_000_000;
         Self {
-            syn_pps: t.integer("syn_pps", 5_000, 1..=PPS, "segments/s", "SYN segments per second and worker towards one listener that count as a flood, unless most complete their handshake."),
-            ack_pps: t.integer("ack_pps", 1_000, 1..=PPS, "segments/s", "ACK segments per second and worker that belong to no flow and carry no valid cookie."),
-            rst_pps: t.integer("rst_pps", 1_000, 1..=PPS, "segments/s", "RST segments per second and worker that belong to no flow or lie outside its window."),
-            udp_pps: t.integer("udp_pps", 1_000, 1..=PPS, "datagrams/s", "UDP datagrams per second and worker refused by a limit."),
-            fragment_pps: t.integer("fragment_pps", 1_000, 1..=PPS, "fragments/s", "Fragments per second and worker that were refused."),
-            completed_percent: t.integer("completed_percent", 50, 1..=100, "percent", "Share of SYNs that complete their handshake above which a rush is taken for real visitors, not for a flood."),
+            syn_pps: t.integer(
+                "syn_pps",
+                5_000,
+                1..=PPS,
+                "segments/s",
+                "SYN segments per second and worker towards one listener that count as a flood, unless \
+                 most complete their handshake.",
+            ),
+            ack_pps: t.integer(
+                "ack_pps",
+                1_000,
+                1..=PPS,
+                "segments/s",
+                "ACK segments per second and worker that belong to no flow and carry no valid cookie.",
+            ),
+            rst_pps: t.integer(
+                "rst_pps",
+                1_000,
+                1..=PPS,
+                "segments/s",
+                "RST segments per second and worker that belong to no flow or lie outside its window.",
+            ),
+            udp_pps: t.integer(
+                "udp_pps",
+                1_000,
+                1..=PPS,
+                "datagrams/s",
+                "UDP datagrams per second and worker refused by a limit.",
+            ),
+            fragment_pps: t.integer(
+                "fragment_pps",
+                1_000,
+                1..=PPS,
+                "fragments/s",
+                "Fragments per second and worker that were refused.",
+            ),
+            completed_percent: t.integer(
+                "completed_percent",
+                50,
+                1..=100,
+                "percent",
+                "Share of SYNs that complete their handshake above which a rush is taken for real \
+                 visitors, not for a flood.",
+            ),
         }
     }
 }
@@ -130,17 +249,72 @@ impl Lists {
         let week = Duration::from_secs(7 * 86_400);
         let second = Duration::from_secs(1);
         Self {
-            allow: t.list("allow", &[], PREFIXES_MAX, "Prefixes that are never dropped and never banned. Wins over every block."),
+            allow: t.list(
+                "allow",
+                &[],
+                PREFIXES_MAX,
+                "Prefixes that are never dropped and never banned. Wins over every block.",
+            ),
             block: t.list("block", &[], PREFIXES_MAX, "Prefixes that are always dropped."),
-            allow_path: t.value_optional("allow_path", "File with one allowlisted prefix per line; `#` starts a comment. Read at start and at reload."),
-            block_path: t.value_optional("block_path", "File with one blocklisted prefix per line; `#` starts a comment. Read at start and at reload."),
-            entries_max: t.integer("max_entries", 131_072, 16..=4_194_304, "prefixes", "Entries of both lists, bans included. When full, a new ban displaces the automatic ban that ends first; a manual one is refused if there is none."),
-            auto_ban: t.boolean("auto_ban", true, "Ban sources that offend repeatedly. Only validated sources count: a forged packet can ban nobody."),
-            offences_max: t.integer("max_offences", 50, 1..=1_000_000, "offences", "Offences within `offence_window` that lead to a ban."),
-            offence_window: t.duration("offence_window", Duration::from_secs(60), second..=Duration::from_secs(3_600), Unit::Seconds, "Time within which offences are counted."),
-            ban_time: t.duration("ban_time", Duration::from_secs(300), second..=week, Unit::Seconds, "Length of a first automatic ban; doubles for a source that comes back."),
-            ban_time_max: t.duration("ban_time_max", Duration::from_secs(86_400), second..=Duration::from_secs(365 * 86_400), Unit::Seconds, "Longest automatic ban."),
-            manual_ban_time: t.duration("manual_ban_time", Duration::from_secs(3_600), second..=Duration::from_secs(365 * 86_400), Unit::Seconds, "Length of a ban set by hand that names none."),
+            allow_path: t.value_optional(
+                "allow_path",
+                "File with one allowlisted prefix per line; `#` starts a comment. Read at start and at \
+                 reload.",
+            ),
+            block_path: t.value_optional(
+                "block_path",
+                "File with one blocklisted prefix per line; `#` starts a comment. Read at start and at \
+                 reload.",
+            ),
+            entries_max: t.integer(
+                "max_entries",
+                131_072,
+                16..=4_194_304,
+                "prefixes",
+                "Entries of both lists, bans included. When full, a new ban displaces the automatic ban \
+                 that ends first; a manual one is refused if there is none.",
+            ),
+            auto_ban: t.boolean(
+                "auto_ban",
+                true,
+                "Ban sources that offend repeatedly. Only validated sources count: a forged packet can \
+                 ban nobody.",
+            ),
+            offences_max: t.integer(
+                "max_offences",
+                50,
+                1..=1_000_000,
+                "offences",
+                "Offences within `offence_window` that lead to a ban.",
+            ),
+            offence_window: t.duration(
+                "offence_window",
+                Duration::from_secs(60),
+                second..=Duration::from_secs(3_600),
+                Unit::Seconds,
+                "Time within which offences are counted.",
+            ),
+            ban_time: t.duration(
+                "ban_time",
+                Duration::from_secs(300),
+                second..=week,
+                Unit::Seconds,
+                "Length of a first automatic ban; doubles for a source that comes back.",
+            ),
+            ban_time_max: t.duration(
+                "ban_time_max",
+                Duration::from_secs(86_400),
+                second..=Duration::from_secs(365 * 86_400),
+                Unit::Seconds,
+                "Longest automatic ban.",
+            ),
+            manual_ban_time: t.duration(
+                "manual_ban_time",
+                Duration::from_secs(3_600),
+                second..=Duration::from_secs(365 * 86_400),
+                Unit::Seconds,
+                "Length of a ban set by hand that names none.",
+            ),
         }
     }
 }

@@ -51,12 +51,38 @@ impl Api {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         Self {
             enable: t.boolean("enable", true, "Serve `/api/v1` beside `/metrics` and `/health`."),
-            token: t.secret("token", "What a caller must present as `Authorization: Bearer ...`, at least 16 characters. Required when `[metrics] bind_address` is not a loopback address."),
-            metrics_without_token: t.boolean("metrics_without_token", false, "Let `/metrics` and `/health` be read without the token."),
-            connections_max: t.integer("max_connections", 64, 1..=1_024, "connections", "Connections at once; further ones are closed and counted."),
+            token: t.secret(
+                "token",
+                "What a caller must present as `Authorization: Bearer ...`, at least 16 characters. \
+                 Required when `[metrics] bind_address` is not a loopback address.",
+            ),
+            metrics_without_token: t.boolean(
+                "metrics_without_token",
+                false,
+                "Let `/metrics` and `/health` be read without the token.",
+            ),
+            connections_max: t.integer(
+                "max_connections",
+                64,
+                1..=1_024,
+                "connections",
+                "Connections at once; further ones are closed and counted.",
+            ),
             threads: t.integer("threads", 2, 1..=16, "threads", "Threads that answer."),
-            timeout: t.duration("timeout", Duration::from_secs(5), Duration::from_millis(100)..=Duration::from_secs(60), Unit::Seconds, "How long a request may take to arrive, and an answer to be taken."),
-            events_max: t.integer("max_events", 10_000, 100..=1_000_000, "events", "Security events kept for `/api/v1/events`; the oldest goes when full."),
+            timeout: t.duration(
+                "timeout",
+                Duration::from_secs(5),
+                Duration::from_millis(100)..=Duration::from_secs(60),
+                Unit::Seconds,
+                "How long a request may take to arrive, and an answer to be taken.",
+            ),
+            events_max: t.integer(
+                "max_events",
+                10_000,
+                100..=1_000_000,
+                "events",
+                "Security events kept for `/api/v1/events`; the oldest goes when full.",
+            ),
         }
     }
 }

@@ -50,16 +50,71 @@ pub struct Server {
 impl Server {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         Self {
-            mode: t.choice("mode", Mode::Tcp, "What the node does with a connection: forward it (`tcp`), forward it behind SYN cookies (`syn`), or terminate TLS and inspect HTTP (`l7`)."),
-            bind_address: t.value("bind_address", "0.0.0.0:8443", "Where the node accepts. `0.0.0.0` is every IPv4 address of the node, `[::]` every IPv6 address. Not allowed beside `[[listeners]]`."),
-            backend_address: t.value("backend_address", "127.0.0.1:8080", "The protected server. Not allowed beside `[[backends]]`."),
-            worker_threads: t.integer("worker_threads", 0, 0..=256, "threads", "Worker threads; 0 = one per usable core."),
-            connections_max: t.integer("max_connections", 1_000, 1..=16_777_216, "connections", "Connections and UDP flows at once on the whole node. When reached, new ones are refused and counted as `connection_limit`."),
-            buffer_bytes: t.integer("buffer_size", 8_192, 1_024..=1_048_576, "bytes", "Bytes moved at once per direction of a connection when I/O goes through sockets (the size of its pipe)."),
-            keepalive_timeout: t.duration("keepalive_timeout", Duration::from_secs(60), Duration::from_secs(1)..=Duration::from_secs(86_400), Unit::Seconds, "Idle time after which an HTTP keep-alive connection is closed. Forwarded TCP flows have `[flows] idle_timeout`."),
-            drain_timeout: t.duration("drain_timeout", Duration::from_secs(30), Duration::ZERO..=Duration::from_secs(3_600), Unit::Seconds, "How long a node that was told to stop waits for its connections to end."),
-            state_dir: t.value("state_dir", "/var/lib/secbeat", "Directory for what must survive a restart: bans, cookie keys, last-known-good policy."),
-            user: t.text_optional("user", "User to become once the privileged set-up is done. Without it the node stays who it is and only gives up capabilities."),
+            mode: t.choice(
+                "mode",
+                Mode::Tcp,
+                "What the node does with a connection: forward it (`tcp`), forward it behind SYN cookies \
+                 (`syn`), or terminate TLS and inspect HTTP (`l7`).",
+            ),
+            bind_address: t.value(
+                "bind_address",
+                "0.0.0.0:8443",
+                "Where the node accepts. `0.0.0.0` is every IPv4 address of the node, `[::]` every IPv6 \
+                 address. Not allowed beside `[[listeners]]`.",
+            ),
+            backend_address: t.value(
+                "backend_address",
+                "127.0.0.1:8080",
+                "The protected server. Not allowed beside `[[backends]]`.",
+            ),
+            worker_threads: t.integer(
+                "worker_threads",
+                0,
+                0..=256,
+                "threads",
+                "Worker threads; 0 = one per usable core.",
+            ),
+            connections_max: t.integer(
+                "max_connections",
+                1_000,
+                1..=16_777_216,
+                "connections",
+                "Connections and UDP flows at once on the whole node. When reached, new ones are refused \
+                 and counted as `connection_limit`.",
+            ),
+            buffer_bytes: t.integer(
+                "buffer_size",
+                8_192,
+                1_024..=1_048_576,
+                "bytes",
+                "Bytes moved at once per direction of a connection when I/O goes through sockets (the \
+                 size of its pipe).",
+            ),
+            keepalive_timeout: t.duration(
+                "keepalive_timeout",
+                Duration::from_secs(60),
+                Duration::from_secs(1)..=Duration::from_secs(86_400),
+                Unit::Seconds,
+                "Idle time after which an HTTP keep-alive connection is closed. Forwarded TCP flows have \
+                 `[flows] idle_timeout`.",
+            ),
+            drain_timeout: t.duration(
+                "drain_timeout",
+                Duration::from_secs(30),
+                Duration::ZERO..=Duration::from_secs(3_600),
+                Unit::Seconds,
+                "How long a node that was told to stop waits for its connections to end.",
+            ),
+            state_dir: t.value(
+                "state_dir",
+                "/var/lib/secbeat",
+                "Directory for what must survive a restart: bans, cookie keys, last-known-good policy.",
+            ),
+            user: t.text_optional(
+                "user",
+                "User to become once the privileged set-up is done. Without it the node stays who it is \
+                 and only gives up capabilities.",
+            ),
         }
     }
 }
@@ -154,9 +209,21 @@ pub struct Logging {
 impl Logging {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         Self {
-            level: t.choice("level", LogLevel::Info, "Least severe level written. The environment variable RUST_LOG overrides it and may name single modules."),
+            level: t.choice(
+                "level",
+                LogLevel::Info,
+                "Least severe level written. The environment variable RUST_LOG overrides it and may name \
+                 single modules.",
+            ),
             format: t.choice("format", LogFormat::Json, "One JSON object per line, or lines for people."),
-            queue_lines: t.integer("queue_lines", 8_192, 64..=1_048_576, "lines", "Log lines waiting for a slow reader; further ones are dropped and counted in `secbeat_log_lines_dropped_total`."),
+            queue_lines: t.integer(
+                "queue_lines",
+                8_192,
+                64..=1_048_576,
+                "lines",
+                "Log lines waiting for a slow reader; further ones are dropped and counted in \
+                 `secbeat_log_lines_dropped_total`.",
+            ),
         }
     }
 }

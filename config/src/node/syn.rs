@@ -55,19 +55,87 @@ pub struct SynProxy {
 impl SynProxy {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         Self {
-            enable: t.boolean("enable", true, "Answer SYNs in the node when `mode = \"syn\"`. False passes handshakes through, as `tcp` mode does."),
-            syn_cookies: t.choice("syn_cookies", SynCookies::Auto, "When SYNs are answered with cookies: above `max_syn_backlog` half-open connections (`auto`), `always`, or `never`."),
-            syn_backlog_max: t.integer("max_syn_backlog", 65_536, 64..=4_194_304, "connections", "Half-open connections kept per worker in `auto` and `never`. Above it `auto` sends cookies and `never` drops as `backlog_full`."),
-            syn_cookie_secret: t.secret("syn_cookie_secret", "What cookie keys are derived from, at least 16 characters; the same on every node that shares an address. Without it keys are drawn at random and kept in the state directory."),
-            syn_ack_retries: t.integer("syn_ack_retries", 3, 0..=10, "segments", "SYN-ACKs sent again for a half-open connection (none are for a cookie)."),
-            handshake_timeout: t.duration("handshake_timeout", Duration::from_secs(10), Duration::from_secs(1)..=Duration::from_secs(120), Unit::Seconds, "How long a half-open connection is kept."),
-            mss_max: t.integer("mss_max", 1_460, 536..=8_960, "bytes", "Largest segment size offered to clients; the link's MTU lowers it."),
-            window_scaling: t.boolean("window_scaling", true, "Offer window scaling. Turn off if a backend does not support it."),
-            sack: t.boolean("sack", true, "Offer selective acknowledgement. Turn off if a backend does not support it."),
-            timestamps: t.boolean("timestamps", true, "Offer timestamps. Turn off if a backend does not support them; cookies then carry no window scale and no SACK."),
-            ecn: t.boolean("ecn", true, "Accept explicit congestion notification when the client asks for it."),
-            backend_syn_timeout: t.duration("backend_syn_timeout", Duration::from_millis(250), Duration::from_millis(10)..=Duration::from_secs(10), Unit::Milliseconds, "First retransmission of a SYN towards a backend; doubles each time."),
-            backend_tries: t.integer("backend_tries", 3, 1..=16, "backends", "Backends tried for one connection before its client gets a RST."),
+            enable: t.boolean(
+                "enable",
+                true,
+                "Answer SYNs in the node when `mode = \"syn\"`. False passes handshakes through, as \
+                 `tcp` mode does.",
+            ),
+            syn_cookies: t.choice(
+                "syn_cookies",
+                SynCookies::Auto,
+                "When SYNs are answered with cookies: above `max_syn_backlog` half-open connections \
+                 (`auto`), `always`, or `never`.",
+            ),
+            syn_backlog_max: t.integer(
+                "max_syn_backlog",
+                65_536,
+                64..=4_194_304,
+                "connections",
+                "Half-open connections kept per worker in `auto` and `never`. Above it `auto` sends \
+                 cookies and `never` drops as `backlog_full`.",
+            ),
+            syn_cookie_secret: t.secret(
+                "syn_cookie_secret",
+                "What cookie keys are derived from, at least 16 characters; the same on every node that \
+                 shares an address. Without it keys are drawn at random and kept in the state directory.",
+            ),
+            syn_ack_retries: t.integer(
+                "syn_ack_retries",
+                3,
+                0..=10,
+                "segments",
+                "SYN-ACKs sent again for a half-open connection (none are for a cookie).",
+            ),
+            handshake_timeout: t.duration(
+                "handshake_timeout",
+                Duration::from_secs(10),
+                Duration::from_secs(1)..=Duration::from_secs(120),
+                Unit::Seconds,
+                "How long a half-open connection is kept.",
+            ),
+            mss_max: t.integer(
+                "mss_max",
+                1_460,
+                536..=8_960,
+                "bytes",
+                "Largest segment size offered to clients; the link's MTU lowers it.",
+            ),
+            window_scaling: t.boolean(
+                "window_scaling",
+                true,
+                "Offer window scaling. Turn off if a backend does not support it.",
+            ),
+            sack: t.boolean(
+                "sack",
+                true,
+                "Offer selective acknowledgement. Turn off if a backend does not support it.",
+            ),
+            timestamps: t.boolean(
+                "timestamps",
+                true,
+                "Offer timestamps. Turn off if a backend does not support them; cookies then carry no \
+                 window scale and no SACK.",
+            ),
+            ecn: t.boolean(
+                "ecn",
+                true,
+                "Accept explicit congestion notification when the client asks for it.",
+            ),
+            backend_syn_timeout: t.duration(
+                "backend_syn_timeout",
+                Duration::from_millis(250),
+                Duration::from_millis(10)..=Duration::from_secs(10),
+                Unit::Milliseconds,
+                "First retransmission of a SYN towards a backend; doubles each time.",
+            ),
+            backend_tries: t.integer(
+                "backend_tries",
+                3,
+                1..=16,
+                "backends",
+                "Backends tried for one connection before its client gets a RST.",
+            ),
         }
     }
 }
@@ -94,12 +162,50 @@ impl Flows {
         let day = Duration::from_secs(86_400);
         let second = Duration::from_secs(1);
         Self {
-            flows_max: t.integer("max_per_worker", 65_536, 64..=16_777_216, "flows", "TCP flows one worker can hold; memory for them is taken at start. When full the oldest finished flow goes, then the oldest half-open one, never an established one."),
-            idle_timeout: t.duration("idle_timeout", Duration::from_secs(3_600), second..=day, Unit::Seconds, "Idle time after which an established flow is forgotten."),
-            half_closed_timeout: t.duration("half_closed_timeout", Duration::from_secs(120), second..=day, Unit::Seconds, "Idle time once one side has finished."),
-            time_wait: t.duration("time_wait", Duration::from_secs(60), second..=Duration::from_secs(240), Unit::Seconds, "How long a finished flow is remembered."),
-            connect_timeout: t.duration("connect_timeout", Duration::from_secs(5), Duration::from_millis(100)..=Duration::from_secs(120), Unit::Seconds, "How long a backend may take to answer before the connection counts as failed."),
-            early_frames_max: t.integer("early_frames_max", 1_024, 0..=65_536, "frames", "Frames kept per worker for clients that speak before the backend answers; further ones are dropped as `early_data_full` and sent again by the client."),
+            flows_max: t.integer(
+                "max_per_worker",
+                65_536,
+                64..=16_777_216,
+                "flows",
+                "TCP flows one worker can hold; memory for them is taken at start. When full the oldest \
+                 finished flow goes, then the oldest half-open one, never an established one.",
+            ),
+            idle_timeout: t.duration(
+                "idle_timeout",
+                Duration::from_secs(3_600),
+                second..=day,
+                Unit::Seconds,
+                "Idle time after which an established flow is forgotten.",
+            ),
+            half_closed_timeout: t.duration(
+                "half_closed_timeout",
+                Duration::from_secs(120),
+                second..=day,
+                Unit::Seconds,
+                "Idle time once one side has finished.",
+            ),
+            time_wait: t.duration(
+                "time_wait",
+                Duration::from_secs(60),
+                second..=Duration::from_secs(240),
+                Unit::Seconds,
+                "How long a finished flow is remembered.",
+            ),
+            connect_timeout: t.duration(
+                "connect_timeout",
+                Duration::from_secs(5),
+                Duration::from_millis(100)..=Duration::from_secs(120),
+                Unit::Seconds,
+                "How long a backend may take to answer before the connection counts as failed.",
+            ),
+            early_frames_max: t.integer(
+                "early_frames_max",
+                1_024,
+                0..=65_536,
+                "frames",
+                "Frames kept per worker for clients that speak before the backend answers; further ones \
+                 are dropped as `early_data_full` and sent again by the client.",
+            ),
         }
     }
 }
@@ -124,12 +230,52 @@ pub struct Udp {
 impl Udp {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         Self {
-            flows_max: t.integer("max_per_worker", 16_384, 64..=4_194_304, "flows", "UDP flows one worker can hold; the one idle longest goes when full."),
-            idle_timeout: t.duration("idle_timeout", Duration::from_secs(30), Duration::from_secs(1)..=Duration::from_secs(3_600), Unit::Seconds, "Idle time after which a UDP flow is forgotten."),
-            amplification_ports: t.list("amplification_ports", &["17", "19", "53", "69", "111", "123", "137", "161", "389", "520", "751", "1434", "1900", "3283", "3702", "5093", "5353", "10001", "11211", "27960"], 128, "Source ports that reflected floods come from: datagrams from them are dropped as `udp_amplification`."),
-            amplification_ratio_max: t.integer("amplification_ratio_max", 0, 0..=1_000_000, "bytes per byte", "Most bytes a backend may answer per byte that a source has sent; 0 = no limit."),
-            reassembly_max: t.integer("reassembly_max", 256, 0..=65_536, "datagrams", "Fragmented datagrams under reassembly per worker; further ones are dropped as `fragment_table_full`."),
-            reassembly_timeout: t.duration("reassembly_timeout", Duration::from_secs(5), Duration::from_millis(100)..=Duration::from_secs(60), Unit::Seconds, "How long fragments wait for the rest."),
+            flows_max: t.integer(
+                "max_per_worker",
+                16_384,
+                64..=4_194_304,
+                "flows",
+                "UDP flows one worker can hold; the one idle longest goes when full.",
+            ),
+            idle_timeout: t.duration(
+                "idle_timeout",
+                Duration::from_secs(30),
+                Duration::from_secs(1)..=Duration::from_secs(3_600),
+                Unit::Seconds,
+                "Idle time after which a UDP flow is forgotten.",
+            ),
+            amplification_ports: t.list(
+                "amplification_ports",
+                &[
+                    "17", "19", "53", "69", "111", "123", "137", "161", "389", "520", "751", "1434", "1900",
+                    "3283", "3702", "5093", "5353", "10001", "11211", "27960",
+                ],
+                128,
+                "Source ports that reflected floods come from: datagrams from them are dropped as \
+                 `udp_amplification`.",
+            ),
+            amplification_ratio_max: t.integer(
+                "amplification_ratio_max",
+                0,
+                0..=1_000_000,
+                "bytes per byte",
+                "Most bytes a backend may answer per byte that a source has sent; 0 = no limit.",
+            ),
+            reassembly_max: t.integer(
+                "reassembly_max",
+                256,
+                0..=65_536,
+                "datagrams",
+                "Fragmented datagrams under reassembly per worker; further ones are dropped as \
+                 `fragment_table_full`.",
+            ),
+            reassembly_timeout: t.duration(
+                "reassembly_timeout",
+                Duration::from_secs(5),
+                Duration::from_millis(100)..=Duration::from_secs(60),
+                Unit::Seconds,
+                "How long fragments wait for the rest.",
+            ),
         }
     }
 }

@@ -218,7 +218,10 @@ mod tests {
         event.timestamp = std::time::UNIX_EPOCH;
         event.attack_type = Some("syn_flood");
         let json = serde_json::to_string(&event).unwrap();
-        let expected = r#"{"id":0,"timestamp":"1970-01-01T00:00:00.000Z","level":"INFO","component":"test","event":"something","type":"attack","attack_type":"syn_flood","client_ip":null,"user_agent":null,"blocked":false,"rule_id":null,"details":{"rate_pps":5}}"#;
+        let expected = concat!(
+            r#"{"id":0,"timestamp":"1970-01-01T00:00:00.000Z","level":"INFO","component":"test","event":"something","#,
+            r#""type":"attack","attack_type":"syn_flood","client_ip":null,"user_agent":null,"blocked":false,"rule_id":null,"details":{"rate_pps":5}}"#,
+        );
         assert_eq!(json, expected);
     }
 }

@@ -44,7 +44,8 @@ fn local_ports(machine: &Machine, config: &NodeConfig, findings: &mut Findings) 
     let reserved = machine.text("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
     let is_reserved = reserved.split(',').any(|part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if first <= range.low && last >= range.high)
+        let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else { return false };
+        first <= range.low && last >= range.high
     });
     if low > range.high || high < range.low || is_reserved {
         return findings.ok("local ports", found);

@@ -31,7 +31,8 @@ pub fn docs() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
          Generated from the code that exports them (`node::telemetry::metrics`); do not edit.\n\n\
-         `GET /metrics` serves these in the Prometheus text format, `GET /api/v1/metrics` as JSON, workers one by one.\n\n\
+         `GET /metrics` serves these in the Prometheus text format, `GET /api/v1/metrics` as JSON,\n\
+         workers one by one.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for (family, labels) in families(&telemetry).documented() {
@@ -213,6 +214,11 @@ fn traffic(list: &mut Families, t: &Telemetry) {
         "reason",
         DropReason::ALL.iter().map(|reason| (reason.name().into(), t.drops(*reason))).collect(),
     );
+    copied(list, t);
+}
+
+/// What the control thread copied in: the XDP program's counters, the backends.
+fn copied(list: &mut Families, t: &Telemetry) {
     let copied = lock(&t.copied);
     let xdp = copied.xdp.iter().map(|count| (count.reason.clone(), count.packets)).collect();
     list.counters(
