@@ -33,6 +33,8 @@ pub enum Ending {
 pub enum Promise {
     /// The whole answer arrives and both directions end in order.
     Served,
+    /// The whole answer arrives; how it ends is left open.
+    Whole,
     /// Not a byte of an answer arrives.
     Refused,
     /// Whatever arrives is right; it may end early.
@@ -184,6 +186,8 @@ impl Session {
                 let is_in_order = matches!(state, State::TimeWait | State::Closed);
                 (!is_whole || !is_in_order).then(|| format!("was to be served: {got}"))
             }
+            Promise::Whole => (self.verified != self.plan.answer as usize)
+                .then(|| format!("was to get the whole answer: {got}")),
             Promise::Refused => (self.verified > 0).then(|| format!("was to be refused: {got}")),
             Promise::Prefix => None,
         }

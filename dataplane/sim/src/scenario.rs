@@ -108,6 +108,9 @@ pub struct ClientHost {
     pub is_blocked: bool,
 }
 
+/// Fewer source ports than sessions: those of connections in TIME-WAIT are used again at once.
+const FEW_PORTS: u16 = 8;
+
 /// The whole drawing.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -174,7 +177,7 @@ impl Scenario {
             has_proxy_header,
             is_transparent,
             is_reply_steered: random.chance(500),
-            snat_ports: random.pick(&[8, 40, 1_000]),
+            snat_ports: if mode == Mode::Cookies { random.pick(&[FEW_PORTS, 40, 1_000]) } else { 1_000 },
             client_vlans: vlans(random),
             origin_vlans: vlans(random),
             downstream: impairment(random),
@@ -258,6 +261,8 @@ impl Scenario {
             let promise = match host {
                 ClientHost { is_blocked: true, is_allowed: false, .. } => Promise::Refused,
                 _ if is_reset => Promise::Prefix,
+                // A port that is needed again forgets its connection, and with it a last ACK that was lost.
+                _ if self.snat_ports == FEW_PORTS => Promise::Whole,
                 _ => Promise::Served,
             };
             let request_max = random.pick(&[800, 800, 800, 20_000]);
@@ -304,10 +309,15 @@ impl Scenario {
         let floods = |attack: &AttackPlan| attack.kind == Kind::Syn || attack.kind == Kind::Noise;
         let is_flooded = self.mode == Mode::PassThrough && self.attacks.iter().any(floods);
         if is_flooded || self.has_impostors() {
-            for plan in self.sessions.iter_mut().filter(|plan| plan.promise == Promise::Served) {
+            for plan in self.sessions.iter_mut().filter(|plan| plan.promise != Promise::Refused) {
                 plan.promise = Promise::Prefix;
             }
         }
+    }
+
+    /// Whether ports towards origins are so few that one may be used again faster than sequence numbers grow.
+    pub fn reuses_ports_at_once(&self) -> bool {
+        self.snat_ports == FEW_PORTS
     }
 
     /// Whether SYNs that carry a client's own address and port are passed to backends: what these answer reaches the

@@ -140,7 +140,7 @@ impl World {
         };
         let origin = |(index, &address): (usize, &SocketAddr)| {
             let random = Random::new(seed, &format!("origin {index}"));
-            let is_strict = !scenario.mode.passes_through();
+            let is_strict = !scenario.mode.passes_through() && !scenario.reuses_ports_at_once();
             Origin::new(address, scenario.origin_settings, scenario.has_proxy_header, is_strict, random)
         };
         let link = LinkHeader {
