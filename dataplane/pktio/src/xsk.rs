@@ -195,7 +195,7 @@ pub struct XskCounters {
     pub received: u64,
     /// Put into the transmit ring.
     pub transmitted: u64,
-    /// Lost on transmission: the device was busy (`EBUSY`) or down. Counted by system call, not by the device.
+    /// Lost on transmission: the device had no room and the kernel dropped the frame (`EBUSY`).
     pub transmit_lost: u64,
     /// Refused before transmission: empty, or bounds that do not fit in the chunk.
     pub transmit_invalid: u64,

@@ -298,6 +298,33 @@ fn a_frame_crosses_from_one_interface_to_another_without_a_copy() {
 }
 
 #[test]
+fn a_removed_interface_shows_and_nothing_breaks() {
+    if !is_able("a_removed_interface_shows_and_nothing_breaks") {
+        return;
+    }
+    let pair = pair(1);
+    pair.engine.run(|| {
+        let (mut io, _) = XskIo::open(&config(&[("e0", 0)])).unwrap();
+        assert!(io.is_bound(0));
+        assert!(!io.is_bound(1));
+        pair.host.exec("ip link del h0");
+        assert!(!io.is_bound(0));
+        let mut burst = Burst::new();
+        assert_eq!(io.receive(0, &mut burst), 0);
+        for _ in 0..300 {
+            let Some(mut frame) = io.allocate() else { break };
+            frame.set_bounds(frame.start(), 60);
+            if let Err(frame) = io.transmit(0, frame) {
+                io.release(frame);
+            }
+            io.flush();
+        }
+        io.wait(Duration::from_millis(1));
+        assert_no_leak(&io, 0);
+    });
+}
+
+#[test]
 fn zero_copy_required_on_a_veth_is_refused() {
     if !is_able("zero_copy_required_on_a_veth_is_refused") {
         return;

@@ -37,7 +37,8 @@ enum limit {
 	SCHEMA_VERSION = 1,
 };
 
-// What became of a packet. One counter each, in this order; names and help texts are in program/reason.rs.
+// What became of a packet. One counter each, in this order; names and help texts are in program/reason.rs. Every
+// packet moves exactly one, but PASS_PROTECTED, which comes on top.
 enum reason {
 	PASS_NOT_OURS,
 	PASS_NO_WORKER,

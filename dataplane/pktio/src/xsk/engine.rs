@@ -65,6 +65,11 @@ impl XskIo {
         counters
     }
 
+    /// Whether a port's interface is still there: its removal unbinds the socket without a word (one system call).
+    pub fn is_bound(&self, port: Port) -> bool {
+        self.ports.get(usize::from(port)).is_some_and(|port| options::is_bound(port.fd))
+    }
+
     /// Where the chunks are. Linear in their number: for tests and reports.
     pub fn chunk_counts(&self) -> ChunkCounts {
         ChunkCounts {

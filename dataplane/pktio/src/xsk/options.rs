@@ -72,8 +72,13 @@ pub(super) fn kick_transmit(fd: RawFd) -> Kick {
     }
 }
 
+/// Whether the socket is bound to an interface that exists: poll(2) does not tell, a receive call does.
+pub(super) fn is_bound(fd: RawFd) -> bool {
+    kick_receive(fd) >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENXIO)
+}
+
 /// Makes the kernel look at the fill ring, or poll the device when busy polling.
-pub(super) fn kick_receive(fd: RawFd) {
+pub(super) fn kick_receive(fd: RawFd) -> isize {
     // SAFETY: a null buffer of length zero: AF_XDP delivers through the ring.
     unsafe {
         libc::recvfrom(
@@ -84,7 +89,7 @@ pub(super) fn kick_receive(fd: RawFd) {
             core::ptr::null_mut(),
             core::ptr::null_mut(),
         )
-    };
+    }
 }
 
 /// Sleeps until one of the descriptors is readable, or `timeout` passes, or a signal comes.

@@ -108,10 +108,7 @@ impl XskPort {
                 }
                 Kick::More => {}
                 Kick::Lost => self.counters.transmit_lost += 1,
-                Kick::Down => {
-                    self.counters.transmit_lost += 1;
-                    break;
-                }
+                Kick::Down => break,
             }
             // The completion ring must have room before the kernel takes more.
             self.drain_completions(chunks, scratch, chunk_shift);
