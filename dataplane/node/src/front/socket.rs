@@ -14,6 +14,7 @@ mod connection;
 mod datagram;
 mod listen;
 mod pipe;
+mod plan;
 mod settings;
 mod shared;
 mod slab;
@@ -23,7 +24,7 @@ use core::net::SocketAddr;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -36,6 +37,7 @@ use crate::event::{EventQueue, WorkerId};
 use crate::telemetry::counters::WorkerCounters;
 use crate::upstream::Upstream;
 use crate::worker::clock::Clock;
+use plan::{Change, Plan};
 use shared::{Shared, Wish};
 use worker::Worker;
 
@@ -63,6 +65,9 @@ pub enum Error {
         /// The listener.
         name: String,
     },
+    /// Reloads brought more new listeners than one process can number.
+    #[error("too many listeners came and went: restart the node")]
+    SlotsExhausted,
     /// A poll or thread could not be made.
     #[error("socket front: {0}")]
     Io(#[from] std::io::Error),
@@ -87,8 +92,6 @@ pub struct Environment {
 pub struct SocketFront {
     shared: Arc<Shared>,
     counters: Vec<Arc<WorkerCounters>>,
-    /// Per worker, one socket per listener.
-    sockets: Vec<Vec<OwnedFd>>,
     addresses: Vec<SocketAddr>,
 }
 
@@ -97,27 +100,14 @@ impl SocketFront {
     ///
     /// # Errors
     /// When a listener cannot be bound or has no backends.
-    pub fn new(mut settings: Settings, policy: Policy, environment: Environment) -> Result<Self, Error> {
+    pub fn new(settings: Settings, policy: Policy, environment: Environment) -> Result<Self, Error> {
         let Environment { upstream, events, clock, counters, key } = environment;
         raise_descriptor_limit(u64::from(settings.connections_max) * DESCRIPTORS_PER_CONNECTION);
-        let backends = upstream.snapshot();
-        let mut sockets: Vec<Vec<OwnedFd>> = counters.iter().map(|_| Vec::new()).collect();
-        let mut addresses = Vec::new();
-        for listener in &mut settings.listeners {
-            if backends.group(&listener.name).is_none() {
-                return Err(Error::UnknownGroup { name: listener.name.clone() });
-            }
-            for sockets in &mut sockets {
-                let fd = bind(listener, settings.backlog, settings.fastopen)?;
-                sockets.push(fd.0);
-                // Port 0: the first worker's socket chooses, the others follow.
-                listener.bind_address = fd.1;
-            }
-            addresses.push(listener.bind_address);
-        }
-        let workers = counters.len();
-        let shared = Arc::new(Shared::new(settings, policy, upstream, events, clock, workers, key));
-        Ok(Self { shared, counters, sockets, addresses })
+        let empty = Plan::empty(settings.clone());
+        let shared = Arc::new(Shared::new(empty, policy, upstream, events, clock, counters.len(), key));
+        Handle { shared: Arc::clone(&shared) }.reload(settings)?;
+        let addresses = shared.plan.load().addresses();
+        Ok(Self { shared, counters, addresses })
     }
 
     /// Addresses the listeners are bound to, in their order (port 0 replaced by the real one).
@@ -132,9 +122,9 @@ impl SocketFront {
     pub fn run(self) -> Result<Running, Error> {
         let mut running =
             Running { handle: Handle { shared: Arc::clone(&self.shared) }, threads: Vec::new() };
-        for (id, (sockets, counters)) in self.sockets.into_iter().zip(self.counters).enumerate() {
+        for (id, counters) in self.counters.into_iter().enumerate() {
             let id = WorkerId::try_from(id).unwrap_or(WorkerId::MAX);
-            let started = Worker::new(id, Arc::clone(&self.shared), counters, sockets).and_then(|worker| {
+            let started = Worker::new(id, Arc::clone(&self.shared), counters).and_then(|worker| {
                 std::thread::Builder::new().name(format!("socket-{id}")).spawn(move || worker.run())
             });
             match started {
@@ -168,6 +158,45 @@ impl Handle {
         self.shared.policy.store(Arc::new(policy));
         self.shared.policy_generation.fetch_add(1, Ordering::AcqRel);
         self.shared.wake();
+    }
+
+    /// Replaces the settings; within 100 ms every worker has them. Listeners that stay keep their sockets and
+    /// connections, new ones are bound here, and those that go refuse new connections while old ones go on. Sizes of
+    /// tables and pipes stay as they were at start.
+    ///
+    /// # Errors
+    /// When a new listener cannot be bound or has no backends; nothing changes then.
+    pub fn reload(&self, settings: Settings) -> Result<(), Error> {
+        let shared = &self.shared;
+        let _planning = shared.planning.lock().unwrap_or_else(PoisonError::into_inner);
+        let backends = shared.upstream.snapshot();
+        if let Some(listener) =
+            settings.listeners.iter().find(|listener| backends.group(&listener.name).is_none())
+        {
+            return Err(Error::UnknownGroup { name: listener.name.clone() });
+        }
+        let (backlog, fastopen) = (settings.backlog, settings.fastopen);
+        let (mut plan, step) = shared.plan.load().next(settings).ok_or(Error::SlotsExhausted)?;
+        let mut changes: Vec<(usize, Change)> = Vec::new();
+        for slot in step.added {
+            for worker in 0..shared.inboxes.len() {
+                let Some(listener) = plan.listener(slot) else { continue };
+                let (socket, address) = bind(listener, backlog, fastopen)?;
+                changes.push((worker, Change::Listen { slot, protocol: listener.protocol, socket }));
+                // Port 0: the first worker's socket chooses, the others follow.
+                plan.set_bound(slot, address);
+            }
+        }
+        for slot in step.removed {
+            changes.extend((0..shared.inboxes.len()).map(|worker| (worker, Change::Unlisten { slot })));
+        }
+        for (worker, change) in changes {
+            shared.post(worker, change);
+        }
+        shared.plan.store(Arc::new(plan));
+        shared.plan_generation.fetch_add(1, Ordering::AcqRel);
+        shared.wake();
+        Ok(())
     }
 
     /// Takes no new connection; workers end with their last connection, at the latest after `timeout`.

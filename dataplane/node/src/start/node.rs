@@ -299,6 +299,12 @@ impl Node {
         logging::set_level(&config.logging);
         let (settings, notes) = list_settings::settings(&config, &own);
         self.upstream.reload(upstream::Settings::from_config(&config)).map_err(|error| error.to_string())?;
+        if let Traffic::Sockets { handle, .. } = &self.traffic
+            && let Err(error) = handle.reload(front::Settings::from_config(&config))
+        {
+            let _ = self.upstream.reload(upstream::Settings::from_config(&state.config));
+            return Err(error.to_string());
+        }
         let old = core::mem::replace(&mut state.config, config);
         // The filter's rules may have changed even if the lists did not.
         let filter_generation = core::mem::replace(&mut state.filter.0, u64::MAX);
@@ -306,6 +312,9 @@ impl Node {
             state.config = old;
             state.filter.0 = filter_generation;
             let _ = self.upstream.reload(upstream::Settings::from_config(&state.config));
+            if let Traffic::Sockets { handle, .. } = &self.traffic {
+                let _ = handle.reload(front::Settings::from_config(&state.config));
+            }
             return Err(error.to_string());
         }
         state.lists.reload(settings);

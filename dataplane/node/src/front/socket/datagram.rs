@@ -19,6 +19,7 @@ use secbeat_net::time::Instant;
 use secbeat_net::timer_wheel::TimerWheel;
 use secbeat_net::verdict::DropReason;
 
+use super::plan::Plan;
 use super::settings::{Policy, Settings};
 use super::shared::Shared;
 use super::slab::{Key, Slab};
@@ -73,12 +74,13 @@ pub(super) struct Datagrams {
 }
 
 /// What a turn works with.
-struct Turn<'a> {
-    registry: &'a Registry,
-    shared: &'a Shared,
-    policy: &'a Policy,
-    counters: &'a WorkerCounters,
-    now: Instant,
+pub(super) struct Turn<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) shared: &'a Shared,
+    pub(super) plan: &'a Plan,
+    pub(super) policy: &'a Policy,
+    pub(super) counters: &'a WorkerCounters,
+    pub(super) now: Instant,
 }
 
 impl Datagrams {
@@ -138,31 +140,24 @@ impl Datagrams {
     }
 
     /// One turn: what came from clients, what came from backends, what has been idle too long.
-    pub(super) fn serve(
-        &mut self,
-        registry: &Registry,
-        shared: &Shared,
-        policy: &Policy,
-        counters: &WorkerCounters,
-        now: Instant,
-    ) {
-        let turn = Turn { registry, shared, policy, counters, now };
+    pub(super) fn serve(&mut self, turn: &Turn<'_>) {
+        let now = turn.now;
         for index in 0..self.listeners.len() {
-            self.receive(index, &turn);
+            self.receive(index, turn);
         }
         for _ in 0..self.queue.len() {
             let Some(key) = self.queue.pop_front() else { break };
-            self.answer(key, &turn);
+            self.answer(key, turn);
         }
         for _ in 0..TIMERS_PER_TURN_MAX {
             let Some(index) = self.timers.poll_expired(now) else { break };
             let Some(key) = self.flows.key_at(index) else { continue };
             let Some(flow) = self.flows.get_mut(key) else { continue };
-            let deadline = flow.active_at + shared.settings.udp_idle_timeout;
+            let deadline = flow.active_at + turn.plan.settings.udp_idle_timeout;
             if deadline > now {
                 self.timers.schedule(index, deadline);
             } else {
-                self.close(key, shared, counters);
+                self.close(key, turn.shared, turn.counters);
             }
         }
     }
@@ -204,7 +199,7 @@ impl Datagrams {
         let source = client.1;
         let admitted = turn.shared.admit(turn.policy, Protocol::Udp, source, destination, turn.now)?;
         let known = self.by_client.get(&client).copied();
-        let is_reflector = turn.shared.settings.amplification_ports.contains(&source.port());
+        let is_reflector = turn.plan.settings.amplification_ports.contains(&source.port());
         if known.is_none() && is_reflector && !admitted.is_exempt {
             return Err(DropReason::UdpAmplification);
         }
@@ -236,9 +231,8 @@ impl Datagrams {
             self.evict(turn)?;
         }
         let snapshot = turn.shared.upstream.snapshot();
-        let name =
-            turn.shared.settings.listeners.get(usize::from(client.0)).map(|listener| listener.name.as_str());
-        let group = name.and_then(|name| snapshot.group(name)).ok_or(DropReason::NoBackend)?;
+        let listener = turn.plan.listener(client.0).ok_or(DropReason::NoBackend)?;
+        let group = snapshot.group(&listener.name).ok_or(DropReason::NoBackend)?;
         let hash = turn.shared.backend_hash(client.1.ip());
         let backend = snapshot.pick(group, hash, 0).ok_or(DropReason::NoBackend)?;
         let address =
@@ -263,7 +257,7 @@ impl Datagrams {
             return Err(DropReason::FlowTableFull);
         };
         self.by_client.insert(client, key);
-        self.timers.schedule(key.index, turn.now + turn.shared.settings.udp_idle_timeout);
+        self.timers.schedule(key.index, turn.now + turn.plan.settings.udp_idle_timeout);
         self.note(key, turn.now);
         turn.counters.count(Counter::UdpFlowsOpened);
         if let Some(flow) = self.flows.get_mut(key)
@@ -302,7 +296,7 @@ impl Datagrams {
 
     /// Datagrams from a backend.
     fn answer(&mut self, key: Key, turn: &Turn<'_>) {
-        let ratio_max = u64::from(turn.shared.settings.amplification_ratio_max);
+        let ratio_max = u64::from(turn.plan.settings.amplification_ratio_max);
         for _ in 0..DATAGRAMS_PER_TURN_MAX {
             let Some(flow) = self.flows.get_mut(key) else { return };
             flow.is_queued = false;
@@ -343,6 +337,23 @@ impl Datagrams {
             turn.shared.upstream.report(BackendOutcome { backend: flow.backend, outcome: Outcome::Failed });
         }
         self.close(key, turn.shared, turn.counters);
+    }
+
+    /// Closes a listener and the flows whose answers would have left through it.
+    pub(super) fn unlisten(&mut self, slot: u16, shared: &Shared, counters: &WorkerCounters) {
+        let flows = self.flows.iter().filter(|(_, flow)| flow.client.0 == slot);
+        let keys: Vec<Key> = flows.map(|(key, _)| key).collect();
+        for key in keys {
+            self.close(key, shared, counters);
+        }
+        self.listeners.retain(|listener| listener.index != slot);
+    }
+
+    /// Looks at every timer again, after a change of the idle time.
+    pub(super) fn reschedule(&mut self, now: Instant) {
+        for (key, _) in self.flows.iter() {
+            self.timers.schedule(key.index, now);
+        }
     }
 
     pub(super) fn cut_banned(

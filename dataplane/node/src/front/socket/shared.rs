@@ -17,7 +17,8 @@ use secbeat_net::time::Instant;
 use secbeat_net::verdict::DropReason;
 use secbeat_net::wire::{Headers, IpVersion};
 
-use super::settings::{Policy, Settings};
+use super::plan::{Change, Plan};
+use super::settings::Policy;
 use crate::event::EventQueue;
 use crate::upstream::Upstream;
 use crate::worker::clock::Clock;
@@ -42,9 +43,13 @@ pub(super) enum Wish {
 
 /// What all workers share.
 pub(super) struct Shared {
-    pub(super) settings: Settings,
+    pub(super) plan: ArcSwap<Plan>,
+    pub(super) plan_generation: AtomicU64,
+    /// One plan follows another, never two at once.
+    pub(super) planning: Mutex<()>,
+    /// Per worker, what it has to do about its listeners.
+    pub(super) inboxes: Vec<Mutex<Vec<Change>>>,
     pub(super) upstream: Arc<Upstream>,
-    /// Index of each listener's group in the upstream; a reload that removes it leaves `None`.
     pub(super) policy: ArcSwap<Policy>,
     pub(super) policy_generation: AtomicU64,
     pub(super) counts: ConnectionCounts,
@@ -69,7 +74,7 @@ pub(super) struct Admitted {
 
 impl Shared {
     pub(super) fn new(
-        settings: Settings,
+        plan: Plan,
         policy: Policy,
         upstream: Arc<Upstream>,
         events: Arc<EventQueue>,
@@ -79,7 +84,7 @@ impl Shared {
     ) -> Self {
         Self {
             counts: ConnectionCounts::new(policy.connections.total.min(COUNTED_MAX), key),
-            rates: RateTable::new(settings.limiter_slots),
+            rates: RateTable::new(plan.settings.limiter_slots),
             policy: ArcSwap::from_pointee(policy),
             policy_generation: AtomicU64::new(1),
             key,
@@ -90,7 +95,10 @@ impl Shared {
             drain_until: Mutex::new(None),
             wakers: (0..workers).map(|_| OnceLock::new()).collect(),
             accept_pauses: AtomicU64::new(0),
-            settings,
+            plan: ArcSwap::from_pointee(plan),
+            plan_generation: AtomicU64::new(1),
+            planning: Mutex::new(()),
+            inboxes: (0..workers).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -115,6 +123,21 @@ impl Shared {
 
     pub(super) fn drain_until(&self) -> Option<Instant> {
         *self.drain_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells a worker what to do about its listeners.
+    pub(super) fn post(&self, worker: usize, change: Change) {
+        if let Some(inbox) = self.inboxes.get(worker) {
+            inbox.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        }
+    }
+
+    /// What a worker was told.
+    pub(super) fn take_posted(&self, worker: usize) -> Vec<Change> {
+        let inbox = self.inboxes.get(worker);
+        inbox.map_or_else(Vec::new, |inbox| {
+            core::mem::take(&mut *inbox.lock().unwrap_or_else(PoisonError::into_inner))
+        })
     }
 
     pub(super) fn wake(&self) {

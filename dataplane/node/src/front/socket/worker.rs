@@ -13,7 +13,6 @@ mod housekeeping;
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mio::event::Event;
@@ -24,9 +23,10 @@ use secbeat_net::timer_wheel::TimerWheel;
 use secbeat_net::verdict::DropReason;
 
 use super::connection::{BackendSide, Connected, Connection, Outcome, Side, Stage, reset};
-use super::datagram::Datagrams;
+use super::datagram::{self, Datagrams};
 use super::pipe::Pool;
-use super::settings::{Policy, Protocol};
+use super::plan::Plan;
+use super::settings::Policy;
 use super::shared::{Shared, Wish};
 use super::slab::{Key, Slab};
 use crate::attack::Offenders;
@@ -97,6 +97,8 @@ pub(super) struct Worker {
     queue: VecDeque<Key>,
     /// Connections that wait for a pipe.
     starved: Vec<Key>,
+    plan: Arc<Plan>,
+    plan_generation: u64,
     policy: Arc<Policy>,
     policy_generation: u64,
     offenders: Offenders,
@@ -107,43 +109,29 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Takes over the bound sockets of one worker, in the order of the listeners.
-    pub(super) fn new(
-        id: WorkerId,
-        shared: Arc<Shared>,
-        counters: Arc<WorkerCounters>,
-        sockets: Vec<OwnedFd>,
-    ) -> io::Result<Self> {
+    /// A worker whose listeners wait in its inbox.
+    pub(super) fn new(id: WorkerId, shared: Arc<Shared>, counters: Arc<WorkerCounters>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         if let Some(slot) = shared.wakers.get(usize::from(id)) {
             let _ = slot.set(waker);
         }
         let now = shared.clock.now();
-        let mut datagrams = Datagrams::new(&shared.settings, now);
-        let mut listeners = Vec::new();
-        for (index, (fd, settings)) in (0u16..).zip(sockets.into_iter().zip(&shared.settings.listeners)) {
-            match settings.protocol {
-                Protocol::Tcp => {
-                    let mut socket = TcpListener::from(fd);
-                    poll.registry().register(&mut socket, listener_token(index), Interest::READABLE)?;
-                    listeners.push(Listener { socket, index, is_ready: true });
-                }
-                Protocol::Udp => datagrams.listen(poll.registry(), index, fd)?,
-            }
-        }
-        let connections_max = shared.settings.connections_max;
+        let plan = shared.plan.load_full();
+        let connections_max = plan.settings.connections_max;
         Ok(Self {
             id,
             counters,
             poll,
-            listeners,
+            listeners: Vec::new(),
             connections: Slab::new(connections_max),
-            datagrams,
+            datagrams: Datagrams::new(&plan.settings, now),
             timers: TimerWheel::new(connections_max, now),
-            pipes: Pool::new(shared.settings.pipe_bytes),
+            pipes: Pool::new(plan.settings.pipe_bytes),
             queue: VecDeque::new(),
             starved: Vec::new(),
+            plan,
+            plan_generation: 0,
             policy: shared.policy.load_full(),
             policy_generation: 0,
             offenders: Offenders::default(),
@@ -179,9 +167,15 @@ impl Worker {
         }
         self.accept();
         self.serve();
-        let (registry, shared, policy, counters) =
-            (self.poll.registry(), &self.shared, &self.policy, &self.counters);
-        self.datagrams.serve(registry, shared, policy, counters, self.now);
+        let turn = datagram::Turn {
+            registry: self.poll.registry(),
+            shared: &self.shared,
+            plan: &self.plan,
+            policy: &self.policy,
+            counters: &self.counters,
+            now: self.now,
+        };
+        self.datagrams.serve(&turn);
         self.expire();
         if self.now >= self.housekeeping_at {
             self.housekeeping_at = self.now + HOUSEKEEPING_INTERVAL;
@@ -282,11 +276,9 @@ impl Worker {
     /// The backend accepted. False when the connection ended over it.
     fn on_connected(&mut self, key: Key) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
-        let settings = &self.shared.settings;
-        let proxy_protocol = settings
-            .listeners
-            .get(usize::from(connection.listener))
-            .is_some_and(|listener| listener.proxy_protocol);
+        let settings = &self.plan.settings;
+        let proxy_protocol =
+            self.plan.listener(connection.listener).is_some_and(|listener| listener.proxy_protocol);
         let opened = connection.open(settings.nodelay, proxy_protocol, self.now);
         let backend = connection.backend.as_ref().map(|backend| backend.id);
         if let Err(error) = opened {
@@ -311,7 +303,7 @@ impl Worker {
             self.shared.upstream.report(BackendOutcome { backend: backend.id, outcome: Fate::Closed });
         }
         connection.attempt += 1;
-        if connection.attempt < self.shared.settings.backend_tries && self.dial(key).is_ok() {
+        if connection.attempt < self.plan.settings.backend_tries && self.dial(key).is_ok() {
             self.counters.count(Counter::ConnectionsRetried);
             return;
         }
@@ -323,12 +315,9 @@ impl Worker {
     fn dial(&mut self, key: Key) -> Result<(), DropReason> {
         let snapshot = self.shared.upstream.snapshot();
         let Some(connection) = self.connections.get_mut(key) else { return Err(DropReason::NoBackend) };
-        let settings = &self.shared.settings;
-        let group = settings
-            .listeners
-            .get(usize::from(connection.listener))
-            .and_then(|listener| snapshot.group(&listener.name))
-            .ok_or(DropReason::NoBackend)?;
+        let settings = &self.plan.settings;
+        let listener = self.plan.listener(connection.listener).ok_or(DropReason::NoBackend)?;
+        let group = snapshot.group(&listener.name).ok_or(DropReason::NoBackend)?;
         let hash = self.shared.backend_hash(connection.source.ip());
         while connection.attempt < settings.backend_tries.max(1) {
             let id = snapshot.pick(group, hash, connection.attempt).ok_or(DropReason::NoBackend)?;
@@ -363,7 +352,7 @@ impl Worker {
             let Some(index) = self.timers.poll_expired(self.now) else { break };
             let Some(key) = self.connections.key_at(index) else { continue };
             let Some(connection) = self.connections.get_mut(key) else { continue };
-            let settings = &self.shared.settings;
+            let settings = &self.plan.settings;
             let deadline = match connection.stage {
                 Stage::ExpectBackend => connection.connect_by,
                 Stage::Open if connection.is_half_closed() => {

@@ -156,6 +156,36 @@ fn full_backend_refuses_and_others_take_over() {
 }
 
 #[test]
+fn reload_moves_listeners_without_touching_open_connections() {
+    let backend = origin(echo);
+    let front = Front::tcp(&[backend]);
+    let mut stream = front.connect();
+    stream.write_all(b"x").unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+    // The old listener goes, a new one comes.
+    front.handle().reload(settings(Protocol::Tcp, "127.0.0.1:0")).unwrap();
+    let moved = front.running.as_ref().unwrap().handle().shared.plan.load().addresses();
+    assert_eq!(moved.len(), 1);
+    eventually("closed listener", || TcpStream::connect(front.addr).is_err());
+    let mut other = TcpStream::connect(moved[0]).unwrap();
+    for stream in [&mut stream, &mut other] {
+        stream.write_all(b"both serve").unwrap();
+        stream.read_exact(&mut [0; 10]).unwrap();
+    }
+    // What cannot be bound changes nothing.
+    let taken = settings(Protocol::Tcp, &backend.to_string());
+    assert!(front.handle().reload(taken).is_err());
+    // A listener that stays keeps its socket; settings beside it change.
+    let same = Settings {
+        idle_timeout: Duration::from_millis(100),
+        ..settings(Protocol::Tcp, &moved[0].to_string())
+    };
+    front.handle().reload(same).unwrap();
+    assert!(TcpStream::connect(moved[0]).is_ok());
+    assert_eq!(read_all(&mut other), None, "the new idle timeout applies");
+}
+
+#[test]
 fn second_front_on_a_taken_port_is_refused_with_the_reason() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream = Upstream::new(Backends::one_group(vec![BackendSettings::new("b", nobody())])).unwrap();

@@ -81,8 +81,7 @@ impl Worker {
         if self.connections.is_full() {
             return Err(DropReason::ConnectionLimit);
         }
-        let bound =
-            self.shared.settings.listeners.get(usize::from(listener)).map(|listener| listener.bind_address);
+        let bound = self.plan.listener(listener).map(|listener| listener.bind_address);
         let destination = match bound {
             Some(bound) if !bound.ip().is_unspecified() || self.policy.filter.rules_count() == 0 => bound,
             // Rules may ask which of our addresses it came to.
@@ -111,7 +110,7 @@ impl Worker {
     }
 
     fn start(&mut self, key: super::Key) -> Result<(), DropReason> {
-        let nodelay = self.shared.settings.nodelay;
+        let nodelay = self.plan.settings.nodelay;
         let Some(connection) = self.connections.get_mut(key) else { return Err(DropReason::NoBackend) };
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(

@@ -1,18 +1,25 @@
 //! What a worker does ten times a second: a new policy, bans on open connections, drain, gauges.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
+use mio::Interest;
+use mio::net::TcpListener;
 use secbeat_net::filter::Listed;
 use secbeat_net::verdict::DropReason;
 
-use super::{Ending, Key, Worker};
+use super::{Ending, Key, Listener, Worker, listener_token};
 use crate::event::What;
+use crate::front::socket::Protocol;
+use crate::front::socket::plan::Change;
 use crate::front::socket::shared::Wish;
 use crate::telemetry::counters::{Counter, Gauge};
 
 impl Worker {
     pub(super) fn keep_house(&mut self) {
         self.offenders.handle_tick();
+        self.adopt_plan();
         self.adopt_policy();
         for key in std::mem::take(&mut self.starved) {
             self.enqueue(key);
@@ -23,6 +30,47 @@ impl Worker {
         self.counters.set(Gauge::ConnectionsActive, u64::from(self.connections.len()));
         self.counters.set(Gauge::FlowsUsed, u64::from(self.connections.len()));
         self.counters.set(Gauge::UdpFlows, u64::from(self.datagrams.len()));
+    }
+
+    /// New settings, and what they change about the listeners.
+    fn adopt_plan(&mut self) {
+        let generation = self.shared.plan_generation.load(Ordering::Acquire);
+        if generation == self.plan_generation {
+            return;
+        }
+        self.plan_generation = generation;
+        self.plan = self.shared.plan.load_full();
+        // Time-outs may be shorter now: every timer is looked at again.
+        for (key, _) in self.connections.iter() {
+            self.timers.schedule(key.index, self.now);
+        }
+        self.datagrams.reschedule(self.now);
+        for change in self.shared.take_posted(usize::from(self.id)) {
+            match change {
+                Change::Listen { .. } if self.wish != Wish::Serve => {}
+                Change::Listen { slot, protocol, socket } => {
+                    if let Err(error) = self.listen(slot, protocol, socket) {
+                        tracing::error!(slot, %error, "a listener cannot be polled");
+                    }
+                }
+                Change::Unlisten { slot } => {
+                    self.listeners.retain(|listener| listener.index != slot);
+                    self.datagrams.unlisten(slot, &self.shared, &self.counters);
+                }
+            }
+        }
+    }
+
+    fn listen(&mut self, slot: u16, protocol: Protocol, fd: OwnedFd) -> io::Result<()> {
+        match protocol {
+            Protocol::Tcp => {
+                let mut socket = TcpListener::from(fd);
+                self.poll.registry().register(&mut socket, listener_token(slot), Interest::READABLE)?;
+                self.listeners.push(Listener { socket, index: slot, is_ready: true });
+                Ok(())
+            }
+            Protocol::Udp => self.datagrams.listen(self.poll.registry(), slot, fd),
+        }
     }
 
     /// A new policy applies to open connections too: whoever is banned now is cut off now.
