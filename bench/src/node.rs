@@ -20,6 +20,8 @@ pub(crate) use metrics::Metrics;
 
 /// A node must protect within two seconds; a loaded machine gets some more before the run is given up.
 const START_SECONDS_MAX: u64 = 15;
+/// The kernel takes a program off its interface some milliseconds after its link has gone.
+const UNPIN_WAIT: Duration = Duration::from_millis(50);
 /// Answers of the management API are short.
 const API_TIMEOUT: Duration = Duration::from_secs(2);
 /// `/metrics` of many workers; longer is cut.
@@ -128,12 +130,14 @@ format = \"pretty\"
     }
 }
 
-/// A running node.
+/// A running node. When dropped, it is ended and its pinned programs are taken off the interfaces.
 #[derive(Debug)]
 pub(crate) struct Node {
-    process: tool::Process,
+    /// `None` when it was left running.
+    process: Option<tool::Process>,
     edge: String,
     pid: u32,
+    pins: PathBuf,
 }
 
 impl Node {
@@ -159,10 +163,10 @@ impl Node {
         let process = tool::Process::start(&mut command, Some(&lab.state.record("node")))?;
         // `ip netns exec` and `taskset` become the node: it has their process id.
         let pid = process.pid();
-        let mut node = Self { process, edge, pid };
+        let mut node = Self { process: Some(process), edge, pid, pins: lab.state.bpf().join("secbeat") };
         let end = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
         while node.get("/health").is_err() {
-            if !node.process.is_running() || Instant::now() > end || interrupt::requested() {
+            if !node.is_running() || Instant::now() > end || interrupt::requested() {
                 let log = fs::read_to_string(lab.state.log_path("node")).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
                 let tail = lines[lines.len().saturating_sub(15)..].join("\n  ");
@@ -180,7 +184,7 @@ impl Node {
 
     /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
-        self.process.is_running()
+        self.process.as_mut().is_some_and(tool::Process::is_running)
     }
 
     /// Its process id.
@@ -189,14 +193,18 @@ impl Node {
     }
 
     /// Leaves it running; `lab down` ends it.
-    pub(crate) fn detach(self) {
-        self.process.detach();
+    pub(crate) fn detach(mut self) {
+        if let Some(process) = self.process.take() {
+            process.detach();
+        }
     }
 
-    /// Ends it as a crash would (SIGKILL): nothing is cleaned up by the node.
-    pub(crate) fn kill(mut self) {
-        self.process.signal(Signal::SIGKILL);
-        while self.process.is_running() {
+    /// Ends it as a crash would (SIGKILL): nothing is cleaned up, its program stays attached.
+    pub(crate) fn kill(&mut self) {
+        if let Some(process) = &self.process {
+            process.signal(Signal::SIGKILL);
+        }
+        while self.is_running() {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -222,6 +230,17 @@ impl Node {
             bail!("{path}: {}", head.lines().next().unwrap_or_default());
         }
         Ok(body.to_owned())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.stop();
+            // The links are pinned, so that a restart leaves no gap; here something else comes next.
+            let _ = fs::remove_dir_all(&self.pins);
+            std::thread::sleep(UNPIN_WAIT);
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl Metrics {
 
     /// Packets that the XDP program dropped because their source is on the blocklist.
     pub(crate) fn blocklisted(&self) -> f64 {
-        self.by_label(XDP_PACKETS, "reason").get("blocklisted").copied().unwrap_or(0.0)
+        self.by_label(XDP_PACKETS, "reason").get("drop_blocklist").copied().unwrap_or(0.0)
     }
 
     /// Connections that proved their address with a cookie.
@@ -60,9 +60,12 @@ impl Metrics {
         self.sum("secbeat_syn_cookies_valid_total")
     }
 
-    /// Drops of the workers by reason.
+    /// Drops by reason, those of the workers and those of the XDP program (`drop_...`).
     pub(crate) fn drops_by_reason(&self) -> BTreeMap<String, f64> {
-        self.by_label(WORKER_DROPS, "reason")
+        let mut drops = self.by_label(WORKER_DROPS, "reason");
+        let early = self.by_label(XDP_PACKETS, "reason").into_iter();
+        drops.extend(early.filter(|(reason, _)| reason.starts_with("drop_")));
+        drops
     }
 
     /// Labels (without braces) and value of each series of a metric.
