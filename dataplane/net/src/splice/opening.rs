@@ -324,11 +324,12 @@ impl Splice {
             return Verdict::Drop(DropReason::NoNeighbor);
         };
         if !is_asked || !is_ours || !arrived.has(Flags::SYN) {
-            // A connection that only the backend remembers: end it, then ask again (RFC 9293 §3.10.7.3).
-            if !arrived.has(Flags::ACK) {
+            // A connection that only the backend remembers: end it, then ask again (RFC 9293 §3.10.7.3). A segment
+            // that does acknowledge our SYN has overtaken the SYN-ACK.
+            if !arrived.has(Flags::ACK) || (is_asked && is_ours) {
                 return Verdict::Drop(DropReason::OutOfWindow);
             }
-            if is_asked && flow.syns > 0 && !is_ours {
+            if is_asked && flow.syns > 0 {
                 flow.retransmit = flow.retransmit.min(now + STALE_RETRY);
             }
             let port = own::emit_reset_at(flow, Side::Backend, arrived.ack, link, packet);
