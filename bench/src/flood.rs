@@ -268,13 +268,21 @@ pub(crate) fn flood(options: &Options, progress: &Progress) -> Result<Report> {
     }
 }
 
-/// Sends `frames` as they are, in turn; everything else as [`flood`]. In the lab only.
-pub(crate) fn replay(options: &Options, frames: &[Vec<u8>], progress: &Progress) -> Result<Report> {
+/// Sends `frames` as they are, in turn, or with nothing but their source at random; everything else as [`flood`].
+/// In the lab only.
+pub(crate) fn replay(
+    options: &Options,
+    frames: &[Vec<u8>],
+    random_sources: bool,
+    progress: &Progress,
+) -> Result<Report> {
+    let source = if random_sources { randomize(options)?.source } else { None };
+    let randomize = Randomize { source, ..Randomize::default() };
     let attacker = Topology::new(&options.prefix).attacker();
     guard::permit(&options.via, Some(&attacker), None)?;
     netns::inside(&attacker, || {
         cpu::pin(0, options.core)?;
-        send_all(options, frames, &Randomize::default(), progress)
+        send_all(options, frames, &randomize, progress)
     })
 }
 

@@ -31,6 +31,7 @@ pub(crate) use state::State;
 pub(crate) use topology::{
     ATTACK, ATTACK_IDLE_IF, EDGE_ATTACK, EDGE_CLIENT, EDGE_ORIGIN, ORIGIN, Topology, VIP4, VIP6, vip,
 };
+pub(crate) use tune::DefenderReceives;
 
 /// How the edge treats the VIP in the kernel, while no node takes it.
 #[derive(

@@ -99,6 +99,8 @@ pub(crate) enum Load {
     Flood(Kind),
     /// These frames, as they are.
     Frames(Vec<Vec<u8>>),
+    /// These frames, each from another address of the random sources.
+    Sources(Vec<Vec<u8>>),
 }
 
 /// The rate at which `count` grows while the generator sends `load` at full speed.
@@ -118,7 +120,8 @@ pub(crate) fn rate_under(
     std::thread::scope(|scope| {
         let generator = scope.spawn(|| match load {
             Load::Flood(_) => flood::flood(&options, &progress),
-            Load::Frames(frames) => flood::replay(&options, frames, &progress),
+            Load::Frames(frames) => flood::replay(&options, frames, false, &progress),
+            Load::Sources(frames) => flood::replay(&options, frames, true, &progress),
         });
         let measured = (|| {
             let give_up = Instant::now() + Duration::from_secs(5);

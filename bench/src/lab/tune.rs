@@ -46,20 +46,46 @@ pub(crate) fn offloads(topology: &Topology, options: &Options) -> Result<()> {
 /// all others on [`cpu::defence_core`].
 pub(crate) fn pin_receive_work(topology: &Topology, options: &Options) -> Result<()> {
     for (netns, interface) in ends(topology, options) {
-        // Other labs have interfaces of the same name: the threads that appear now are this one's.
-        let name = format!("napi/{interface}-");
-        let before = cpu::kernel_threads(&name);
-        tool::run_script_in(&netns, &format!("echo 1 > /sys/class/net/{interface}/threaded"))
-            .context("receive work in threads (kernel 5.12 and newer)")?;
         let core = if interface == ATTACK.far_if { cpu::ATTACK_CORE } else { cpu::defence_core() };
-        let new: Vec<i32> =
-            cpu::kernel_threads(&name).into_iter().filter(|pid| !before.contains(pid)).collect();
-        if new.is_empty() {
-            bail!("{netns}: {interface} has no receive thread");
-        }
-        for pid in new {
-            cpu::pin(pid, core)?;
-        }
+        pin_one(&netns, interface, core)?;
     }
     Ok(())
+}
+
+/// Moves the receive work of one interface into a kernel thread on `core`.
+fn pin_one(netns: &str, interface: &str, core: usize) -> Result<()> {
+    // Other labs have interfaces of the same name: the threads that appear now are this one's.
+    let name = format!("napi/{interface}-");
+    let before = cpu::kernel_threads(&name);
+    tool::run_script_in(netns, &format!("echo 1 > /sys/class/net/{interface}/threaded"))
+        .context("receive work in threads (kernel 5.12 and newer)")?;
+    let new: Vec<i32> = cpu::kernel_threads(&name).into_iter().filter(|pid| !before.contains(pid)).collect();
+    if new.is_empty() {
+        bail!("{netns}: {interface} has no receive thread");
+    }
+    for pid in new {
+        cpu::pin(pid, core)?;
+    }
+    Ok(())
+}
+
+/// The attacker's packets are received on the defender's core while this lives, on the sender's core after it.
+#[derive(Debug)]
+pub(crate) struct DefenderReceives(String);
+
+impl DefenderReceives {
+    /// Begins it.
+    pub(crate) fn begin(topology: &Topology) -> Result<Self> {
+        pin_one(&topology.edge(), ATTACK.edge_if, cpu::defence_core())?;
+        Ok(Self(topology.edge()))
+    }
+}
+
+impl Drop for DefenderReceives {
+    fn drop(&mut self) {
+        let script = format!("echo 0 > /sys/class/net/{}/threaded", ATTACK.edge_if);
+        if let Err(error) = tool::run_script_in(&self.0, &script) {
+            eprintln!("secbeat-bench: {error:#}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The baselines: programs that do nothing but move or drop, so nothing on this machine can be faster.
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,11 +11,13 @@ use secbeat_pktio::xsk::{XskConfig, XskInterface, XskIo};
 use secbeat_pktio::{Burst, PacketIo, Port};
 
 use super::{Load, rate_under};
-use crate::flood::Kind;
-use crate::lab::{ATTACK, EDGE_ATTACK, Lab};
+use crate::flood::{Addresses, Kind, Segment, flag, tcp};
+use crate::lab::{ATTACK, DefenderReceives, EDGE_ATTACK, Lab, vip};
 use crate::{cpu, netns};
 
 const PORT: Port = 0;
+/// A source within what the generator draws random sources from, and so within the blocklist.
+const BLOCKED_SOURCE: Ipv4Addr = Ipv4Addr::new(33, 1, 2, 3);
 
 /// A bare program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +75,21 @@ impl Sink {
 
 fn xdp_drop(lab: &Lab, window: Duration) -> Result<f64> {
     let sink = Sink::attach(&lab.topology.edge(), EDGE_ATTACK)?;
-    rate_under(lab, &Load::Flood(Kind::Syn), window, || Ok(sink.packets()))
+    let _receives = DefenderReceives::begin(&lab.topology)?;
+    rate_under(lab, &Load::Sources(vec![forged_syn()]), window, || Ok(sink.packets()))
+}
+
+/// One forged SYN to the VIP. The shortest frame there is, so that the generator is not what is measured.
+pub(super) fn forged_syn() -> Vec<u8> {
+    let addresses = Addresses {
+        mac_source: ATTACK.far_mac(),
+        mac_destination: ATTACK.edge_mac(),
+        source: BLOCKED_SOURCE.into(),
+        destination: vip(4),
+        source_port: 40_000,
+        destination_port: 80,
+    };
+    tcp(&addresses, &Segment { flags: flag::SYN, sequence: 1, window: 64240, ..Segment::default() })
 }
 
 fn xsk(lab: &Lab, window: Duration, echo: bool) -> Result<f64> {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::bare::Sink;
+use super::bare::{Sink, forged_syn};
 use super::flows::Flows;
 use super::{Bare, Load, Series, rate_under, show};
 use crate::flood::Kind;
-use crate::lab::{self, ATTACK, Lab, ORIGIN};
+use crate::lab::{self, ATTACK, DefenderReceives, Lab, ORIGIN};
 use crate::node::{Node, Settings};
 use crate::{cpu, stats};
 
@@ -185,7 +185,9 @@ impl Subject {
                 rate_under(lab, &Load::Flood(Kind::Ack), window, || Ok(node.metrics()?.worker_drops()))
             }
             Self::Blocked => {
-                rate_under(lab, &Load::Flood(Kind::Syn), window, || Ok(node.metrics()?.blocklisted()))
+                let _receives = DefenderReceives::begin(&lab.topology)?;
+                let load = Load::Sources(vec![forged_syn()]);
+                rate_under(lab, &load, window, || Ok(node.metrics()?.blocklisted()))
             }
             Self::Spliced => {
                 let flows = Flows::open(lab, FLOWS, round)?;
