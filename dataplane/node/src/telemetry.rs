@@ -187,9 +187,9 @@ impl Telemetry {
     }
 }
 
-/// Counters of the XDP program that stand for dropped packets; the others are `pass_...` and `worker`.
+/// Counters of the XDP program that stand for dropped packets; the others are `pass_...` and `worker...`.
 fn is_xdp_drop(count: &XdpCount) -> bool {
-    !count.reason.starts_with("pass") && count.reason != "worker"
+    count.reason.starts_with("drop_")
 }
 
 fn compute(last: &Sample, now: &Sample) -> Computed {

@@ -12,7 +12,7 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
     /// A further header line, without its end.
-    pub(super) field: Option<String>,
+    pub(super) field: Option<&'static str>,
     pub(super) body: Vec<u8>,
 }
 
@@ -39,7 +39,7 @@ impl Answer {
             self.body.len(),
             if keep_alive { "keep-alive" } else { "close" },
         );
-        if let Some(field) = &self.field {
+        if let Some(field) = self.field {
             out.push_str(field);
             out.push_str("\r\n");
         }
@@ -58,10 +58,16 @@ pub(super) struct Failure {
     status: u16,
     code: &'static str,
     message: String,
-    key: Option<String>,
-    value: Option<Value>,
-    allowed: Option<String>,
-    field: Option<String>,
+    /// The value that is refused.
+    refused: Option<Box<Refused>>,
+    field: Option<&'static str>,
+}
+
+#[derive(Debug)]
+struct Refused {
+    key: String,
+    value: Value,
+    allowed: String,
 }
 
 impl Failure {
@@ -71,32 +77,30 @@ impl Failure {
 
     /// A value of the request that is refused.
     pub(super) fn value(key: &str, value: Value, allowed: &str) -> Self {
-        Self {
-            key: Some(key.into()),
-            value: Some(value),
-            allowed: Some(allowed.into()),
-            ..Self::new(400, "invalid_value", format!("`{key}` must be {allowed}"))
-        }
+        let message = format!("`{key}` must be {allowed}");
+        let refused = Box::new(Refused { key: key.into(), value, allowed: allowed.into() });
+        Self { refused: Some(refused), ..Self::new(400, "invalid_value", message) }
     }
 
-    /// The path exists, but not for this method.
-    pub(super) fn method(allowed: &'static str) -> Self {
+    /// The path exists, but not for this method; `field` is the line that says which it takes.
+    pub(super) fn method(field: &'static str) -> Self {
+        let allowed = field.trim_start_matches("Allow: ");
         let failure = Self::new(405, "method_not_allowed", format!("this path takes {allowed}"));
-        Self { field: Some(format!("Allow: {allowed}")), ..failure }
+        Self { field: Some(field), ..failure }
     }
 
     pub(super) fn unauthorized() -> Self {
         let failure =
             Self::new(401, "unauthorized", "present the token of [api] as `Authorization: Bearer ...`");
-        Self { field: Some("WWW-Authenticate: Bearer".into()), ..failure }
+        Self { field: Some("WWW-Authenticate: Bearer"), ..failure }
     }
 
     pub(super) fn answer(self) -> Answer {
         let mut error = json!({"code": self.code, "message": self.message});
-        if let (Some(key), Some(error)) = (self.key, error.as_object_mut()) {
-            error.insert("key".into(), key.into());
-            error.insert("value".into(), self.value.unwrap_or_default());
-            error.insert("allowed".into(), self.allowed.into());
+        if let (Some(refused), Some(error)) = (self.refused, error.as_object_mut()) {
+            error.insert("key".into(), refused.key.into());
+            error.insert("value".into(), refused.value);
+            error.insert("allowed".into(), refused.allowed.into());
         }
         Answer { field: self.field, ..Answer::json(self.status, &json!({"error": error})) }
     }

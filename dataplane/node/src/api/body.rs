@@ -19,9 +19,8 @@ pub(super) fn ban(bytes: &[u8], key: &'static str, default_reason: &str) -> Resu
     let Some(prefix) = object.get(key) else {
         return Err(Failure::new(400, "missing_key", format!("the body needs `{key}`")));
     };
-    let prefix = match prefix.as_str().and_then(prefix_of) {
-        Some(prefix) => prefix,
-        None => return Err(Failure::value(key, prefix.clone(), PREFIX_ALLOWED)),
+    let Some(prefix) = prefix.as_str().and_then(prefix_of) else {
+        return Err(Failure::value(key, prefix.clone(), PREFIX_ALLOWED));
     };
     let duration = object.get("duration").filter(|value| !value.is_null()).map(duration).transpose()?;
     let reason = match object.get("reason") {

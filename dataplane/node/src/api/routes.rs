@@ -58,7 +58,7 @@ fn api(context: &Context<'_>, request: &Request, path: &[&str], body: &[u8]) -> 
         ["emergency-block"] => post(request, || block(control, body, "cidr", "emergency block")),
         ["block-ip", address @ ..] => match (request.method, address.len()) {
             (Method::Delete, 1..=2) => unblock(control, &address.join("/")),
-            _ => Err(Failure::method("DELETE")),
+            _ => Err(Failure::method("Allow: DELETE")),
         },
         ["reload"] => post(request, || reload(control)),
         ["waf", "rules"] | ["waf", "rules", _] => Err(Failure::new(
@@ -112,12 +112,12 @@ fn get(request: &Request, answer: impl FnOnce() -> Result<Answer, Failure>) -> R
     if matches!(request.method, Method::Get | Method::Head) {
         answer()
     } else {
-        Err(Failure::method("GET, HEAD"))
+        Err(Failure::method("Allow: GET, HEAD"))
     }
 }
 
 fn post(request: &Request, answer: impl FnOnce() -> Result<Answer, Failure>) -> Result<Answer, Failure> {
-    if request.method == Method::Post { answer() } else { Err(Failure::method("POST")) }
+    if request.method == Method::Post { answer() } else { Err(Failure::method("Allow: POST")) }
 }
 
 fn health(context: &Context<'_>) -> Result<Answer, Failure> {

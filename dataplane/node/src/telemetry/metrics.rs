@@ -446,7 +446,7 @@ mod tests {
         telemetry.workers()[1].add(Counter::CookiesValid, 5);
         telemetry.workers()[0].add_drops(DropReason::CookieInvalid, 7);
         telemetry.workers()[0].add_attack(AttackKind::AckFlood, 9);
-        telemetry.set_xdp(vec![XdpCount { reason: "blocklisted".into(), packets: 11 }]);
+        telemetry.set_xdp(vec![XdpCount { reason: "drop_blocklist".into(), packets: 11 }]);
         telemetry.set_backends(vec![BackendNumbers {
             name: "a\"b".into(),
             up: true,
@@ -461,7 +461,7 @@ mod tests {
             "secbeat_drops_total{reason=\"cookie_invalid\"} 7",
             "secbeat_attacks_blocked_total{type=\"ack_flood\"} 9",
             "secbeat_blocked_attacks_total 9",
-            "secbeat_xdp_packets_total{reason=\"blocklisted\"} 11",
+            "secbeat_xdp_packets_total{reason=\"drop_blocklist\"} 11",
             "secbeat_backend_up{backend=\"a\\\"b\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
