@@ -1,7 +1,7 @@
 //! Limits shared by all workers: rates per key (GCRA), and connections open at once.
 //!
 //! Owns: [`RateTable`] (many keys, fixed memory), [`RateCell`] (one thing, such as a listener),
-//! [`ConnectionCounts`](connections::ConnectionCounts). Does not own: what is counted under which key, and what
+//! [`ConnectionCounts`]. Does not own: what is counted under which key, and what
 //! happens to what is refused. A key is a keyed hash (`flow::hash_addr`), so strangers cannot aim at a slot.
 //!
 //! **GCRA** (generic cell rate algorithm, ITU-T I.371): one time per key, the *theoretical arrival time* (TAT), tells

@@ -114,10 +114,29 @@ fn any_prefix() -> impl Strategy<Value = Prefix> {
     ]
 }
 
+/// Prefixes of one region, which have their leading bits in common.
+fn near_prefix() -> impl Strategy<Value = Prefix> {
+    prop_oneof![
+        (20u8..=32, any::<u8>())
+            .prop_map(|(len, low)| Prefix::new(IpAddr::from([10, 1, 2, low]), len).unwrap()),
+        (60u8..=128, any::<u16>()).prop_map(|(len, low)| {
+            let low = [low >> 4, low & 3];
+            Prefix::new(IpAddr::from([0x2001, 0xdb8, 0, low[0], 0, 0, 0, low[1]]), len).unwrap()
+        }),
+    ]
+}
+
+fn prefixes() -> impl Strategy<Value = Vec<(Prefix, bool)>> {
+    prop_oneof![
+        proptest::collection::vec((any_prefix(), any::<bool>()), 0..120),
+        proptest::collection::vec((near_prefix(), any::<bool>()), 0..120),
+    ]
+}
+
 proptest! {
     #[test]
     fn table_agrees_with_a_naive_search(
-        prefixes in proptest::collection::vec((any_prefix(), any::<bool>()), 0..120),
+        prefixes in prefixes(),
         picks in proptest::collection::vec((any::<prop::sample::Index>(), any::<u128>()), 1..60),
     ) {
         let table = Lpm::new(prefixes.iter().enumerate().map(|(at, (prefix, on))| (*prefix, (at, *on)))).unwrap();

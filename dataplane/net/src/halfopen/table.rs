@@ -242,3 +242,13 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slot_is_as_small_as_the_module_says() {
+        assert!(size_of::<Slot>() <= 216, "{} bytes", size_of::<Slot>());
+    }
+}
