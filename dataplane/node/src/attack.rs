@@ -385,7 +385,7 @@ mod tests {
     fn offenders_reported_per_tick_are_bounded() {
         let policy = OffencePolicy { offences_max: 1, window: Duration::from_secs(1) };
         let mut offenders = Offenders::default();
-        let mut report = |offenders: &mut Offenders| {
+        let report = |offenders: &mut Offenders| {
             (0..100u32)
                 .filter(|&n| {
                     let source = IpAddr::V4(n.into());

@@ -17,6 +17,8 @@ pub mod packet;
 pub mod ports;
 pub mod secret;
 pub mod signal;
+mod sizes;
+mod status;
 pub mod workers;
 pub mod xdp;
 
@@ -29,20 +31,14 @@ use std::time::SystemTime;
 use anyhow::Context;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use secbeat_config::NodeConfig;
-use secbeat_config::node::{Driver, Mode, SynCookies};
+use secbeat_config::node::{Driver, Mode};
 use secbeat_net::filter::Filter;
-use secbeat_net::fragment::FragmentLimits;
-use secbeat_net::halfopen::HalfOpenKeys;
-use secbeat_net::splice::{SpliceKeys, SpliceLimits, Timeouts};
-use secbeat_net::udp::{PortSet, UdpLimits};
 
 use crate::api::{self, InterfaceStatus, Phase};
 use crate::cli::{ConfigSource, ExitError};
-use crate::event::WorkerId;
 use crate::front::socket as front;
 use crate::neighbor::Mirror;
 use crate::pipeline::Setup;
-use crate::policy::SnatPorts;
 use crate::policy::target::TargetIds;
 use crate::privilege::{KEPT_FOR_SOCKETS, KEPT_FOR_XDP, Privileges};
 use crate::telemetry::Telemetry;
@@ -50,17 +46,14 @@ use crate::telemetry::counters::WorkerCounters;
 use crate::upstream::{self, Upstream};
 use crate::worker::Worker;
 use crate::worker::clock::Clock;
-use crate::worker::shared::{Shared, SharedSizes};
+use crate::worker::shared::Shared;
 use control::Control;
 use node::{Facts, Node, State, Traffic, Wake};
 use packet::PacketSide;
 use secret::{Master, Purpose};
 use signal::{Signal, Signals};
+use sizes::{setup, shared_sizes, targets_max};
 use xdp::Xdp;
-
-/// Numbers for backends beyond those configured at start: what reloads and changes of DNS may add before the numbers
-/// of backends that are gone are used again. Each costs a port map per worker.
-const TARGETS_SPARE: u16 = 16;
 
 /// Wake-ups that may wait. Each kind is idempotent and the control thread looks around every tick anyway.
 const WAKES_QUEUED_MAX: usize = 64;
@@ -413,71 +406,4 @@ fn interface_status(packets: &PacketSide, interfaces: &[String], workers: u16) -
         queues: workers,
     });
     status.collect()
-}
-
-fn targets_max(config: &NodeConfig) -> u16 {
-    // Every backend may be used with and without PROXY header.
-    (config.backends.len() as u16).saturating_mul(2).saturating_add(TARGETS_SPARE)
-}
-
-fn shared_sizes(config: &NodeConfig, workers: u16) -> SharedSizes {
-    SharedSizes {
-        workers,
-        frame_bytes_max: config.io.frame_bytes as usize,
-        limiter_slots: config.limits.slots as usize,
-        connections_max: config.server.connections_max,
-    }
-}
-
-/// What a worker is made of.
-fn setup(config: &NodeConfig, master: &Master, worker: WorkerId, workers: u16) -> Setup {
-    let flows = &config.flows;
-    let ports = config.io.snat_ports;
-    let key = |purpose, number: u16| master.derive(purpose, u64::from(number));
-    let uses_table = config.listeners.iter().any(|listener| listener.syn_cookies != SynCookies::Always);
-    let answers = config.server.mode == Mode::Syn && config.syn_proxy.enable;
-    // SYNs at 0, 1, 3, 7 .. times the first timeout: as many as fit into the time a backend has to answer.
-    let ratio = flows.connect_timeout.as_millis() / config.syn_proxy.backend_syn_timeout.as_millis().max(1);
-    let backend_syns_max = (ratio + 1).ilog2().clamp(1, 16) as u8;
-    Setup {
-        id: worker,
-        splice: SpliceLimits {
-            flows_max: flows.flows_max,
-            half_open_max: (flows.flows_max / 4).max(16),
-            backends_max: targets_max(config),
-            ports: SnatPorts::new(ports.low, ports.high, workers).slice(worker),
-            backend_syns_max,
-            timeouts: Timeouts {
-                established: flows.idle_timeout,
-                half_closed: flows.half_closed_timeout,
-                handshake: config.syn_proxy.handshake_timeout,
-                time_wait: flows.time_wait,
-                backend_syn: config.syn_proxy.backend_syn_timeout,
-                ..Timeouts::default()
-            },
-        },
-        udp: UdpLimits {
-            flows_max: config.udp.flows_max,
-            backends_max: targets_max(config),
-            ports: SnatPorts::new(ports.low, ports.high, workers).slice(worker),
-            two_way: config.udp.idle_timeout,
-            amplification_factor: config.udp.amplification_ratio_max,
-            reflection_ports: PortSet::new(config.udp.amplification_ports.iter().copied()),
-            ..UdpLimits::default()
-        },
-        fragments: FragmentLimits {
-            datagrams_max: config.udp.reassembly_max,
-            timeout: config.udp.reassembly_timeout,
-            ..FragmentLimits::default()
-        },
-        early_frames_max: flows.early_frames_max,
-        splice_keys: SpliceKeys { table: key(Purpose::Table, worker), isn: key(Purpose::SequenceNumber, 0) },
-        half_open_max: if uses_table && answers { config.syn_proxy.syn_backlog_max } else { 0 },
-        half_open_keys: HalfOpenKeys {
-            table: key(Purpose::Table, worker),
-            isn: key(Purpose::SequenceNumber, 1),
-        },
-        balance_key: key(Purpose::Balance, 0),
-        hint_key: key(Purpose::Table, u16::MAX),
-    }
 }

@@ -11,7 +11,6 @@ use std::time::SystemTime;
 use crossbeam::channel::Sender;
 use ipnet::IpNet;
 use secbeat_config::NodeConfig;
-use secbeat_config::node::{Mode, SynCookies, Transport};
 use secbeat_net::filter::Filter;
 use secbeat_net::syncookie::epoch_at;
 
@@ -19,10 +18,7 @@ use super::secret::Master;
 use super::xdp::Xdp;
 use super::{last_good, lists as list_settings};
 use crate::api::events::{Class, Level};
-use crate::api::{
-    BackendStatus, Control, EventLog, InterfaceStatus, ListenerStatus, Phase, Reloaded, SecurityEvent,
-    Status, WorkerStatus,
-};
+use crate::api::{EventLog, InterfaceStatus, Phase, Reloaded, SecurityEvent};
 use crate::cli::ConfigSource;
 use crate::event::{AttackKind, EventQueue};
 use crate::front::socket as front;
@@ -32,7 +28,6 @@ use crate::neighbor;
 use crate::policy::target::TargetIds;
 use crate::policy::view::{PortView, View};
 use crate::policy::{self, Policy, Sources};
-use crate::telemetry::counters::{Counter, Gauge};
 use crate::telemetry::node::{NodeCounter, NodeGauge};
 use crate::telemetry::{BackendNumbers, Telemetry};
 use crate::upstream::{self, Upstream};
@@ -228,7 +223,7 @@ impl Node {
             match xdp.follow_lists(changes, &state.lists, now) {
                 Ok(0) => {}
                 Ok(full) => {
-                    tracing::warn!(full, "prefixes beyond the XDP list's size are dropped by workers only")
+                    tracing::warn!(full, "prefixes beyond the XDP list's size are dropped by workers only");
                 }
                 Err(error) => tracing::error!(%error, "the XDP program does not follow the lists"),
             }
@@ -458,123 +453,6 @@ pub fn ban_event(name: &'static str, ban: &Ban, origin: Origin) -> SecurityEvent
     event.client_ip = (ban.prefix.prefix_len() == ban.prefix.max_prefix_len()).then(|| ban.prefix.addr());
     event.blocked = true;
     event
-}
-
-impl Control for Node {
-    fn status(&self) -> Status {
-        let state = self.state();
-        let mode = match state.config.server.mode {
-            Mode::Tcp => "tcp",
-            Mode::Syn => "syn",
-            Mode::L7 => "l7",
-        };
-        let uptime = self.facts.started.elapsed().unwrap_or_default();
-        Status {
-            phase: state.phase,
-            version: env!("CARGO_PKG_VERSION"),
-            mode,
-            driver: self.facts.driver,
-            driver_notes: self.facts.notes.clone(),
-            started: self.facts.started,
-            uptime,
-            generation: state.generation,
-            connections_active: self.telemetry.connections_active(),
-            connections_max: u64::from(state.config.server.connections_max),
-            bans: state.lists.bans().count(),
-            workers: self.worker_status(&state),
-            interfaces: self.facts.interfaces.clone(),
-            listeners: listener_status(&state),
-            backends: self.backend_status(),
-        }
-    }
-
-    fn block(&self, request: BanRequest) -> Result<Banned, Refusal> {
-        self.ban(request)
-    }
-
-    fn unblock(&self, prefix: IpNet) -> Result<Ban, Refusal> {
-        let mut state = self.state();
-        let ban = state.lists.unban(prefix)?;
-        self.telemetry.node.count(NodeCounter::BansEnded);
-        self.follow_lists(&mut state);
-        drop(state);
-        self.record(ban_event("ban_lifted", &ban, ban.origin));
-        Ok(ban)
-    }
-
-    fn bans(&self, after: Option<IpNet>, count_max: usize) -> (Vec<Ban>, usize) {
-        let state = self.state();
-        let all = state.lists.bans().count();
-        let wanted = state.lists.bans().filter(|ban| after.is_none_or(|after| ban.prefix > after));
-        (wanted.take(count_max).cloned().collect(), all)
-    }
-
-    fn reload(&self) -> Result<Reloaded, String> {
-        self.reload_config()
-    }
-}
-
-impl Node {
-    fn worker_status(&self, state: &State) -> Vec<WorkerStatus> {
-        let pages = self.telemetry.workers().iter().enumerate();
-        pages
-            .map(|(index, page)| WorkerStatus {
-                worker: index as u16,
-                core: self.facts.cores.get(index).copied().flatten().map(|core| core as u16),
-                alive: !state.ended.contains(&(index as u16)) && page.get(Counter::Turns) > 0,
-                generation: page.gauge(Gauge::PolicyGeneration),
-            })
-            .collect()
-    }
-
-    fn backend_status(&self) -> Vec<BackendStatus> {
-        let status = self.upstream.status();
-        let state = |backend: &upstream::BackendStatus| match backend {
-            b if b.address.is_none() => "unresolved",
-            b if b.drained => "draining",
-            b if b.ejected => "ejected",
-            b if !b.usable => "down",
-            _ => "up",
-        };
-        status
-            .backends
-            .iter()
-            .map(|backend| BackendStatus {
-                name: backend.name.clone(),
-                address: backend.address.clone().unwrap_or_else(|| backend.target.clone()),
-                state: state(backend),
-                weight: backend.weight,
-                connections_active: u64::from(backend.connections_active),
-                connections: backend.connections_total,
-                failures: backend.failures_total,
-            })
-            .collect()
-    }
-}
-
-fn listener_status(state: &State) -> Vec<ListenerStatus> {
-    let listeners = state.config.listeners.iter().enumerate();
-    listeners
-        .map(|(index, listener)| {
-            let id = index as u16;
-            let attacks = state.attacks.iter().filter(|(_, listener, _)| *listener == Some(id));
-            let mut attacks: Vec<&'static str> = attacks.map(|(kind, ..)| kind.name()).collect();
-            attacks.sort_unstable();
-            attacks.dedup();
-            ListenerStatus {
-                name: listener.name.clone(),
-                protocol: match listener.protocol {
-                    Transport::Tcp => "tcp",
-                    Transport::Udp => "udp",
-                },
-                address: listener.bind_address.to_string(),
-                cookies: listener.protocol == Transport::Tcp
-                    && (listener.syn_cookies == SynCookies::Always
-                        || state.cookies.iter().any(|(listener, _)| *listener == id)),
-                attacks,
-            }
-        })
-        .collect()
 }
 
 /// Tells the workers to finish (or to stop) and marks the node.

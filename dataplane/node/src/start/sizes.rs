@@ -1,0 +1,87 @@
+//! How large everything is that a node takes at start.
+//!
+//! Owns: the translation of the configuration into sizes and keys of workers. Does not own: the memory.
+
+use secbeat_config::NodeConfig;
+use secbeat_config::node::{Mode, SynCookies};
+use secbeat_net::fragment::FragmentLimits;
+use secbeat_net::halfopen::HalfOpenKeys;
+use secbeat_net::splice::{SpliceKeys, SpliceLimits, Timeouts};
+use secbeat_net::udp::{PortSet, UdpLimits};
+
+use super::secret::{Master, Purpose};
+use crate::event::WorkerId;
+use crate::pipeline::Setup;
+use crate::policy::SnatPorts;
+use crate::worker::shared::SharedSizes;
+
+/// Numbers for backends beyond those configured at start: what reloads and changes of DNS may add before the numbers
+/// of backends that are gone are used again. Each costs a port map per worker.
+const TARGETS_SPARE: u16 = 16;
+
+pub(super) fn targets_max(config: &NodeConfig) -> u16 {
+    // Every backend may be used with and without PROXY header.
+    (config.backends.len() as u16).saturating_mul(2).saturating_add(TARGETS_SPARE)
+}
+
+pub(super) fn shared_sizes(config: &NodeConfig, workers: u16) -> SharedSizes {
+    SharedSizes {
+        workers,
+        frame_bytes_max: config.io.frame_bytes as usize,
+        limiter_slots: config.limits.slots as usize,
+        connections_max: config.server.connections_max,
+    }
+}
+
+/// What a worker is made of.
+pub(super) fn setup(config: &NodeConfig, master: &Master, worker: WorkerId, workers: u16) -> Setup {
+    let flows = &config.flows;
+    let ports = config.io.snat_ports;
+    let key = |purpose, number: u16| master.derive(purpose, u64::from(number));
+    let uses_table = config.listeners.iter().any(|listener| listener.syn_cookies != SynCookies::Always);
+    let answers = config.server.mode == Mode::Syn && config.syn_proxy.enable;
+    // SYNs at 0, 1, 3, 7 .. times the first timeout: as many as fit into the time a backend has to answer.
+    let ratio = flows.connect_timeout.as_millis() / config.syn_proxy.backend_syn_timeout.as_millis().max(1);
+    let backend_syns_max = (ratio + 1).ilog2().clamp(1, 16) as u8;
+    Setup {
+        id: worker,
+        splice: SpliceLimits {
+            flows_max: flows.flows_max,
+            half_open_max: (flows.flows_max / 4).max(16),
+            backends_max: targets_max(config),
+            ports: SnatPorts::new(ports.low, ports.high, workers).slice(worker),
+            backend_syns_max,
+            timeouts: Timeouts {
+                established: flows.idle_timeout,
+                half_closed: flows.half_closed_timeout,
+                handshake: config.syn_proxy.handshake_timeout,
+                time_wait: flows.time_wait,
+                backend_syn: config.syn_proxy.backend_syn_timeout,
+                ..Timeouts::default()
+            },
+        },
+        udp: UdpLimits {
+            flows_max: config.udp.flows_max,
+            backends_max: targets_max(config),
+            ports: SnatPorts::new(ports.low, ports.high, workers).slice(worker),
+            two_way: config.udp.idle_timeout,
+            amplification_factor: config.udp.amplification_ratio_max,
+            reflection_ports: PortSet::new(config.udp.amplification_ports.iter().copied()),
+            ..UdpLimits::default()
+        },
+        fragments: FragmentLimits {
+            datagrams_max: config.udp.reassembly_max,
+            timeout: config.udp.reassembly_timeout,
+            ..FragmentLimits::default()
+        },
+        early_frames_max: flows.early_frames_max,
+        splice_keys: SpliceKeys { table: key(Purpose::Table, worker), isn: key(Purpose::SequenceNumber, 0) },
+        half_open_max: if uses_table && answers { config.syn_proxy.syn_backlog_max } else { 0 },
+        half_open_keys: HalfOpenKeys {
+            table: key(Purpose::Table, worker),
+            isn: key(Purpose::SequenceNumber, 1),
+        },
+        balance_key: key(Purpose::Balance, 0),
+        hint_key: key(Purpose::Table, u16::MAX),
+    }
+}

@@ -1,0 +1,130 @@
+//! What a running node tells and does when the management API asks.
+//!
+//! Owns: the answers. Does not own: the state (`node`), HTTP (`crate::api`).
+
+use ipnet::IpNet;
+use secbeat_config::node::{Mode, SynCookies, Transport};
+
+use super::node::{Node, State, ban_event};
+use crate::api::{BackendStatus, Control, ListenerStatus, Reloaded, Status, WorkerStatus};
+use crate::lists::{Ban, BanRequest, Banned, Refusal};
+use crate::telemetry::counters::{Counter, Gauge};
+use crate::telemetry::node::NodeCounter;
+use crate::upstream;
+
+impl Control for Node {
+    fn status(&self) -> Status {
+        let state = self.state();
+        let mode = match state.config.server.mode {
+            Mode::Tcp => "tcp",
+            Mode::Syn => "syn",
+            Mode::L7 => "l7",
+        };
+        let uptime = self.facts.started.elapsed().unwrap_or_default();
+        Status {
+            phase: state.phase,
+            version: env!("CARGO_PKG_VERSION"),
+            mode,
+            driver: self.facts.driver,
+            driver_notes: self.facts.notes.clone(),
+            started: self.facts.started,
+            uptime,
+            generation: state.generation,
+            connections_active: self.telemetry.connections_active(),
+            connections_max: u64::from(state.config.server.connections_max),
+            bans: state.lists.bans().count(),
+            workers: self.worker_status(&state),
+            interfaces: self.facts.interfaces.clone(),
+            listeners: listener_status(&state),
+            backends: self.backend_status(),
+        }
+    }
+
+    fn block(&self, request: BanRequest) -> Result<Banned, Refusal> {
+        self.ban(request)
+    }
+
+    fn unblock(&self, prefix: IpNet) -> Result<Ban, Refusal> {
+        let mut state = self.state();
+        let ban = state.lists.unban(prefix)?;
+        self.telemetry.node.count(NodeCounter::BansEnded);
+        self.follow_lists(&mut state);
+        drop(state);
+        self.record(ban_event("ban_lifted", &ban, ban.origin));
+        Ok(ban)
+    }
+
+    fn bans(&self, after: Option<IpNet>, count_max: usize) -> (Vec<Ban>, usize) {
+        let state = self.state();
+        let all = state.lists.bans().count();
+        let wanted = state.lists.bans().filter(|ban| after.is_none_or(|after| ban.prefix > after));
+        (wanted.take(count_max).cloned().collect(), all)
+    }
+
+    fn reload(&self) -> Result<Reloaded, String> {
+        self.reload_config()
+    }
+}
+
+impl Node {
+    fn worker_status(&self, state: &State) -> Vec<WorkerStatus> {
+        let pages = self.telemetry.workers().iter().enumerate();
+        pages
+            .map(|(index, page)| WorkerStatus {
+                worker: index as u16,
+                core: self.facts.cores.get(index).copied().flatten().map(|core| core as u16),
+                alive: !state.ended.contains(&(index as u16)) && page.get(Counter::Turns) > 0,
+                generation: page.gauge(Gauge::PolicyGeneration),
+            })
+            .collect()
+    }
+
+    fn backend_status(&self) -> Vec<BackendStatus> {
+        let status = self.upstream.status();
+        let state = |backend: &upstream::BackendStatus| match backend {
+            b if b.address.is_none() => "unresolved",
+            b if b.drained => "draining",
+            b if b.ejected => "ejected",
+            b if !b.usable => "down",
+            _ => "up",
+        };
+        status
+            .backends
+            .iter()
+            .map(|backend| BackendStatus {
+                name: backend.name.clone(),
+                address: backend.address.clone().unwrap_or_else(|| backend.target.clone()),
+                state: state(backend),
+                weight: backend.weight,
+                connections_active: u64::from(backend.connections_active),
+                connections: backend.connections_total,
+                failures: backend.failures_total,
+            })
+            .collect()
+    }
+}
+
+fn listener_status(state: &State) -> Vec<ListenerStatus> {
+    let listeners = state.config.listeners.iter().enumerate();
+    listeners
+        .map(|(index, listener)| {
+            let id = index as u16;
+            let attacks = state.attacks.iter().filter(|(_, listener, _)| *listener == Some(id));
+            let mut attacks: Vec<&'static str> = attacks.map(|(kind, ..)| kind.name()).collect();
+            attacks.sort_unstable();
+            attacks.dedup();
+            ListenerStatus {
+                name: listener.name.clone(),
+                protocol: match listener.protocol {
+                    Transport::Tcp => "tcp",
+                    Transport::Udp => "udp",
+                },
+                address: listener.bind_address.to_string(),
+                cookies: listener.protocol == Transport::Tcp
+                    && (listener.syn_cookies == SynCookies::Always
+                        || state.cookies.iter().any(|(listener, _)| *listener == id)),
+                attacks,
+            }
+        })
+        .collect()
+}
