@@ -26,20 +26,23 @@ pub(crate) enum Bare {
     XskDrop,
     /// AF_XDP: receive, swap addresses, transmit.
     XskEcho,
-    /// XDP: drop in the driver.
+    /// XDP: drop in the driver, every packet from one source.
     XdpDrop,
+    /// XDP: drop in the driver, every packet from another source.
+    XdpDropMany,
 }
 
 impl Bare {
     /// Every baseline.
-    pub(crate) const ALL: [Self; 3] = [Self::XskDrop, Self::XskEcho, Self::XdpDrop];
+    pub(crate) const ALL: [Self; 4] = [Self::XskDrop, Self::XskEcho, Self::XdpDrop, Self::XdpDropMany];
 
     /// For reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::XskDrop => "bare AF_XDP receive and drop",
             Self::XskEcho => "bare AF_XDP echo",
-            Self::XdpDrop => "bare XDP_DROP",
+            Self::XdpDrop => "bare XDP_DROP, one source",
+            Self::XdpDropMany => "bare XDP_DROP, random sources",
         }
     }
 
@@ -48,7 +51,8 @@ impl Bare {
         match self {
             Self::XskDrop => xsk(lab, window, false),
             Self::XskEcho => xsk(lab, window, true),
-            Self::XdpDrop => xdp_drop(lab, window),
+            Self::XdpDrop => xdp_drop(lab, window, false),
+            Self::XdpDropMany => xdp_drop(lab, window, true),
         }
     }
 }
@@ -73,14 +77,14 @@ impl Sink {
     }
 }
 
-fn xdp_drop(lab: &Lab, window: Duration) -> Result<f64> {
+fn xdp_drop(lab: &Lab, window: Duration, many: bool) -> Result<f64> {
     let sink = Sink::attach(&lab.topology.edge(), EDGE_ATTACK)?;
     let _receives = DefenderReceives::begin(&lab.topology)?;
-    rate_under(lab, &Load::Sources(vec![forged_syn()]), window, || Ok(sink.packets()))
+    rate_under(lab, &forged_syns(many), window, || Ok(sink.packets()))
 }
 
-/// One forged SYN to the VIP. The shortest frame there is, so that the generator is not what is measured.
-pub(super) fn forged_syn() -> Vec<u8> {
+/// Forged SYNs to the VIP, from one source or from a different one each. The shortest frame there is, so that the generator is not what is measured.
+pub(super) fn forged_syns(many: bool) -> Load {
     let addresses = Addresses {
         mac_source: ATTACK.far_mac(),
         mac_destination: ATTACK.edge_mac(),
@@ -89,7 +93,9 @@ pub(super) fn forged_syn() -> Vec<u8> {
         source_port: 40_000,
         destination_port: 80,
     };
-    tcp(&addresses, &Segment { flags: flag::SYN, sequence: 1, window: 64240, ..Segment::default() })
+    let syn = Segment { flags: flag::SYN, sequence: 1, window: 64240, ..Segment::default() };
+    let frames = vec![tcp(&addresses, &syn)];
+    if many { Load::Sources(frames) } else { Load::Frames(frames) }
 }
 
 fn xsk(lab: &Lab, window: Duration, echo: bool) -> Result<f64> {
