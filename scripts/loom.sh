@@ -5,4 +5,4 @@ set -eu
 cd "$(dirname "$0")/.."
 export RUSTFLAGS="--cfg loom"
 export LOOM_MAX_PREEMPTIONS="${LOOM_MAX_PREEMPTIONS:-3}"
-exec cargo test --quiet --release --target-dir target/loom -p secbeat-net --lib -- loom
+exec cargo test --quiet --target-dir target/loom -p secbeat-net --test loom_limit

@@ -1,6 +1,6 @@
 //! The limiters under every order of events of two or three workers.
 //!
-//! Run with `RUSTFLAGS="--cfg loom" cargo test -p secbeat-net --release --test loom_limit`.
+//! Run with `scripts/loom.sh` (`RUSTFLAGS="--cfg loom" cargo test -p secbeat-net --test loom_limit`).
 #![cfg(loom)]
 
 use core::net::IpAddr;
