@@ -16,6 +16,7 @@ mod flow;
 pub mod held;
 mod icmp;
 pub mod limits;
+mod reset;
 mod tcp;
 mod udp;
 pub mod whole;
@@ -58,6 +59,8 @@ pub enum Fate {
     TransmitWhole(PortId),
     /// It is dropped.
     Drop(DropReason),
+    /// It is dropped, and its frame now holds the RST that tells its sender, to leave by this port.
+    Reset(DropReason, PortId),
     /// It waits for its flow's backend.
     Hold(FlowId),
     /// It belongs to another worker.

@@ -251,19 +251,28 @@ impl<I: PacketIo> Worker<I> {
             let (start, len) = (packet.start(), packet.len());
             frame.set_bounds(start, len);
             count += 1;
-            match self.io.transmit(port.0, frame) {
-                Ok(()) => {
-                    self.page.count(Counter::FramesBuilt);
-                    self.count_out(len);
-                }
-                Err(frame) => {
-                    self.page.count(Counter::FramesBuiltLost);
-                    self.io.release(frame);
-                    break;
-                }
+            if !self.transmit_built(frame, port) {
+                break;
             }
         }
         count
+    }
+
+    /// Sends a packet of our own; false when the transmit ring is full and it is lost.
+    fn transmit_built(&mut self, frame: Frame, port: PortId) -> bool {
+        let len = frame.len();
+        match self.io.transmit(port.0, frame) {
+            Ok(()) => {
+                self.page.count(Counter::FramesBuilt);
+                self.count_out(len);
+                true
+            }
+            Err(frame) => {
+                self.page.count(Counter::FramesBuiltLost);
+                self.io.release(frame);
+                false
+            }
+        }
     }
 
     /// Takes one frame to its end.
@@ -286,6 +295,10 @@ impl<I: PacketIo> Worker<I> {
             },
             Fate::TransmitWhole(out) => self.transmit_pieces(frame, out),
             Fate::Drop(reason) => self.drop(frame, reason),
+            Fate::Reset(reason, out) => {
+                self.page.count_drop(reason);
+                self.transmit_built(frame, out);
+            }
             Fate::Hold(flow) => match self.pipeline.held.push(flow, port, frame) {
                 Ok(()) => self.page.count(Counter::FramesHeld),
                 Err(frame) => self.drop(frame, DropReason::EarlyDataFull),

@@ -12,7 +12,7 @@ use secbeat_net::time::Instant;
 use secbeat_net::verdict::DropReason;
 use secbeat_net::wire::Headers;
 
-use super::{Fate, Note, Pipeline, Seen, Wake};
+use super::{Note, Pipeline, Seen, Wake};
 use crate::event::ListenerId;
 use crate::policy::Policy;
 use crate::telemetry::counters::Counter;
@@ -29,6 +29,8 @@ pub(super) struct Request {
     pub(super) agreed: ClientOptions,
     /// Who answered its SYN.
     pub(super) handshake: Handshake,
+    /// Whether a later segment of the client would be validated again.
+    pub(super) may_try_again: bool,
 }
 
 impl Pipeline {
@@ -50,20 +52,20 @@ impl Pipeline {
         Err(refused.reason)
     }
 
-    /// Opens a flow to the first backend that takes it and gives the frame to splice. The connection was admitted;
-    /// when it cannot be opened it is given back.
+    /// Opens a flow to the first backend that takes it. The connection was admitted; when it cannot be opened it is
+    /// given back. The frame is then to be given to splice.
     #[expect(clippy::too_many_arguments, reason = "frame, its headers and what was learnt of them")]
-    pub(super) fn open(
+    pub(super) fn open_flow(
         &mut self,
-        packet: &mut PacketBuf<'_>,
+        packet: &PacketBuf<'_>,
         headers: &Headers,
         key: &FlowKey,
         listener: ListenerId,
         request: &Request,
         seen: &Seen,
         now: Instant,
-    ) -> Result<Fate, DropReason> {
-        let opened = self.open_flow(packet, headers, key, listener, request, seen, now);
+    ) -> Result<(), DropReason> {
+        let opened = self.open_on_backend(packet, headers, key, listener, request, seen, now);
         if let Err(reason) = opened {
             self.shared.limits.close(key.source.addr, &self.policy.limits);
             return Err(reason);
@@ -72,11 +74,11 @@ impl Pipeline {
         if self.shared.workers() > 1 {
             self.shared.hints.set(self.hint_hash(key), self.id);
         }
-        self.splice(packet, headers, seen, now).unwrap_or(Err(DropReason::NoFlow))
+        Ok(())
     }
 
     #[expect(clippy::too_many_arguments, reason = "frame, its headers and what was learnt of them")]
-    fn open_flow(
+    fn open_on_backend(
         &mut self,
         packet: &PacketBuf<'_>,
         headers: &Headers,

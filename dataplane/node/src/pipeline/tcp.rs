@@ -26,7 +26,7 @@ use secbeat_net::wire::Headers;
 use secbeat_net::wire::tcp::{Flags, MSS_DEFAULT_V4, MSS_DEFAULT_V6, Segment, Timestamps};
 
 use super::flow::Request;
-use super::{Fate, Pipeline, Seen, fate};
+use super::{Fate, Pipeline, Seen, fate, reset};
 use crate::event::{AttackKind, ListenerId, What};
 use crate::policy::Handshake;
 use crate::telemetry::counters::Counter;
@@ -224,9 +224,11 @@ impl Pipeline {
                 ecn: headers.tcp_flags.contains(Flags::ECE | Flags::CWR),
             },
             handshake: SpliceHandshake::PassThrough { timestamp: options.timestamps.map(|t| t.value) },
+            may_try_again: true,
         };
         self.admit(key, seen, now)?;
-        self.open(packet, headers, key, listener, &request, seen, now)
+        self.open_flow(packet, headers, key, listener, &request, seen, now)?;
+        self.splice(packet, headers, seen, now).unwrap_or(Err(DropReason::NoFlow))
     }
 
     /// A RST without flow ends a half-open connection, or is nothing honest.
@@ -258,11 +260,14 @@ impl Pipeline {
             return Err(DropReason::CookieInvalid);
         };
         self.detector.count_completed(listener);
-        if self.is_draining() {
-            return Err(DropReason::Draining);
+        let admitted =
+            if self.is_draining() { Err(DropReason::Draining) } else { self.admit(key, seen, now) };
+        let opened =
+            admitted.and_then(|()| self.open_flow(packet, headers, key, listener, &request, seen, now));
+        match opened {
+            Ok(()) => self.splice(packet, headers, seen, now).unwrap_or(Err(DropReason::NoFlow)),
+            Err(reason) => reset::refuse(packet, headers, &seen.ingress, request.may_try_again, reason),
         }
-        self.admit(key, seen, now)?;
-        self.open(packet, headers, key, listener, &request, seen, now)
     }
 
     /// What a valid ACK proves; `None` when it proves nothing.
@@ -304,6 +309,7 @@ impl Pipeline {
                 window_scale,
                 timestamps: timestamps.filter(|_| agreed.timestamps).map(handshake_timestamps),
             },
+            may_try_again: true,
         };
         self.page.count(Counter::CookiesValid);
         if let Some(switch) = self.switches.get_mut(usize::from(listener_id)).filter(|switch| switch.is_on())
@@ -334,6 +340,8 @@ impl Pipeline {
                 window_scale: accepted.window_scale,
                 timestamps: accepted.timestamps.map(handshake_timestamps),
             },
+            // The entry is gone from the table: no later segment would be known.
+            may_try_again: false,
         }))
     }
 

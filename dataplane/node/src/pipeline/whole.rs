@@ -91,6 +91,8 @@ impl Pipeline {
         match fate? {
             Fate::Transmit(port) => Ok(Fate::TransmitWhole(port)),
             Fate::Hold(_) | Fate::HandOver(_) => Err(DropReason::Fragment),
+            // The RST is in the buffer, not in the frame; a client that cuts its segments can do without.
+            Fate::Reset(reason, _) => Err(reason),
             fate => Ok(fate),
         }
     }

@@ -31,6 +31,20 @@ fn source_has_no_more_connections_than_allowed_and_gets_them_back() {
 }
 
 #[test]
+fn client_refused_by_a_limit_is_reset_only_if_it_could_not_try_again() {
+    let limited = with_limits("source_rate = 0\nsource_connections = 1");
+    for (config, resets) in [(limited.clone(), 0), (limited.replace("always", "never"), 1)] {
+        let mut world = World::new(&config);
+        world.establish(at("10.1.0.9", 1)).expect("first");
+        let answer = world.syn(at("10.1.0.9", 2)).expect("an answer");
+        let ack = world.ack_of(&answer);
+        let told = world.client(&ack);
+        assert_eq!(told.iter().filter(|segment| segment.flags == Flags::RST).count(), resets);
+        assert_eq!(world.drops(DropReason::ConnectionLimit), 1);
+    }
+}
+
+#[test]
 fn source_opens_no_faster_than_allowed_and_offends_by_trying() {
     let limits = "source_rate = 1\nsource_burst = 2\nsource_connections = 0\n[lists]\nmax_offences = 3";
     let mut world = World::new(&with_limits(limits));
@@ -99,7 +113,8 @@ fn draining_node_finishes_connections_and_takes_no_new_ones() {
     world.drain();
     assert!(world.syn(at("10.1.0.9", 3)).is_none());
     let ack = world.ack_of(&answer);
-    world.client(&ack);
+    let told = world.client(&ack);
+    assert_eq!(told.iter().map(|told| (told.flags, told.seq)).collect::<Vec<_>>(), [(Flags::RST, ack.ack)]);
     assert_eq!(world.drops(DropReason::Draining), 2);
     assert!(world.to_backends().is_empty());
     assert!(world.say(&mut talk, b"still here").iter().any(|segment| segment.payload == b"still here"));
