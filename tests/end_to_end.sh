@@ -75,14 +75,20 @@ same_bytes() {
 
 iperf() {
     ip netns exec "$lab-origin" iperf3 -s -1 >/dev/null 2>&1 &
-    started="$started $!"
-    sleep 0.3
-    on client iperf3 -c "$1" -t 2 --connect-timeout 5000 $2 --json >"$scratch/iperf.json" || {
-        jq -r .error "$scratch/iperf.json"
+    server=$!
+    for _ in $(seq 50); do
+        on origin ss -Hltn 'sport = 5201' | grep -q . && break
+        sleep 0.1
+    done
+    on client iperf3 -c "$1" -t 2 --connect-timeout 5000 $2 --json >"$scratch/iperf.json" || true
+    # One server serves once; the next must not meet it.
+    kill "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+    # Any real speed will do here; how fast is a matter for the benchmarks.
+    jq -e '.end.sum_received.bits_per_second > 10e6' "$scratch/iperf.json" || {
+        jq '{error, end: .end.sum_received}' "$scratch/iperf.json"
         return 1
     }
-    # Any real speed will do here; how fast is a matter for the benchmarks.
-    jq -e '.end.sum_received.bits_per_second > 10e6' "$scratch/iperf.json"
 }
 
 wrk_is_clean() {
@@ -102,7 +108,7 @@ start_node() { $bench lab node --prefix "$lab" --mode "$mode" --driver "$1"; }
 node_pid() { pgrep -f "secbeat-node --config /run/secbeat-bench/$lab/" | head -n1; }
 
 programs() {
-    check "curl fetches pages over IPv4 and IPv6" page_is "http://$v4/1k.html" 200
+    check "curl fetches a page" page_is "http://$v4/1k.html" 200
     check "curl fetches a page over IPv6" page_is "http://$v6/1k.html" 200
     check "the origin sees the node's address" seen_as "http://$v4/whoami" "$edge_address"
     check "the PROXY header names the client" seen_as "http://$v4:81/whoami" "$client_address"
@@ -212,6 +218,8 @@ bans
 crash
 drain
 if [ "$mode" = tcp ]; then
+    # The lab's kernel path would take the connections before any socket does.
+    on edge nft flush ruleset
     check "the node starts on sockets" start_node socket
     programs
     $bench lab node --prefix "$lab" --stop >/dev/null 2>&1 || true
