@@ -91,11 +91,11 @@ test-syn: release ## real programs through the node in syn mode, in network name
 test-tcp: release ## the same in tcp mode, on AF_XDP and on sockets
 	tests/end_to_end.sh tcp
 
-demo: release ## protect nginx from a flood, live: make demo MODE=syn
-	scripts/demo.sh --mode $(MODE) $(DEMO_ARGS)
+demo: release ## protect nginx from a flood, live: make demo MODE=tcp DEMO_ARGS="--kind ack --family 6"
+	@scripts/as_root.sh target/release/secbeat-bench demo --mode $(MODE) $(DEMO_ARGS)
 
 bench: release ## measure this machine: ceilings of AF_XDP and what the node reaches of them (root)
-	scripts/as_root.sh target/release/secbeat-bench compare-limit
+	@scripts/as_root.sh target/release/secbeat-bench compare-limit
 
 install: ## install programs and example configuration below $(DESTDIR)$(PREFIX) and $(DESTDIR)$(SYSCONFDIR)
 	$(CARGO) build --release -p secbeat-node -p secbeat-bench
