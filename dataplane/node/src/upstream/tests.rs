@@ -1,5 +1,7 @@
 //! Backends with real sockets on loopback.
 
+use core::net::SocketAddr;
+use core::time::Duration;
 use std::net::TcpListener;
 use std::sync::atomic::AtomicUsize;
 

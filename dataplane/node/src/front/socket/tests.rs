@@ -161,7 +161,15 @@ fn read_all(stream: &mut TcpStream) -> Option<Vec<u8>> {
 
 /// Whether the front lets a connection in and answers with bytes.
 fn is_served(front: &Front) -> bool {
-    let mut stream = front.connect();
+    let Ok(mut stream) = TcpStream::connect(front.addr) else { return false };
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let sent = stream.write_all(b"x").and_then(|()| stream.shutdown(Shutdown::Write));
     sent.is_ok() && read_all(&mut stream).is_some_and(|bytes| !bytes.is_empty())
+}
+
+/// Whether the front resets a connection; the reset may come before `connect` returns.
+fn is_refused(front: &Front) -> bool {
+    let Ok(mut stream) = TcpStream::connect(front.addr) else { return true };
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    read_all(&mut stream).is_none()
 }

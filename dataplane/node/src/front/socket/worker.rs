@@ -8,21 +8,22 @@
 //! timers (bounded) -> every 100 ms housekeeping (policy, bans, drain).
 
 mod accept;
+mod backend;
 mod housekeeping;
 
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::net::TcpListener;
+use mio::{Events, Poll, Token, Waker};
 use secbeat_net::time::Instant;
 use secbeat_net::timer_wheel::TimerWheel;
-use secbeat_net::verdict::DropReason;
 
-use super::connection::{BackendSide, Connected, Connection, Outcome, Side, Stage, reset};
+use super::connection::{Connected, Connection, Outcome, Side, Stage, reset};
 use super::datagram::{self, Datagrams};
 use super::pipe::Pool;
 use super::plan::Plan;
@@ -31,7 +32,7 @@ use super::shared::{Shared, Wish};
 use super::slab::{Key, Slab};
 use crate::attack::Offenders;
 use crate::event::{Event as Report, What, WorkerId};
-use crate::telemetry::counters::{Counter, WorkerCounters};
+use crate::telemetry::counters::{Counter, Gauge, WorkerCounters};
 use crate::upstream::{BackendOutcome, Outcome as Fate};
 
 /// Events taken per poll.
@@ -118,6 +119,9 @@ impl Worker {
         }
         let now = shared.clock.now();
         let plan = shared.plan.load_full();
+        // Read before the policy: a newer one may come in between, and is then adopted once more.
+        let policy_generation = shared.policy_generation.load(Ordering::Acquire);
+        counters.set(Gauge::PolicyGeneration, policy_generation);
         let connections_max = plan.settings.connections_max;
         Ok(Self {
             id,
@@ -133,7 +137,7 @@ impl Worker {
             plan,
             plan_generation: 0,
             policy: shared.policy.load_full(),
-            policy_generation: 0,
+            policy_generation,
             offenders: Offenders::default(),
             accept_paused_until: None,
             housekeeping_at: now,
@@ -273,80 +277,6 @@ impl Worker {
         }
     }
 
-    /// The backend accepted. False when the connection ended over it.
-    fn on_connected(&mut self, key: Key) -> bool {
-        let Some(connection) = self.connections.get_mut(key) else { return false };
-        let settings = &self.plan.settings;
-        let proxy_protocol =
-            self.plan.listener(connection.listener).is_some_and(|listener| listener.proxy_protocol);
-        let opened = connection.open(settings.nodelay, proxy_protocol, self.now);
-        let backend = connection.backend.as_ref().map(|backend| backend.id);
-        if let Err(error) = opened {
-            self.on_refused(key, &error);
-            return false;
-        }
-        if let Some(backend) = backend {
-            self.shared.upstream.report(BackendOutcome { backend, outcome: Fate::Established });
-        }
-        self.counters.count(Counter::ConnectionsEstablished);
-        self.timers.schedule(key.index, self.now + settings.half_closed_timeout.min(settings.idle_timeout));
-        true
-    }
-
-    /// The backend refused, or did not answer in time: the next one, or the end.
-    fn on_refused(&mut self, key: Key, error: &io::Error) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.stage = Stage::ExpectBackend;
-        if let Some(backend) = connection.backend.take() {
-            tracing::debug!(backend = backend.id.0, %error, "backend does not accept");
-            self.shared.upstream.report(BackendOutcome { backend: backend.id, outcome: Fate::Failed });
-            self.shared.upstream.report(BackendOutcome { backend: backend.id, outcome: Fate::Closed });
-        }
-        connection.attempt += 1;
-        if connection.attempt < self.plan.settings.backend_tries && self.dial(key).is_ok() {
-            self.counters.count(Counter::ConnectionsRetried);
-            return;
-        }
-        self.counters.count(Counter::ConnectionsFailed);
-        self.close(key, Ending::Reset);
-    }
-
-    /// Starts the connection to a backend; each failure on the spot leads to the next one.
-    fn dial(&mut self, key: Key) -> Result<(), DropReason> {
-        let snapshot = self.shared.upstream.snapshot();
-        let Some(connection) = self.connections.get_mut(key) else { return Err(DropReason::NoBackend) };
-        let settings = &self.plan.settings;
-        let listener = self.plan.listener(connection.listener).ok_or(DropReason::NoBackend)?;
-        let group = snapshot.group(&listener.name).ok_or(DropReason::NoBackend)?;
-        let hash = self.shared.backend_hash(connection.source.ip());
-        while connection.attempt < settings.backend_tries.max(1) {
-            let id = snapshot.pick(group, hash, connection.attempt).ok_or(DropReason::NoBackend)?;
-            let address = snapshot.backend(id).and_then(|backend| backend.address);
-            if let Some(address) = address.filter(|_| snapshot.reserve(id)) {
-                match connect(&self.poll, key, address) {
-                    Ok(stream) => {
-                        connection.backend = Some(BackendSide { stream, id });
-                        connection.connect_by = self.now + settings.connect_timeout;
-                        self.timers.schedule(key.index, connection.connect_by);
-                        return Ok(());
-                    }
-                    Err(error) => {
-                        // Want of descriptors or local ports is not the backend's fault.
-                        if error.kind() == io::ErrorKind::ConnectionRefused {
-                            self.shared
-                                .upstream
-                                .report(BackendOutcome { backend: id, outcome: Fate::Failed });
-                        }
-                        self.shared.upstream.report(BackendOutcome { backend: id, outcome: Fate::Closed });
-                        tracing::debug!(backend = id.0, %error, "no connection to a backend can be started");
-                    }
-                }
-            }
-            connection.attempt += 1;
-        }
-        Err(DropReason::NoBackend)
-    }
-
     fn expire(&mut self) {
         for _ in 0..TIMERS_PER_TURN_MAX {
             let Some(index) = self.timers.poll_expired(self.now) else { break };
@@ -395,11 +325,4 @@ impl Worker {
 
 fn in_flight(connection: &Connection) -> u64 {
     (connection.up.in_flight() + connection.down.in_flight()) as u64
-}
-
-fn connect(poll: &Poll, key: Key, address: core::net::SocketAddr) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address)?;
-    let interest = Interest::READABLE | Interest::WRITABLE;
-    poll.registry().register(&mut stream, token(KIND_BACKEND, key.to_bits()), interest)?;
-    Ok(stream)
 }

@@ -204,7 +204,7 @@ fn silent_backend_is_given_up_after_the_connect_timeout() {
 #[test]
 fn no_backend_at_all_resets_the_client() {
     let front = Front::tcp(&[nobody()]);
-    assert_eq!(read_all(&mut front.connect()), None);
+    assert!(is_refused(&front));
     eventually("counting", || front.counter(Counter::ConnectionsFailed) == 1);
     assert_eq!(front.handle().connections(), 0);
 }
@@ -252,4 +252,59 @@ fn ipv6_listener_serves_ipv6() {
     let front = Front::start(settings, Policy::open(), &[named("six")]);
     assert!(front.addr.is_ipv6());
     assert_eq!(read_all(&mut front.connect()).unwrap(), b"six");
+}
+
+/// A client that behaves badly in one of several ways, and checks what it gets.
+fn misbehave(front: &Front, manner: u64) {
+    let mut stream = front.connect();
+    let sent = vec![manner as u8; 1 + (manner as usize * 7_919) % 200_000];
+    match manner % 6 {
+        // Comes and goes.
+        0 => {}
+        // Leaves in the middle of its own bytes.
+        1 => drop(stream.write_all(&sent)),
+        // Tears the connection down with bytes in flight.
+        2 => {
+            let _ = stream.write_all(&sent);
+            super::super::connection::reset(&mio::net::TcpStream::from_std(stream));
+        }
+        // Reads nothing of a long answer.
+        3 => {
+            let _ = stream.set_write_timeout(Some(Duration::from_millis(50)));
+            for _ in 0..20 {
+                if stream.write_all(&sent).is_err() {
+                    break;
+                }
+            }
+        }
+        // Does everything right.
+        _ => {
+            let mut writer = stream.try_clone().unwrap();
+            let bytes = sent.clone();
+            let writing = std::thread::spawn(move || {
+                writer.write_all(&bytes).unwrap();
+                writer.shutdown(Shutdown::Write).unwrap();
+            });
+            assert_eq!(read_all(&mut stream).as_deref(), Some(sent.as_slice()));
+            writing.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn badly_behaved_clients_leave_nothing_behind_and_disturb_nobody() {
+    let mut settings = settings(Protocol::Tcp, "127.0.0.1:0");
+    settings.connect_timeout = PATIENCE;
+    let front = Front::start(settings, Policy::open(), &[origin(echo)]);
+    std::thread::scope(|scope| {
+        for client in 0..8u64 {
+            let front = &front;
+            scope.spawn(move || (0..40).for_each(|round| misbehave(front, client * 40 + round)));
+        }
+    });
+    eventually("closing", || front.handle().connections() == 0);
+    assert_eq!(front.upstream.status().backends[0].connections_active, 0);
+    eventually("counting", || {
+        front.counter(Counter::ConnectionsOpened) == 320 && front.counter(Counter::ConnectionsClosed) == 320
+    });
 }

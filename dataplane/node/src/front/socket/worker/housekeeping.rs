@@ -80,15 +80,12 @@ impl Worker {
             return;
         }
         let old = std::mem::replace(&mut self.policy, self.shared.policy.load_full());
-        let is_first = self.policy_generation == 0;
         self.policy_generation = generation;
-        if !is_first {
-            self.counters.count(Counter::PoliciesAdopted);
-            self.recount(&old);
-            self.cut_banned();
-            self.report(What::PolicyAdopted { generation });
-        }
+        self.counters.count(Counter::PoliciesAdopted);
         self.counters.set(Gauge::PolicyGeneration, generation);
+        self.recount(&old);
+        self.cut_banned();
+        self.report(What::PolicyAdopted { generation });
     }
 
     /// Counts open connections under the new prefix lengths, if those changed.
