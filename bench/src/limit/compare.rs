@@ -30,6 +30,9 @@ pub(crate) struct CompareOptions {
     /// Length of each measurement in seconds
     #[arg(long, default_value_t = 1.0)]
     pub(crate) seconds: f64,
+    /// Only these comparisons
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Subject>,
     /// Prefix of the lab, which is made and removed
     #[arg(long, default_value = "sblim")]
     pub(crate) prefix: String,
@@ -42,12 +45,17 @@ pub(crate) struct CompareOptions {
 }
 
 /// A comparison that the node must pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Subject {
+    /// SYN answered with a cookie
     SynAck,
+    /// Forged ACK dropped
     ForgedAck,
+    /// One blocklisted source
     Blocked,
+    /// Random blocklisted sources
     BlockedMany,
+    /// Established segment spliced
     Spliced,
 }
 
@@ -127,13 +135,17 @@ pub(crate) fn run(options: &CompareOptions) -> Result<ExitCode> {
 fn measure(lab: &Lab, options: &CompareOptions) -> Result<Outcome> {
     let window = Duration::from_secs_f64(options.seconds.clamp(0.1, 60.0));
     let repetitions = options.repetitions.max(1);
-    let mut bare = vec![Vec::new(); Bare::ALL.len()];
-    let mut node = vec![Vec::new(); Subject::ALL.len()];
+    let is_wanted = |subject: &Subject| options.only.is_empty() || options.only.contains(subject);
+    let subjects: Vec<Subject> = Subject::ALL.into_iter().filter(is_wanted).collect();
+    let is_needed = |bare: &Bare| subjects.iter().any(|subject| subject.baseline() == *bare);
+    let baselines: Vec<Bare> = Bare::ALL.into_iter().filter(is_needed).collect();
+    let mut bare = vec![Vec::new(); baselines.len()];
+    let mut node = vec![Vec::new(); subjects.len()];
     for round in 0..repetitions {
-        for (baseline, samples) in Bare::ALL.iter().zip(&mut bare) {
+        for (baseline, samples) in baselines.iter().zip(&mut bare) {
             samples.push(baseline.measure(lab, window)?);
         }
-        for (subject, samples) in Subject::ALL.iter().zip(&mut node) {
+        for (subject, samples) in subjects.iter().zip(&mut node) {
             let rate = subject.measure(lab, window, round).with_context(|| subject.name())?;
             samples.push(rate);
         }
@@ -142,10 +154,9 @@ fn measure(lab: &Lab, options: &CompareOptions) -> Result<Outcome> {
     let named = |names: Vec<&'static str>, samples: Vec<Vec<f64>>| -> Vec<Series> {
         names.into_iter().zip(samples).map(|(name, samples)| Series::of(name, samples)).collect()
     };
-    let bare = named(Bare::ALL.iter().map(|bare| bare.name()).collect(), bare);
-    let node = named(Subject::ALL.iter().map(|subject| subject.name()).collect(), node);
-    let ratios =
-        Subject::ALL.iter().zip(&node).map(|(subject, series)| ratio(*subject, series, &bare)).collect();
+    let bare = named(baselines.iter().map(|bare| bare.name()).collect(), bare);
+    let node = named(subjects.iter().map(|subject| subject.name()).collect(), node);
+    let ratios = subjects.iter().zip(&node).map(|(subject, series)| ratio(*subject, series, &bare)).collect();
     Ok(Outcome {
         kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
         repetitions,
