@@ -7,11 +7,13 @@
 //! small counts), nor the decision which interface may be flooded (`bench` refuses those outside a lab).
 
 use core::ops::RangeInclusive;
+use core::ptr::NonNull;
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, OwnedFd};
 
 use ipnet::IpNet;
+use libbpf_rs::OpenObject;
 use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
 
 use crate::kernel;
@@ -51,7 +53,10 @@ const TURN_FRAMES: u32 = 1024;
 
 /// Frames from the kernel's packet-run facility into one interface.
 pub struct LiveGenerator {
-    skel: skel::GeneratorSkel<'static>,
+    /// Borrows `store`; dropped before it.
+    skel: ManuallyDrop<skel::GeneratorSkel<'static>>,
+    /// From `Box::into_raw`.
+    store: NonNull<MaybeUninit<OpenObject>>,
     templates: Vec<(Vec<u8>, Plan)>,
     ifindex: u32,
     next: usize,
@@ -74,7 +79,6 @@ impl LiveGenerator {
     /// at least 14 and at most [`TEMPLATE_BYTES_MAX`] bytes; equal seeds give equal streams.
     ///
     /// On a veth the peer must have a native XDP program (`BarePass` is enough), or frames are lost silently.
-    /// Leaks the 16 bytes that the loaded object's handle lives in.
     ///
     /// # Errors
     /// `InvalidInput` for templates that cannot be; otherwise what the kernel said.
@@ -92,15 +96,14 @@ impl LiveGenerator {
             let plan = Plan::of(&mut frame, randomize).map_err(invalid)?;
             planned.push((frame, plan));
         }
-        let store = Box::leak(Box::new(MaybeUninit::uninit()));
-        let open = skel::GeneratorSkelBuilder::default().open(store).map_err(|error| io_error(&error))?;
-        let mut skel = open.load().map_err(|error| io_error(&error))?;
-        let Some(data) = skel.maps.data_data.as_deref_mut() else {
+        let (skel, store) = load()?;
+        let mut generator = Self { skel, store, templates: planned, ifindex, next: 0, parked: None };
+        let Some(data) = generator.skel.maps.data_data.as_deref_mut() else {
             return Err(io::Error::other("the generator has no data section"));
         };
         // xorshift stands still at zero.
         data.state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        Ok(Self { skel, templates: planned, ifindex, next: 0, parked: None })
+        Ok(generator)
     }
 
     /// Attaches the program to an interface that carries no traffic, e.g. one that is down.
@@ -137,6 +140,36 @@ impl LiveGenerator {
         Ok(())
     }
 }
+
+/// Loads the program; the skeleton borrows the storage for as long as `LiveGenerator` keeps both.
+fn load() -> io::Result<(ManuallyDrop<skel::GeneratorSkel<'static>>, NonNull<MaybeUninit<OpenObject>>)> {
+    let store = Box::into_raw(Box::new(MaybeUninit::uninit()));
+    // SAFETY: a fresh allocation that is freed in `drop` only, after the skeleton, or below when there is none.
+    let borrowed: &'static mut MaybeUninit<OpenObject> = unsafe { &mut *store };
+    let loaded = skel::GeneratorSkelBuilder::default().open(borrowed).and_then(|open| open.load());
+    match loaded {
+        // SAFETY: `Box::into_raw` is never null.
+        Ok(skel) => Ok((ManuallyDrop::new(skel), unsafe { NonNull::new_unchecked(store) })),
+        Err(error) => {
+            // SAFETY: from `Box::into_raw` above; nothing borrows it any more.
+            drop(unsafe { Box::from_raw(store) });
+            Err(io_error(&error))
+        }
+    }
+}
+
+impl Drop for LiveGenerator {
+    fn drop(&mut self) {
+        // SAFETY: dropped here and never used again; then the storage that it borrowed, from `Box::into_raw`.
+        unsafe {
+            ManuallyDrop::drop(&mut self.skel);
+            drop(Box::from_raw(self.store.as_ptr()));
+        }
+    }
+}
+
+// SAFETY: the skeleton is `Send`; `store` is only freed, after it.
+unsafe impl Send for LiveGenerator {}
 
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,7 @@ fn program_config(pin_dir: &Path) -> ProgramConfig {
 
 /// Not a test of its own: the node, when the environment says so.
 #[test]
+#[ignore = "the node that the other test starts and kills"]
 fn node_process() {
     let Some(pin_dir) = std::env::var_os(ROLE) else { return };
     let mut program = Program::open(&program_config(Path::new(&pin_dir))).unwrap();
@@ -92,7 +93,7 @@ impl Node {
     /// Starts the node; the thread is in its network namespace.
     fn start(pin_dir: &Path) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "node_process", "--nocapture"])
+            .args(["--exact", "node_process", "--ignored", "--nocapture"])
             .env(ROLE, pin_dir)
             .stdout(Stdio::null())
             .spawn();

@@ -126,6 +126,16 @@ fn a_recorder_writes_down_both_directions() {
     assert_eq!(records(&io.finish().unwrap()), [(1, b"question".to_vec()), (2, b"answer!!".to_vec())]);
 }
 
+proptest::proptest! {
+    #[test]
+    fn any_bytes_after_a_header_are_read_without_harm(tail: Vec<u8>, cut in 0usize..60) {
+        let mut bytes = foreign(false);
+        bytes.truncate(cut.max(24));
+        bytes.extend(tail);
+        fuzz(&bytes);
+    }
+}
+
 #[test]
 fn the_fuzz_corpus_is_replayed() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/pktio_pcap");
