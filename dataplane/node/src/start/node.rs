@@ -239,10 +239,12 @@ impl Node {
             self.telemetry.node.count(NodeCounter::SavesFailed);
             tracing::error!(%error, "bans cannot be saved");
         }
-        let numbers = &self.telemetry.node;
-        numbers.set(NodeGauge::Bans, state.lists.bans().count() as u64);
-        numbers.set(NodeGauge::BlockedByConfiguration, state.lists.configured().count() as u64);
-        numbers.set_total(NodeCounter::BansDisplaced, state.lists.displaced());
+        if !nothing {
+            let numbers = &self.telemetry.node;
+            numbers.set(NodeGauge::Bans, state.lists.bans().count() as u64);
+            numbers.set(NodeGauge::BlockedByConfiguration, state.lists.configured().count() as u64);
+            numbers.set_total(NodeCounter::BansDisplaced, state.lists.displaced());
+        }
     }
 
     /// Bans a prefix. Saved when this returns; workers and the XDP program follow at once.
