@@ -36,12 +36,7 @@ impl Given {
 
 /// `[io]` by itself.
 pub(super) fn io(t: &Table<'_>, io: &Io) {
-    for (key, ring) in [
-        ("rx_ring", io.rx_ring),
-        ("tx_ring", io.tx_ring),
-        ("fill_ring", io.fill_ring),
-        ("completion_ring", io.completion_ring),
-    ] {
+    for (key, ring) in [("rx_ring", io.rx_ring), ("tx_ring", io.tx_ring), ("fill_ring", io.fill_ring)] {
         if !ring.is_power_of_two() {
             t.invalid(
                 key,
@@ -58,9 +53,6 @@ pub(super) fn io(t: &Table<'_>, io: &Io) {
                 io.fill_ring, io.rx_ring
             ),
         );
-    }
-    if io.completion_ring < io.tx_ring {
-        t.conflict("completion_ring", &format!("{} is below tx_ring = {}", io.completion_ring, io.tx_ring));
     }
     if u64::from(io.frames) < u64::from(io.fill_ring) + u64::from(io.tx_ring) {
         t.conflict(

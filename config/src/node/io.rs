@@ -94,12 +94,10 @@ pub struct Io {
     pub frame_bytes: u32,
     /// Entries of each receive ring; a power of two.
     pub rx_ring: u32,
-    /// Entries of each transmit ring; a power of two.
+    /// Entries of each transmit ring and of the completion ring beside it; a power of two.
     pub tx_ring: u32,
     /// Entries of each fill ring; a power of two, at least `rx_ring`.
     pub fill_ring: u32,
-    /// Entries of each completion ring; a power of two, at least `tx_ring`.
-    pub completion_ring: u32,
     /// Preferred busy polling of the socket.
     pub busy_poll: bool,
     /// How long an idle worker spins before it sleeps in `poll(2)`; `None` = for ever.
@@ -131,13 +129,12 @@ impl Io {
             frames: memory.frames,
             frame_bytes: memory.frame_bytes,
             rx_ring: ring(t, "rx_ring", "Entries of each receive ring; a power of two."),
-            tx_ring: ring(t, "tx_ring", "Entries of each transmit ring; a power of two."),
-            fill_ring: ring(t, "fill_ring", "Entries of each fill ring; a power of two, at least `rx_ring`."),
-            completion_ring: ring(
+            tx_ring: ring(
                 t,
-                "completion_ring",
-                "Entries of each completion ring; a power of two, at least `tx_ring`.",
+                "tx_ring",
+                "Entries of each transmit ring and of the completion ring beside it; a power of two.",
             ),
+            fill_ring: ring(t, "fill_ring", "Entries of each fill ring; a power of two, at least `rx_ring`."),
             busy_poll: t.boolean("busy_poll", true, "Preferred busy polling where the driver supports it."),
             idle_spin,
             cores: t.list(

@@ -32,8 +32,6 @@ pub struct SynProxy {
     pub syn_backlog_max: u32,
     /// What cookie keys are derived from; `None` = drawn at random and kept in the state directory.
     pub syn_cookie_secret: Option<Secret>,
-    /// SYN-ACKs sent again for a half-open connection.
-    pub syn_ack_retries: u8,
     /// How long a half-open connection is kept.
     pub handshake_timeout: Duration,
     /// Largest segment size offered to clients, in bytes.
@@ -79,13 +77,6 @@ impl SynProxy {
                 "syn_cookie_secret",
                 "What cookie keys are derived from, at least 16 characters; the same on every node that \
                  shares an address. Without it keys are drawn at random and kept in the state directory.",
-            ),
-            syn_ack_retries: t.integer(
-                "syn_ack_retries",
-                3,
-                0..=10,
-                "segments",
-                "SYN-ACKs sent again for a half-open connection (none are for a cookie).",
             ),
             handshake_timeout: t.duration(
                 "handshake_timeout",

@@ -73,7 +73,7 @@ impl Log {
         match config.format {
             LogFormat::Json => registry.with(layer.event_format(format::Json)).try_init().map_err(failed)?,
             LogFormat::Pretty => {
-                registry.with(layer.event_format(format::Pretty)).try_init().map_err(failed)?
+                registry.with(layer.event_format(format::Pretty)).try_init().map_err(failed)?;
             }
         }
         if let Some(mistake) = mistake {

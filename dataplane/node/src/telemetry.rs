@@ -19,7 +19,7 @@ use secbeat_net::verdict::DropReason;
 use crate::event::AttackKind;
 use counters::{Counter, Gauge, WorkerCounters};
 pub use metrics::docs;
-use node::{NodeGauge, NodeNumbers};
+use node::NodeNumbers;
 
 /// Shortest time between two samples that rates are computed from: below it a rate is mostly noise.
 const SAMPLE_INTERVAL_MIN: Duration = Duration::from_millis(500);
@@ -142,9 +142,9 @@ impl Telemetry {
         self.workers.iter().map(|page| page.attacks(kind)).fold(0, u64::wrapping_add)
     }
 
-    /// Connections at once: those of packet workers, and those of the socket front.
+    /// Connections at once.
     pub fn connections_active(&self) -> u64 {
-        self.sum(Gauge::ConnectionsActive).saturating_add(self.node.gauge(NodeGauge::SocketConnections))
+        self.sum(Gauge::ConnectionsActive)
     }
 
     /// Everything in the Prometheus text format.

@@ -81,11 +81,9 @@ fn authorize(settings: &ApiSettings, request: &Request, is_open: bool) -> Result
     if request.from_page {
         return Err(Failure::new(403, "from_a_page", "requests of web pages need [api] token"));
     }
-    if let Some(host) = &request.host {
-        if !is_plain_host(host) {
-            let message = "without [api] token the Host must be an address or localhost";
-            return Err(Failure::new(403, "foreign_host", message));
-        }
+    if request.host.as_ref().is_some_and(|host| !is_plain_host(host)) {
+        let message = "without [api] token the Host must be an address or localhost";
+        return Err(Failure::new(403, "foreign_host", message));
     }
     Ok(())
 }

@@ -78,7 +78,7 @@ fn governor(machine: &Machine, online: &[u32], findings: &mut Findings) {
     let governors: Vec<String> = online.iter().filter_map(of).collect();
     match governors.iter().find(|governor| *governor != "performance") {
         None if governors.is_empty() => {
-            findings.ok("governor", "not ours to choose (virtual machine or fixed frequency)")
+            findings.ok("governor", "not ours to choose (virtual machine or fixed frequency)");
         }
         None => findings.ok("governor", "performance"),
         Some(governor) => {

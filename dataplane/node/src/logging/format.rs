@@ -31,10 +31,10 @@ impl Fields {
         let mut fields = Self::default();
         event.record(&mut fields);
         let mut fields = fields.0;
-        if let Some(Value::String(record)) = fields.remove("record") {
-            if let Ok(Value::Object(record)) = serde_json::from_str(&record) {
-                fields.extend(record);
-            }
+        if let Some(Value::String(record)) = fields.remove("record")
+            && let Ok(Value::Object(record)) = serde_json::from_str(&record)
+        {
+            fields.extend(record);
         }
         fields
     }

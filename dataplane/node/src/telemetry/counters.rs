@@ -134,12 +134,6 @@ numbers! {
         HandoverDepth = "handover_depth",
         /// Frames received in the last turn: the depth of the receive rings as far as one turn sees it.
         RxDepth = "rx_depth",
-        /// Frames that wait for transmission.
-        TxDepth = "tx_depth",
-        /// Free frames of packet memory.
-        FramesFree = "frames_free",
-        /// SNAT ports free.
-        SnatPortsFree = "snat_ports_free",
         /// Listeners that answer with cookies now.
         CookieListeners = "cookie_listeners",
         /// Number of the policy in force.

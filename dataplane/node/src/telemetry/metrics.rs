@@ -183,18 +183,14 @@ fn requests(list: &mut Families) {
 
 fn traffic(list: &mut Families, t: &Telemetry) {
     let computed = t.computed();
-    let socket = |counter| t.node.get(counter);
     list.gauge("secbeat_connections_active", "TCP connections at once.", t.connections_active() as f64);
-    let opened = t.total(Counter::ConnectionsOpened) + socket(NodeCounter::SocketConnectionsOpened);
+    let opened = t.total(Counter::ConnectionsOpened);
     list.counter("secbeat_connections_total", "TCP connections opened.", opened);
     list.counters(
         "secbeat_bandwidth_bytes_total",
         "Bytes received from (in) and handed to (out) the network; socket I/O counts clients' bytes only.",
         "direction",
-        vec![
-            ("in".into(), t.total(Counter::BytesIn) + socket(NodeCounter::SocketBytesIn)),
-            ("out".into(), t.total(Counter::BytesOut) + socket(NodeCounter::SocketBytesOut)),
-        ],
+        vec![("in".into(), t.total(Counter::BytesIn)), ("out".into(), t.total(Counter::BytesOut))],
     );
     list.counters(
         "secbeat_packets_total",
@@ -338,7 +334,6 @@ fn system(list: &mut Families, t: &Telemetry) {
         ("secbeat_log_lines_dropped_total", NodeCounter::LogLinesDropped),
         ("secbeat_api_connections_refused_total", NodeCounter::ApiConnectionsRefused),
         ("secbeat_saves_failed_total", NodeCounter::SavesFailed),
-        ("secbeat_socket_connections_refused_total", NodeCounter::SocketConnectionsRefused),
     ] {
         list.counter(name, counter.explain(), t.node.get(counter));
     }

@@ -38,14 +38,6 @@ numbers! {
         ApiConnectionsRefused = "api_connections_refused",
         /// Failures to save bans.
         SavesFailed = "saves_failed",
-        /// Connections accepted by the socket front.
-        SocketConnectionsOpened = "socket_connections_opened",
-        /// Connections refused by a limit of the socket front.
-        SocketConnectionsRefused = "socket_connections_refused",
-        /// Bytes from clients through the socket front.
-        SocketBytesIn = "socket_bytes_in",
-        /// Bytes to clients through the socket front.
-        SocketBytesOut = "socket_bytes_out",
     }
 }
 
@@ -56,8 +48,6 @@ numbers! {
         Bans = "bans",
         /// Prefixes blocked by the configuration.
         BlockedByConfiguration = "blocked_by_configuration",
-        /// Prefixes allowlisted.
-        Allowed = "allowed",
         /// Attacks going on.
         AttacksActive = "attacks_active",
         /// Connections at once of the socket front.
