@@ -1,5 +1,7 @@
 //! Segments and datagrams as tests write them; IPv4 only.
 
+#![allow(dead_code, reason = "shared by the tests and by an example; neither uses all of it")]
+
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use secbeat_net::wire::checksum::{L4Checksum, complete_l4, verify_l4};

@@ -1,5 +1,7 @@
 //! A client and a backend that talk through a worker, step by step.
 
+#![allow(dead_code, reason = "shared by the tests and by an example; neither uses all of it")]
+
 use core::net::SocketAddr;
 
 use secbeat_net::wire::tcp::Flags;

@@ -1,5 +1,7 @@
 //! A node's workers in memory: one network of clients on port 0, one of backends on port 1.
 
+#![allow(dead_code, reason = "shared by the tests and by an example; neither uses all of it")]
+
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::sync::Arc;
@@ -158,6 +160,25 @@ impl World {
     pub(crate) fn inject(&mut self, worker: usize, port: u8, frame: &[u8]) {
         assert!(self.peers[worker].inject(port, frame), "the wire is full");
         self.turn();
+    }
+
+    /// Puts frames on the wire towards the clients' port of a worker.
+    pub(crate) fn load(&self, worker: usize, frames: &[Vec<u8>]) {
+        assert!(frames.iter().all(|frame| self.peers[worker].inject(0, frame)), "the wire is full");
+    }
+
+    /// One turn of one worker.
+    pub(crate) fn turn_once(&mut self, worker: usize) {
+        self.workers[worker].turn(self.now);
+    }
+
+    /// Takes everything that was sent off the wires.
+    pub(crate) fn discard(&mut self) {
+        for peer in &self.peers {
+            for port in 0..2 {
+                while peer.take_with(port, |_| ()).is_some() {}
+            }
+        }
     }
 
     /// A client's segment arrives at the first worker; what comes back to clients.
