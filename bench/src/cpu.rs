@@ -2,6 +2,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -50,6 +52,43 @@ pub(crate) fn kernel_threads(prefix: &str) -> Vec<i32> {
         fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with(prefix))
     })
     .collect()
+}
+
+/// A thread whose time is looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct Thread(PathBuf);
+
+impl Thread {
+    /// The calling thread.
+    pub(crate) fn current() -> Self {
+        Self::of(std::process::id(), nix::unistd::gettid().as_raw())
+    }
+
+    /// A kernel thread.
+    pub(crate) fn kernel(pid: i32) -> Self {
+        Self(format!("/proc/{pid}/schedstat").into())
+    }
+
+    /// The thread of a process that has this name.
+    pub(crate) fn named(pid: u32, name: &str) -> Option<Self> {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        let mut tids = tasks.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let tid = tids.find(|tid| {
+            fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm")).is_ok_and(|comm| comm.trim() == name)
+        })?;
+        Some(Self::of(pid, tid))
+    }
+
+    fn of(pid: u32, tid: i32) -> Self {
+        Self(format!("/proc/{pid}/task/{tid}/schedstat").into())
+    }
+
+    /// How long it has been ready to run while something else had its core. Zero when the kernel does not say.
+    pub(crate) fn waited(&self) -> Duration {
+        let text = fs::read_to_string(&self.0).unwrap_or_default();
+        let nanos = text.split_whitespace().nth(1).and_then(|word| word.parse().ok());
+        Duration::from_nanos(nanos.unwrap_or(0))
+    }
 }
 
 /// Memory of a process that is really in use, in KiB (`VmRSS`).

@@ -2,6 +2,7 @@
 //!
 //! Every figure is taken on the same veth, the generator on one core and the engine on the other, as the
 //! median of several repetitions; baselines and node take turns, so that a drifting machine hits both alike.
+//! Time that an engine had to wait for its core is not counted against it, so that a busy machine can be used.
 //! What is sent back is dropped by a bare XDP program at its receiver, for baseline and node alike: a veth runs
 //! its receiver's work on the sender's core, and another sink would only hide the difference.
 
@@ -104,10 +105,14 @@ pub(crate) enum Load {
 }
 
 /// The rate at which `count` grows while the generator sends `load` at full speed.
+///
+/// Time during which `engine` was ready to run and something else had its core is not counted: other work on
+/// the machine would otherwise decide the comparison.
 pub(crate) fn rate_under(
     lab: &Lab,
     load: &Load,
     window: Duration,
+    engine: &cpu::Thread,
     count: impl Fn() -> Result<f64>,
 ) -> Result<f64> {
     let progress = Progress::default();
@@ -132,10 +137,11 @@ pub(crate) fn rate_under(
                 std::thread::sleep(Duration::from_millis(1));
             }
             std::thread::sleep(WARM_UP);
-            let (begun, before) = (Instant::now(), count()?);
+            let (begun, waited, before) = (Instant::now(), engine.waited(), count()?);
             interrupt::sleep(window);
-            let (elapsed, after) = (begun.elapsed(), count()?);
-            Ok((after - before) / elapsed.as_secs_f64())
+            let elapsed = begun.elapsed().saturating_sub(engine.waited().saturating_sub(waited));
+            let after = count()?;
+            Ok((after - before) / elapsed.as_secs_f64().max(1e-3))
         })();
         progress.stop.store(true, Ordering::Relaxed);
         let sent = generator.join().map_err(|_| anyhow!("the generator panicked"))?;

@@ -52,8 +52,8 @@ pub(crate) fn pin_receive_work(topology: &Topology, options: &Options) -> Result
     Ok(())
 }
 
-/// Moves the receive work of one interface into a kernel thread on `core`.
-fn pin_one(netns: &str, interface: &str, core: usize) -> Result<()> {
+/// Moves the receive work of one interface into kernel threads on `core`, and says which.
+fn pin_one(netns: &str, interface: &str, core: usize) -> Result<Vec<i32>> {
     // Other labs have interfaces of the same name: the threads that appear now are this one's.
     let name = format!("napi/{interface}-");
     let before = cpu::kernel_threads(&name);
@@ -63,28 +63,33 @@ fn pin_one(netns: &str, interface: &str, core: usize) -> Result<()> {
     if new.is_empty() {
         bail!("{netns}: {interface} has no receive thread");
     }
-    for pid in new {
-        cpu::pin(pid, core)?;
+    for pid in &new {
+        cpu::pin(*pid, core)?;
     }
-    Ok(())
+    Ok(new)
 }
 
 /// The attacker's packets are received on the defender's core while this lives, on the sender's core after it.
 #[derive(Debug)]
-pub(crate) struct DefenderReceives(String);
+pub(crate) struct DefenderReceives {
+    edge: String,
+    /// The thread that receives.
+    pub(crate) thread: cpu::Thread,
+}
 
 impl DefenderReceives {
     /// Begins it.
     pub(crate) fn begin(topology: &Topology) -> Result<Self> {
-        pin_one(&topology.edge(), ATTACK.edge_if, cpu::defence_core())?;
-        Ok(Self(topology.edge()))
+        let edge = topology.edge();
+        let threads = pin_one(&edge, ATTACK.edge_if, cpu::defence_core())?;
+        Ok(Self { edge, thread: cpu::Thread::kernel(threads[0]) })
     }
 }
 
 impl Drop for DefenderReceives {
     fn drop(&mut self) {
         let script = format!("echo 0 > /sys/class/net/{}/threaded", ATTACK.edge_if);
-        if let Err(error) = tool::run_script_in(&self.0, &script) {
+        if let Err(error) = tool::run_script_in(&self.edge, &script) {
             eprintln!("secbeat-bench: {error:#}");
         }
     }

@@ -79,12 +79,25 @@ impl Sink {
 
 fn xdp_drop(lab: &Lab, window: Duration, many: bool) -> Result<f64> {
     let sink = Sink::attach(&lab.topology.edge(), EDGE_ATTACK)?;
-    let _receives = DefenderReceives::begin(&lab.topology)?;
-    rate_under(lab, &forged_syns(many), window, || Ok(sink.packets()))
+    let receives = DefenderReceives::begin(&lab.topology)?;
+    rate_under(lab, &forged_syns(many), window, &receives.thread, || Ok(sink.packets()))
+}
+
+/// Forged ACKs to the VIP, each from another source.
+pub(super) fn forged_acks() -> Load {
+    let ack =
+        Segment { flags: flag::ACK, sequence: 1, acknowledgement: 1, window: 64240, ..Segment::default() };
+    Load::Sources(vec![forged(&ack)])
 }
 
 /// Forged SYNs to the VIP, from one source or from a different one each. The shortest frame there is, so that the generator is not what is measured.
 pub(super) fn forged_syns(many: bool) -> Load {
+    let syn = Segment { flags: flag::SYN, sequence: 1, window: 64240, ..Segment::default() };
+    let frames = vec![forged(&syn)];
+    if many { Load::Sources(frames) } else { Load::Frames(frames) }
+}
+
+fn forged(segment: &Segment<'_>) -> Vec<u8> {
     let addresses = Addresses {
         mac_source: ATTACK.far_mac(),
         mac_destination: ATTACK.edge_mac(),
@@ -93,22 +106,23 @@ pub(super) fn forged_syns(many: bool) -> Load {
         source_port: 40_000,
         destination_port: 80,
     };
-    let syn = Segment { flags: flag::SYN, sequence: 1, window: 64240, ..Segment::default() };
-    let frames = vec![tcp(&addresses, &syn)];
-    if many { Load::Sources(frames) } else { Load::Frames(frames) }
+    tcp(&addresses, segment)
 }
 
 fn xsk(lab: &Lab, window: Duration, echo: bool) -> Result<f64> {
     let sink = Sink::attach(&lab.topology.attacker(), ATTACK.far_if)?;
     let (stop, received) = (AtomicBool::new(false), AtomicU64::new(0));
-    let kind = if echo { Kind::Syn } else { Kind::Ack };
+    let load = if echo { Load::Flood(Kind::Syn) } else { forged_acks() };
+    let (tell_thread, thread) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         let engine = scope.spawn(|| {
             netns::enter(&lab.topology.edge())?;
             cpu::pin(0, cpu::defence_core())?;
+            tell_thread.send(cpu::Thread::current())?;
             turn_until(&stop, &received, echo)
         });
-        let rate = rate_under(lab, &Load::Flood(kind), window, || {
+        let thread = thread.recv_timeout(Duration::from_secs(5)).context("the bare engine did not start")?;
+        let rate = rate_under(lab, &load, window, &thread, || {
             if engine.is_finished() {
                 return Err(anyhow!("the bare engine ended early"));
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::bare::{Sink, forged_syns};
+use super::bare::{Sink, forged_acks, forged_syns};
 use super::flows::Flows;
 use super::{Bare, Load, Series, rate_under, show};
 use crate::flood::Kind;
@@ -198,27 +198,30 @@ impl Subject {
         let is_blocked = matches!(self, Self::Blocked | Self::BlockedMany);
         let block = if is_blocked { vec![BLOCKED.to_owned()] } else { Vec::new() };
         let node = Node::start(lab, &Settings { block, ..Settings::default() })?;
+        let worker =
+            cpu::Thread::named(node.pid(), "worker-0").context("the node has no thread `worker-0`")?;
         let attacker = lab.topology.attacker();
         match self {
             Self::SynAck => {
                 let sink = Sink::attach(&attacker, ATTACK.far_if)?;
-                rate_under(lab, &Load::Flood(Kind::Syn), window, || Ok(sink.packets()))
+                rate_under(lab, &Load::Flood(Kind::Syn), window, &worker, || Ok(sink.packets()))
             }
             Self::ForgedAck => {
                 let _sink = Sink::attach(&attacker, ATTACK.far_if)?;
-                rate_under(lab, &Load::Flood(Kind::Ack), window, || Ok(node.metrics()?.worker_drops()))
+                rate_under(lab, &forged_acks(), window, &worker, || Ok(node.metrics()?.worker_drops()))
             }
             Self::Blocked | Self::BlockedMany => {
-                let _receives = DefenderReceives::begin(&lab.topology)?;
+                let receives = DefenderReceives::begin(&lab.topology)?;
                 let load = forged_syns(self == Self::BlockedMany);
-                rate_under(lab, &load, window, || Ok(node.metrics()?.blocklisted()))
+                rate_under(lab, &load, window, &receives.thread, || Ok(node.metrics()?.blocklisted()))
             }
             Self::Spliced => {
                 let flows = Flows::open(lab, FLOWS, round)?;
                 // The origin answers the handshakes first; then its side only counts.
                 std::thread::sleep(Duration::from_millis(100));
                 let sink = Sink::attach(&lab.topology.origin(), ORIGIN.far_if)?;
-                rate_under(lab, &Load::Frames(flows.frames.clone()), window, || Ok(sink.packets()))
+                let load = Load::Frames(flows.frames.clone());
+                rate_under(lab, &load, window, &worker, || Ok(sink.packets()))
             }
         }
     }
