@@ -1,6 +1,7 @@
 //! What the threads of an `Upstream` call: what to check and resolve, and what came of it.
 //!
-//! Owns: turning results into changes of the pool, and saying so in the log. Does not own: the rules (`health`, `pool`).
+//! Owns: turning results into changes of the pool, and saying so in the log. Does not own: the rules (`health`,
+//! `pool`).
 
 use core::net::SocketAddr;
 use core::sync::atomic::Ordering;

@@ -83,7 +83,7 @@ impl Shared {
         key: HashKey,
     ) -> Self {
         Self {
-            counts: ConnectionCounts::new(policy.connections.total.min(COUNTED_MAX), key),
+            counts: ConnectionCounts::new(counted_max(policy.connections.total), key),
             rates: RateTable::new(plan.settings.limiter_slots),
             policy: ArcSwap::from_pointee(policy),
             policy_generation: AtomicU64::new(1),
@@ -215,8 +215,13 @@ impl Shared {
     }
 }
 
-/// Connections for which counters are made at start, 128 bytes each, when the policy names no total.
+/// Connections for which counters are made at start, 32 bytes each, when the policy names no total: 32 MiB. Sources
+/// beyond are refused as `connection_limit`.
 const COUNTED_MAX: u32 = 1 << 20;
+
+fn counted_max(total: u32) -> u32 {
+    if total == u32::MAX { COUNTED_MAX } else { total }
+}
 
 /// What a packet of this flow would look like to the filter.
 fn headers(protocol: Protocol, source: SocketAddr, destination: SocketAddr) -> Headers {
