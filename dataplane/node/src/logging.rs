@@ -26,8 +26,8 @@ use crate::api::{Level, SecurityEvent};
 /// Target of security events, so that `RUST_LOG=security=info` selects them.
 pub const SECURITY_TARGET: &str = "security";
 
-/// How long the end of the process waits for the last lines to be written.
-const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long anybody waits for the writing thread: it may hang on a reader that does not read.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// The level of this process, when the configuration decides it.
 static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
@@ -39,12 +39,23 @@ pub fn lines_dropped() -> u64 {
     LINES_DROPPED.load(Ordering::Relaxed)
 }
 
+/// What the writing thread is told.
+enum Message {
+    /// Write this.
+    Line(Vec<u8>),
+    /// Give up all capabilities, then answer.
+    Renounce(Sender<()>),
+    /// Everything before this is written; answer and end. The subscriber keeps a sender for ever, so the channel
+    /// never closes by itself.
+    End(Sender<()>),
+}
+
+/// The way to the writing thread of this process.
+static WRITER: OnceLock<Sender<Message>> = OnceLock::new();
+
 /// The running log. Dropping it writes what waits, for up to a second.
 #[derive(Debug)]
-pub struct Log {
-    queue: Sender<Vec<u8>>,
-    done: Receiver<()>,
-}
+pub struct Log(());
 
 impl Log {
     /// Installs the log of this process. `rust_log` is the variable's value, if it is set.
@@ -52,21 +63,12 @@ impl Log {
     /// # Errors
     /// When there is a log already, or no thread can be made.
     pub fn start(config: &Logging, rust_log: Option<&str>) -> io::Result<Self> {
-        let (queue, lines) = bounded::<Vec<u8>>(config.queue_lines);
-        let (finished, done) = bounded(1);
-        thread::Builder::new().name("log".into()).spawn(move || {
-            // The thread that writes text needs no privilege, whatever the process started with.
-            crate::privilege::renounce_in_thread();
-            let mut out = io::stderr();
-            // An empty line is the end: the subscriber keeps a sender for ever, so the channel never closes.
-            while let Some(line) = lines.recv().ok().filter(|line| !line.is_empty()) {
-                let _ = out.write_all(&line);
-            }
-            let _ = finished.send(());
-        })?;
+        let (queue, messages) = bounded::<Message>(config.queue_lines);
+        WRITER.set(queue.clone()).map_err(|_| io::Error::other("there is a log already"))?;
+        thread::Builder::new().name("log".into()).spawn(move || write(&messages))?;
         let (filter, mistake) = filter(config.level, rust_log);
         let (filter, level) = reload::Layer::new(filter);
-        let make = LineQueue { queue: Arc::new(queue.clone()) };
+        let make = LineQueue { queue: Arc::new(queue) };
         let layer = tracing_subscriber::fmt::layer().with_writer(make);
         let failed = |error: TryInitError| io::Error::other(error);
         let registry = tracing_subscriber::registry().with(filter);
@@ -82,7 +84,7 @@ impl Log {
         if rust_log.is_none() {
             let _ = LEVEL.set(level);
         }
-        Ok(Self { queue, done })
+        Ok(Self(()))
     }
 }
 
@@ -96,8 +98,40 @@ pub fn set_level(config: &Logging) {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        if self.queue.send_timeout(Vec::new(), FLUSH_TIME_MAX).is_ok() {
-            let _ = self.done.recv_timeout(FLUSH_TIME_MAX);
+        tell(Message::End);
+    }
+}
+
+/// Makes the writing thread give up all capabilities; it needs none. Not earlier than the process changes its user:
+/// glibc changes all threads at once and ends the process when one of them may not.
+pub fn renounce_privileges() {
+    tell(Message::Renounce);
+}
+
+/// Sends a message and waits until it was handled, not for ever.
+fn tell(message: fn(Sender<()>) -> Message) {
+    let (answer, done) = bounded(1);
+    if WRITER.get().is_some_and(|queue| queue.send_timeout(message(answer), ANSWER_TIME_MAX).is_ok()) {
+        let _ = done.recv_timeout(ANSWER_TIME_MAX);
+    }
+}
+
+/// The writing thread.
+fn write(messages: &Receiver<Message>) {
+    let mut out = io::stderr();
+    while let Ok(message) = messages.recv() {
+        match message {
+            Message::Line(line) => {
+                let _ = out.write_all(&line);
+            }
+            Message::Renounce(answer) => {
+                crate::privilege::renounce_in_thread();
+                let _ = answer.send(());
+            }
+            Message::End(answer) => {
+                let _ = answer.send(());
+                return;
+            }
         }
     }
 }
@@ -122,7 +156,7 @@ fn filter(level: LogLevel, rust_log: Option<&str>) -> (EnvFilter, Option<String>
 /// Makes one writer per event; the whole line is queued at its end.
 #[derive(Clone, Debug)]
 struct LineQueue {
-    queue: Arc<Sender<Vec<u8>>>,
+    queue: Arc<Sender<Message>>,
 }
 
 impl<'a> MakeWriter<'a> for LineQueue {
@@ -134,7 +168,7 @@ impl<'a> MakeWriter<'a> for LineQueue {
 }
 
 struct Line<'a> {
-    queue: &'a Sender<Vec<u8>>,
+    queue: &'a Sender<Message>,
     bytes: Vec<u8>,
 }
 
@@ -152,7 +186,7 @@ impl Write for Line<'_> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         let line = core::mem::take(&mut self.bytes);
-        if !line.is_empty() && self.queue.try_send(line).is_err() {
+        if !line.is_empty() && self.queue.try_send(Message::Line(line)).is_err() {
             LINES_DROPPED.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -181,7 +215,11 @@ mod tests {
         for text in ["a\n", "b\n", "c\n", "d\n"] {
             make.make_writer().write_all(text.as_bytes()).unwrap();
         }
-        assert_eq!(lines.try_iter().collect::<Vec<_>>(), [b"a\n", b"b\n"]);
+        let kept = lines.try_iter().filter_map(|message| match message {
+            Message::Line(line) => Some(line),
+            Message::Renounce(_) | Message::End(_) => None,
+        });
+        assert_eq!(kept.collect::<Vec<_>>(), [b"a\n", b"b\n"]);
         assert_eq!(lines_dropped() - before, 2);
     }
 

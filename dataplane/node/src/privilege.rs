@@ -99,6 +99,7 @@ impl Privileges {
         caps::set(None, CapSet::Effective, &keep).map_err(refused("reduce effective capabilities"))?;
         caps::set(None, CapSet::Permitted, &keep).map_err(refused("reduce permitted capabilities"))?;
         nix::sys::prctl::set_no_new_privs().map_err(|e| Error::Refused("set no_new_privs", e.to_string()))?;
+        crate::logging::renounce_privileges();
         report.dropped = held.difference(&keep).count();
         report.user = Uid::current().to_string();
         if let Ok(Some(user)) = User::from_uid(Uid::current()) {
