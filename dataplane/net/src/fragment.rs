@@ -251,7 +251,7 @@ impl Reassembler {
     /// Forgets datagrams whose time is over, at most `budget`; returns how many.
     pub fn handle_timeout(&mut self, now: Instant, budget: usize) -> usize {
         for done in 0..budget {
-            if !self.get(self.oldest).is_some_and(|datagram| datagram.deadline <= now) {
+            if self.get(self.oldest).is_none_or(|datagram| datagram.deadline > now) {
                 return done;
             }
             self.counters.expired += 1;

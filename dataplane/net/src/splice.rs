@@ -30,6 +30,7 @@ mod flow;
 mod forward;
 #[doc(hidden)]
 pub mod fuzz;
+mod handshake;
 mod icmp;
 pub mod limits;
 mod opening;

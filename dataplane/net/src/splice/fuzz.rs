@@ -33,13 +33,23 @@ impl Bytes<'_> {
         }
     }
 
-    /// A number near zero, or anything.
+    /// How far off a number is: mostly not, sometimes a little, or anything.
     fn offset(&mut self) -> u32 {
         match self.u8() {
-            small @ 0..=199 => u32::from(small).wrapping_sub(100),
+            0..=189 => 0,
+            small @ 190..=239 => u32::from(small).wrapping_sub(215),
             _ => u32::from_be_bytes([self.u8(), self.u8(), self.u8(), self.u8()]),
         }
     }
+}
+
+/// A segment that left: its flow, the number after it, what it acknowledges, whether it is a SYN.
+#[derive(Clone, Copy)]
+struct Sent {
+    key: FlowKey,
+    end: u32,
+    ack: u32,
+    is_syn: bool,
 }
 
 struct Run {
@@ -48,8 +58,8 @@ struct Run {
     now: Instant,
     last: FlowId,
     /// Our last packet to the backend and to the client: what an answer refers to.
-    to_backend: (FlowKey, u32, u32),
-    to_client: (FlowKey, u32, u32),
+    to_backend: Sent,
+    to_client: Sent,
 }
 
 fn key(client_port: u8) -> FlowKey {
@@ -89,7 +99,7 @@ pub fn splice(bytes: &[u8]) {
         ..SpliceLimits::default()
     };
     let keys = SpliceKeys { table: HashKey([1, 2]), isn: HashKey([3, 4]) };
-    let nothing = (key(0).reversed(), 0, 0);
+    let nothing = Sent { key: key(0).reversed(), end: 0, ack: 0, is_syn: false };
     let mut run = Run {
         splice: Splice::new(limits, keys),
         backends: backends(),
@@ -136,7 +146,7 @@ impl Run {
             8 => self.raw(bytes),
             _ => {
                 let (flow, backend) = (self.last, BackendId(u16::from(bytes.u8() % 4)));
-                if bytes.u8() % 2 == 0 {
+                if bytes.u8().is_multiple_of(2) {
                     let _ = self.splice.retry(flow, backend, &self.backends, self.now);
                 } else {
                     self.splice.abort(flow, self.now);
@@ -179,13 +189,24 @@ impl Run {
 
     /// A segment that is nearly what one side would answer.
     fn segment(&mut self, is_client: bool, bytes: &mut Bytes<'_>) {
-        let (answered, seq, ack) = if is_client { self.to_client } else { self.to_backend };
-        let mut key = answered.reversed();
-        if is_client && bytes.u8() % 4 == 0 {
+        let answered = if is_client { self.to_client } else { self.to_backend };
+        let mut key = answered.key.reversed();
+        let mut is_first = is_client && answered.end == 0;
+        if is_client && bytes.u8().is_multiple_of(8) {
             key = self::key(bytes.u8());
+            is_first = true;
         }
-        let (seq, ack) = if seq | ack == 0 { (1_001, 2_001) } else { (ack, seq) };
-        let flags = [0x10, 0x18, 0x11, 0x12, 0x02, 0x04, 0x14, 0x10][usize::from(bytes.u8() % 8)];
+        let (seq, ack) = if is_first { (1_001, 2_001) } else { (answered.ack, answered.end) };
+        let flags = match bytes.u8() % 32 {
+            0..=15 if answered.is_syn && !is_client => 0x12,
+            0..=9 => 0x10,
+            10..=24 => 0x18,
+            25..=27 => 0x11,
+            28 => 0x12,
+            29 => 0x02,
+            30 => 0x04,
+            _ => 0x14,
+        };
         let repr = tcp::Repr {
             source_port: key.source.port,
             destination_port: key.destination.port,
@@ -195,7 +216,7 @@ impl Run {
             window: u16::from(bytes.u8()) << (bytes.u8() % 9),
         };
         let mut options = [1; 40];
-        let options_len = usize::from(bytes.u8() % 11) * 4;
+        let options_len = [0, 0, 0, 12, 24, 36, 40, 4][usize::from(bytes.u8() % 8)];
         if options_len >= 12 {
             options[2..4].copy_from_slice(&[8, 10]);
         }
@@ -218,7 +239,7 @@ impl Run {
             ttl: 64,
             dscp_ecn: 0,
             ident: 0,
-            dont_fragment: bytes.u8() % 2 == 0,
+            dont_fragment: bytes.u8().is_multiple_of(2),
         };
         let mut frame = [0; 14 + 20 + 20 + 40 + 255];
         frame[12] = 8;
@@ -235,7 +256,8 @@ impl Run {
         for byte in &mut frame[42..] {
             *byte = bytes.u8();
         }
-        let (key, seq, _) = if bytes.u8() % 2 == 0 { self.to_backend } else { self.to_client };
+        let Sent { key, end: seq, .. } =
+            if bytes.u8().is_multiple_of(2) { self.to_backend } else { self.to_client };
         frame[12] = 8;
         frame[34..38].copy_from_slice(&[3, bytes.u8() % 5, 0, 0]);
         frame[40] = bytes.u8();
@@ -256,7 +278,7 @@ impl Run {
         };
         let router = [10, 9, 9, 9].into();
         let _ = ip(router, source, protocol::ICMP, 36).emit(&mut frame[14..]);
-        if bytes.u8() % 4 != 0 {
+        if !bytes.u8().is_multiple_of(4) {
             let _ = ip(source, destination, protocol::TCP, 500).emit(&mut frame[42..]);
             frame[62..64].copy_from_slice(&key.source.port.to_be_bytes());
             frame[64..66].copy_from_slice(&key.destination.port.to_be_bytes());
@@ -301,7 +323,8 @@ impl Run {
         let segment = tcp::Segment::new_checked(&packet.bytes()[headers.l4..headers.end]);
         let Ok(segment) = segment else { return };
         let end = segment.seq().wrapping_add(segment.sequence_len());
-        let answer = (key, end, segment.ack());
+        let is_syn = segment.flags().is_initial_syn();
+        let answer = Sent { key, end, ack: segment.ack(), is_syn };
         if key.source.port == 443 { self.to_client = answer } else { self.to_backend = answer }
     }
 }

@@ -23,7 +23,11 @@ pub fn forwarder(bytes: &[u8]) {
         flows_max: 3,
         backends_max: 2,
         ports: PortRange { first: 50_000, last: 50_001 },
-        proxy_header: if bytes.first() == Some(&1) { UdpProxyHeader::Every } else { UdpProxyHeader::default() },
+        proxy_header: if bytes.first() == Some(&1) {
+            UdpProxyHeader::Every
+        } else {
+            UdpProxyHeader::default()
+        },
         ..UdpLimits::default()
     };
     let mut backends = Backends::default();
@@ -91,13 +95,13 @@ fn datagram(forwarder: &mut UdpForwarder, backends: &Backends, key: &FlowKey, st
         ttl: 9,
         dscp_ecn: 0,
         ident: 0,
-        dont_fragment: step[3] % 2 == 0,
+        dont_fragment: step[3].is_multiple_of(2),
     };
     let _ = ip.emit(&mut frame[14..]);
     let _ = udp::emit(&mut frame[34..], key.source.port, key.destination.port, payload_len);
     let mut packet = PacketBuf::new(&mut memory, 128, 42 + usize::from(payload_len));
     let Ok(headers) = wire::parse(packet.bytes()) else { return };
-    let checksum = if step[3] % 3 == 0 { L4Checksum::Valid } else { L4Checksum::Partial };
+    let checksum = if step[3].is_multiple_of(3) { L4Checksum::Valid } else { L4Checksum::Partial };
     let ingress = Ingress { port: PortId(0), mtu: 1_500, checksum };
     let verdict = forwarder.handle(&mut packet, &headers, &Context { backends, ingress }, now);
     if let Verdict::Transmit(_) = verdict {

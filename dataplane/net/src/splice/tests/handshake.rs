@@ -15,7 +15,7 @@ const C1: u32 = C.wrapping_add(1);
 fn bare_ack_becomes_our_syn_and_the_syn_ack_becomes_our_ack() {
     let mut world = World::new(Setup::default());
     let flow = world.open().unwrap();
-    let syn = world.from_client(world.handshake_ack()).to_backend();
+    let syn = world.client_sends(world.handshake_ack()).backend_gets();
     assert_eq!(syn.flags, Flags::SYN);
     assert_eq!((syn.source.port(), syn.destination), (40_000, world.backend));
     assert_eq!((syn.ttl, syn.mac), (64, 0xb0));
@@ -26,7 +26,7 @@ fn bare_ack_becomes_our_syn_and_the_syn_ack_becomes_our_ack() {
     assert_eq!(options.timestamps, None);
     world.note_syn(&syn);
     world.now = world.now + Duration::from_millis(3);
-    let ack = world.from_backend(world.syn_ack(&syn)).to_backend();
+    let ack = world.backend_sends(world.syn_ack(&syn)).backend_gets();
     assert_eq!((ack.flags, ack.seq, ack.ack), (Flags::ACK, syn.seq + 1, B + 1));
     assert_eq!(ack.window, 500, "the client's own field: its scale was offered");
     let events = world.events();
@@ -47,16 +47,16 @@ fn early_data_is_held_and_released_when_the_backend_is_open() {
     let flow = world.open().unwrap();
     let hello = seg(Flags::ACK | Flags::PSH, C1, N + 1).data(b"hello");
     // The bare ACK was lost: data is the first segment, so our SYN needs a frame of its own.
-    assert_eq!(world.from_client(hello.clone()), Out::Hold);
-    let syn = world.sent_one().to_backend();
+    assert_eq!(world.client_sends(hello.clone()), Out::Hold);
+    let syn = world.sent_one().backend_gets();
     world.note_syn(&syn);
-    assert_eq!(world.from_client(hello.clone()), Out::Hold, "a retransmission waits too");
-    world.from_backend(world.syn_ack(&syn)).to_backend();
+    assert_eq!(world.client_sends(hello.clone()), Out::Hold, "a retransmission waits too");
+    world.backend_sends(world.syn_ack(&syn)).backend_gets();
     assert!(world.events().contains(&Event::Release { flow }));
-    let passed = world.from_client(hello).to_backend();
+    let passed = world.client_sends(hello).backend_gets();
     assert_eq!((passed.seq, passed.ack), (world.up(0), B + 1));
     assert_eq!(passed.payload, b"hello");
-    let answer = world.from_backend(seg(Flags::ACK, B + 1, world.up(5)).data(b"world")).to_client();
+    let answer = world.backend_sends(seg(Flags::ACK, B + 1, world.up(5)).data(b"world")).client_gets();
     assert_eq!((answer.seq, answer.ack), (N + 1, C1.wrapping_add(5)));
     assert_eq!((answer.source, answer.destination), (world.listener, world.client));
 }
@@ -65,15 +65,15 @@ fn early_data_is_held_and_released_when_the_backend_is_open() {
 fn fin_before_the_backend_answers_waits_like_data() {
     let mut world = World::new(Setup::default());
     world.open().unwrap();
-    assert_eq!(world.from_client(seg(Flags::FIN_ACK, C1, N + 1)), Out::Hold);
+    assert_eq!(world.client_sends(seg(Flags::FIN_ACK, C1, N + 1)), Out::Hold);
 }
 
 #[test]
 fn second_ack_while_opening_is_consumed() {
     let mut world = World::new(Setup::default());
     world.open().unwrap();
-    world.from_client(world.handshake_ack()).to_backend();
-    assert_eq!(world.from_client(world.handshake_ack()), Out::Consumed);
+    world.client_sends(world.handshake_ack()).backend_gets();
+    assert_eq!(world.client_sends(world.handshake_ack()), Out::Consumed);
     assert_eq!(world.open(), Ok(world.flow), "opening again finds the same flow");
 }
 
@@ -81,12 +81,12 @@ fn second_ack_while_opening_is_consumed() {
 fn syn_is_sent_again_with_doubling_waits_and_then_the_backend_has_failed() {
     let mut world = World::new(Setup::default());
     let flow = world.open().unwrap();
-    let first = world.from_client(world.handshake_ack()).to_backend();
+    let first = world.client_sends(world.handshake_ack()).backend_gets();
     for wait in [250, 500, 1_000] {
         world.pass_time(Duration::from_millis(wait - 1));
         assert!(world.sent().is_empty(), "early after {wait} ms");
         world.pass_time(Duration::from_millis(1));
-        assert_eq!(world.sent_one().to_backend(), first);
+        assert_eq!(world.sent_one().backend_gets(), first);
     }
     world.events();
     world.pass_time(Duration::from_millis(2_000));
@@ -100,14 +100,14 @@ fn refused_connection_is_retried_on_the_next_backend() {
     let mut world = World::new(Setup::default());
     let flow = world.open().unwrap();
     let hello = seg(Flags::ACK, C1, N + 1).data(b"hello");
-    assert_eq!(world.from_client(hello.clone()), Out::Hold);
-    let syn = world.sent_one().to_backend();
+    assert_eq!(world.client_sends(hello.clone()), Out::Hold);
+    let syn = world.sent_one().backend_gets();
     world.note_syn(&syn);
     // A RST that does not acknowledge our SYN is a guess.
     let forged = seg(Flags::RST_ACK, 0, syn.seq.wrapping_add(2));
-    assert_eq!(world.from_backend(forged), Out::Drop(DropReason::RstOutOfWindow));
+    assert_eq!(world.backend_sends(forged), Out::Drop(DropReason::RstOutOfWindow));
     world.events();
-    assert_eq!(world.from_backend(seg(Flags::RST_ACK, 0, syn.seq.wrapping_add(1))), Out::Consumed);
+    assert_eq!(world.backend_sends(seg(Flags::RST_ACK, 0, syn.seq.wrapping_add(1))), Out::Consumed);
     let reason = FailReason::Refused;
     assert_eq!(world.events(), [Event::BackendFailed { flow, tag: 77, backend: BACKEND, reason }]);
     assert_eq!(world.splice.backend_flows(BACKEND), 1);
@@ -115,12 +115,12 @@ fn refused_connection_is_retried_on_the_next_backend() {
     world.splice.retry(flow, OTHER_BACKEND, &world.backends, world.now).unwrap();
     assert_eq!((world.splice.backend_flows(BACKEND), world.splice.backend_flows(OTHER_BACKEND)), (0, 1));
     world.backend.set_ip([10, 0, 0, 33].into());
-    let syn = world.sent_one().to_backend();
+    let syn = world.sent_one().backend_gets();
     assert_eq!(syn.mac, 0xb1);
     world.note_syn(&syn);
-    world.from_backend(world.syn_ack(&syn)).to_backend();
+    world.backend_sends(world.syn_ack(&syn)).backend_gets();
     assert!(world.events().contains(&Event::Release { flow }));
-    assert_eq!(world.from_client(hello).to_backend().payload, b"hello");
+    assert_eq!(world.client_sends(hello).backend_gets().payload, b"hello");
     assert_eq!(
         world.splice.retry(flow, BACKEND, &world.backends, world.now),
         Err(DropReason::NoFlow),
@@ -132,12 +132,12 @@ fn refused_connection_is_retried_on_the_next_backend() {
 fn given_up_flow_resets_the_client_at_the_number_it_expects() {
     let mut world = World::new(Setup::default());
     let flow = world.open().unwrap();
-    let syn = world.from_client(world.handshake_ack()).to_backend();
+    let syn = world.client_sends(world.handshake_ack()).backend_gets();
     world.note_syn(&syn);
-    world.from_backend(seg(Flags::RST_ACK, 0, syn.seq.wrapping_add(1)));
+    world.backend_sends(seg(Flags::RST_ACK, 0, syn.seq.wrapping_add(1)));
     world.events();
     assert!(world.splice.abort(flow, world.now));
-    let reset = world.sent_one().to_client();
+    let reset = world.sent_one().client_gets();
     assert_eq!((reset.flags, reset.seq, reset.ack), (Flags::RST_ACK, N + 1, C1));
     let events = world.events();
     assert!(
@@ -146,7 +146,7 @@ fn given_up_flow_resets_the_client_at_the_number_it_expects() {
     );
     assert!(!world.splice.abort(flow, world.now), "an ended flow ends once");
     // If that RST was lost, the client's next segment is answered by another.
-    let again = world.from_client(seg(Flags::ACK, C1, N + 1).data(b"hello")).to_client();
+    let again = world.client_sends(seg(Flags::ACK, C1, N + 1).data(b"hello")).client_gets();
     assert_eq!((again.flags, again.seq), (Flags::RST, N + 1));
 }
 
@@ -154,11 +154,11 @@ fn given_up_flow_resets_the_client_at_the_number_it_expects() {
 fn owner_that_never_decides_does_not_keep_the_flow() {
     let mut world = World::new(Setup::default());
     world.open().unwrap();
-    let syn = world.from_client(world.handshake_ack()).to_backend();
+    let syn = world.client_sends(world.handshake_ack()).backend_gets();
     world.note_syn(&syn);
-    world.from_backend(seg(Flags::RST_ACK, 0, syn.seq.wrapping_add(1)));
+    world.backend_sends(seg(Flags::RST_ACK, 0, syn.seq.wrapping_add(1)));
     world.pass_time(Duration::from_secs(1));
-    assert_eq!(world.sent_one().to_client().flags, Flags::RST_ACK);
+    assert_eq!(world.sent_one().client_gets().flags, Flags::RST_ACK);
     world.pass_time(Duration::from_secs(5));
     assert_eq!(world.splice.counts().flows, 0);
 }
@@ -167,12 +167,12 @@ fn owner_that_never_decides_does_not_keep_the_flow() {
 fn late_syn_ack_of_a_failed_backend_is_reset() {
     let mut world = World::new(Setup::default());
     let flow = world.open().unwrap();
-    let syn = world.from_client(world.handshake_ack()).to_backend();
+    let syn = world.client_sends(world.handshake_ack()).backend_gets();
     world.note_syn(&syn);
     world.pass_time(Duration::from_secs(1));
     world.splice.abort(flow, world.now);
     world.sent();
-    let reset = world.from_backend(world.syn_ack(&syn)).to_backend();
+    let reset = world.backend_sends(world.syn_ack(&syn)).backend_gets();
     assert_eq!((reset.flags, reset.seq), (Flags::RST, syn.seq.wrapping_add(1)));
 }
 
@@ -180,38 +180,38 @@ fn late_syn_ack_of_a_failed_backend_is_reset() {
 fn backend_in_an_old_connection_is_reset_and_asked_again_at_once() {
     let mut world = World::new(Setup::default());
     world.open().unwrap();
-    let syn = world.from_client(world.handshake_ack()).to_backend();
+    let syn = world.client_sends(world.handshake_ack()).backend_gets();
     world.note_syn(&syn);
     // Its challenge ACK names the old connection's numbers (RFC 5961 §4).
-    let reset = world.from_backend(seg(Flags::ACK, 4_444, 9_999)).to_backend();
+    let reset = world.backend_sends(seg(Flags::ACK, 4_444, 9_999)).backend_gets();
     assert_eq!((reset.flags, reset.seq), (Flags::RST, 9_999));
     world.pass_time(Duration::from_millis(2));
-    assert_eq!(world.sent_one().to_backend(), syn);
+    assert_eq!(world.sent_one().backend_gets(), syn);
     // What overtook the SYN-ACK is no such thing.
     let early = seg(Flags::ACK, B + 1, syn.seq.wrapping_add(1)).data(b"220");
-    assert_eq!(world.from_backend(early), Out::Drop(DropReason::OutOfWindow));
+    assert_eq!(world.backend_sends(early), Out::Drop(DropReason::OutOfWindow));
 }
 
 #[test]
 fn lost_ack_of_the_syn_ack_is_sent_again() {
     let (mut world, _) = World::connected(Setup::default());
     let syn_ack = seg(Flags::SYN_ACK, B, world.s.wrapping_add(1));
-    let ack = world.from_backend(syn_ack).to_backend();
+    let ack = world.backend_sends(syn_ack).backend_gets();
     assert_eq!((ack.flags, ack.seq, ack.ack), (Flags::ACK, world.s.wrapping_add(1), B + 1));
     let other = seg(Flags::SYN_ACK, B + 9, world.s.wrapping_add(1));
-    assert_eq!(world.from_backend(other), Out::Drop(DropReason::OutOfWindow));
+    assert_eq!(world.backend_sends(other), Out::Drop(DropReason::OutOfWindow));
 }
 
 #[test]
 fn client_that_resets_while_opening_ends_the_flow_and_the_backend_is_told() {
     let mut world = World::new(Setup::default());
     world.open().unwrap();
-    let syn = world.from_client(world.handshake_ack()).to_backend();
+    let syn = world.client_sends(world.handshake_ack()).backend_gets();
     world.note_syn(&syn);
     let forged = seg(Flags::RST, C1.wrapping_add(20_000), 0);
-    assert_eq!(world.from_client(forged), Out::Drop(DropReason::RstOutOfWindow));
-    assert_eq!(world.from_client(seg(Flags::RST, C1, 0)), Out::Consumed);
-    let reset = world.from_backend(world.syn_ack(&syn)).to_backend();
+    assert_eq!(world.client_sends(forged), Out::Drop(DropReason::RstOutOfWindow));
+    assert_eq!(world.client_sends(seg(Flags::RST, C1, 0)), Out::Consumed);
+    let reset = world.backend_sends(world.syn_ack(&syn)).backend_gets();
     assert_eq!(reset.flags, Flags::RST);
 }
 
@@ -219,14 +219,14 @@ fn client_that_resets_while_opening_ends_the_flow_and_the_backend_is_told() {
 fn unproven_client_that_starts_anew_gets_a_new_flow_and_a_proven_one_is_not_ended_by_a_stranger() {
     let mut world = World::new(Setup { pass_through: true, ..Setup::default() });
     world.open().unwrap();
-    world.from_client(world.client_syn()).to_backend();
-    assert_eq!(world.from_client(seg(Flags::SYN, 42, 0)), Out::Miss);
+    world.client_sends(world.client_syn()).backend_gets();
+    assert_eq!(world.client_sends(seg(Flags::SYN, 42, 0)), Out::Miss);
     assert_eq!(world.splice.counts().flows, 0);
 
     let mut world = World::new(Setup::default());
     world.open().unwrap();
-    world.from_client(world.handshake_ack()).to_backend();
-    assert_eq!(world.from_client(seg(Flags::SYN, 42, 0)), Out::Drop(DropReason::OutOfWindow));
+    world.client_sends(world.handshake_ack()).backend_gets();
+    assert_eq!(world.client_sends(seg(Flags::SYN, 42, 0)), Out::Drop(DropReason::OutOfWindow));
     assert_eq!(world.splice.counts().flows, 1);
 }
 
@@ -235,7 +235,7 @@ fn proxy_header_opens_the_stream_and_its_ack_stays_between_us() {
     for client_v6 in [false, true] {
         let setup = Setup { proxy_protocol: true, client_v6, ..Setup::default() };
         let (mut world, answer) = World::connected(setup);
-        let header = answer.to_backend();
+        let header = answer.backend_gets();
         assert_eq!((header.flags, header.seq), (Flags::ACK | Flags::PSH, world.s.wrapping_add(1)));
         let expected = FlowKey {
             protocol: crate::flow::Protocol::Tcp,
@@ -246,13 +246,13 @@ fn proxy_header_opens_the_stream_and_its_ack_stays_between_us() {
         assert_eq!(proxy_protocol::parse(&header.payload), Ok((Message::Proxied(expected), len)));
         assert_eq!(len as u32, world.header_len());
         // Data follows behind it in the backend's numbering.
-        let data = world.from_client(seg(Flags::ACK, C1, N + 1).data(b"GET /")).to_backend();
+        let data = world.client_sends(seg(Flags::ACK, C1, N + 1).data(b"GET /")).backend_gets();
         assert_eq!(data.seq, world.s.wrapping_add(1 + len as u32));
         let acked = world.s.wrapping_add(1 + len as u32);
-        assert_eq!(world.from_backend(seg(Flags::ACK, B + 1, acked)), Out::Consumed);
+        assert_eq!(world.backend_sends(seg(Flags::ACK, B + 1, acked)), Out::Consumed);
         world.pass_time(Duration::from_secs(1));
         assert!(world.sent().is_empty(), "an acknowledged header is not sent again");
-        let ack = world.from_backend(seg(Flags::ACK, B + 1, acked.wrapping_add(5))).to_client();
+        let ack = world.backend_sends(seg(Flags::ACK, B + 1, acked.wrapping_add(5))).client_gets();
         assert_eq!(ack.ack, C1.wrapping_add(5));
     }
 }
@@ -261,18 +261,18 @@ fn proxy_header_opens_the_stream_and_its_ack_stays_between_us() {
 fn backend_that_speaks_before_it_has_the_header_never_shows_its_numbers_to_the_client() {
     let (mut world, _) = World::connected(Setup { proxy_protocol: true, ..Setup::default() });
     let banner = seg(Flags::ACK, B + 1, world.s.wrapping_add(1)).data(b"220 ready");
-    let passed = world.from_backend(banner).to_client();
+    let passed = world.backend_sends(banner).client_gets();
     assert_eq!((passed.seq, passed.ack), (N + 1, C1), "not a number before the client's first");
 }
 
 #[test]
 fn lost_proxy_header_is_sent_again_and_given_up_in_the_end() {
     let (mut world, answer) = World::connected(Setup { proxy_protocol: true, ..Setup::default() });
-    let header = answer.to_backend();
+    let header = answer.backend_gets();
     world.events();
     for wait in [250, 500, 1_000, 2_000, 4_000] {
         world.pass_time(Duration::from_millis(wait));
-        let again = world.sent_one().to_backend();
+        let again = world.sent_one().backend_gets();
         assert_eq!((again.seq, &again.payload), (header.seq, &header.payload));
     }
     world.pass_time(Duration::from_millis(8_000));
@@ -284,12 +284,12 @@ fn lost_proxy_header_is_sent_again_and_given_up_in_the_end() {
 fn backend_whose_segments_cannot_hold_the_header_has_failed() {
     let mut world = World::new(Setup { proxy_protocol: true, ..Setup::default() });
     world.open().unwrap();
-    let syn = world.from_client(world.handshake_ack()).to_backend();
+    let syn = world.client_sends(world.handshake_ack()).backend_gets();
     world.note_syn(&syn);
     world.events();
     let tiny = SynOptions { mss: Some(20), ..SynOptions::default() };
     let syn_ack = seg(Flags::SYN_ACK, B, syn.seq.wrapping_add(1)).syn_options(tiny);
-    assert_eq!(world.from_backend(syn_ack).to_backend().flags, Flags::RST);
+    assert_eq!(world.backend_sends(syn_ack).backend_gets().flags, Flags::RST);
     let events = world.events();
     assert!(matches!(events[..], [Event::BackendFailed { reason: FailReason::ProxyHeader, .. }]));
 }
@@ -307,7 +307,7 @@ fn mss_fits_both_links_and_is_never_crumbs() {
         world.mtu = mtu;
         let request = crate::splice::OpenRequest { mss, ..world.request() };
         world.splice.open(&request, &world.backends, world.now).unwrap();
-        let syn = world.sent_one().to_backend();
+        let syn = world.sent_one().backend_gets();
         assert_eq!(syn.read_options().mss, Some(expected));
     }
 }
@@ -316,14 +316,14 @@ fn mss_fits_both_links_and_is_never_crumbs() {
 fn timestamps_continue_on_both_sides() {
     let setup = Setup { timestamps: true, ..Setup::default() };
     let (mut world, answer) = World::connected(setup);
-    let ack = answer.to_backend().read_timestamps();
+    let ack = answer.backend_gets().read_timestamps();
     assert_eq!(ack, Timestamps { value: world.our_ts, echo: 900_000 });
     // The client's clock has moved by 5 since its ACK.
     let data = seg(Flags::ACK, C1, N + 1).data(b"x").timestamps(105, 7_000);
-    let passed = world.from_client(data).to_backend().read_timestamps();
+    let passed = world.client_sends(data).backend_gets().read_timestamps();
     assert_eq!(passed, Timestamps { value: world.our_ts.wrapping_add(5), echo: 900_000 });
     let reply = seg(Flags::ACK, B + 1, world.up(1)).timestamps(900_030, world.our_ts.wrapping_add(5));
-    let passed = world.from_backend(reply).to_client().read_timestamps();
+    let passed = world.backend_sends(reply).client_gets().read_timestamps();
     assert_eq!(passed, Timestamps { value: 7_030, echo: 105 }, "goes on from the cookie's clock");
 }
 
@@ -334,7 +334,7 @@ fn source_port_used_again_has_a_later_isn_and_clock() {
     let mut last: Option<(u32, u32)> = None;
     for _ in 0..3 {
         world.open().unwrap();
-        let syn = world.sent_one().to_backend();
+        let syn = world.sent_one().backend_gets();
         world.note_syn(&syn);
         assert_eq!(syn.source.port(), world.source.port());
         let ours = (syn.seq, syn.read_timestamps().value);
@@ -361,11 +361,11 @@ fn backend_that_takes_up_nothing_still_works_and_is_counted() {
     let setup = Setup { timestamps: true, ecn: true, ..Setup::default() };
     let mut world = World::new(setup);
     world.open().unwrap();
-    let syn = world.from_client(world.handshake_ack()).to_backend();
+    let syn = world.client_sends(world.handshake_ack()).backend_gets();
     assert_eq!(syn.flags, Flags::SYN | Flags::ECE | Flags::CWR);
     world.note_syn(&syn);
     let syn_ack = seg(Flags::SYN_ACK, B, syn.seq.wrapping_add(1)).window(20_000);
-    let ack = world.from_backend(syn_ack).to_backend();
+    let ack = world.backend_sends(syn_ack).backend_gets();
     assert!(ack.options.is_empty());
     assert_eq!(ack.window, 0xffff, "500 << 8 does not fit a field that is not scaled");
     let counters = world.splice.counters();
@@ -376,11 +376,11 @@ fn backend_that_takes_up_nothing_still_works_and_is_counted() {
     let mut data = seg(Flags::ACK, C1, N + 1).data(b"x").timestamps(105, 7_000).window(2);
     data.options.extend([1, 1, 5, 10, 0, 0, 0x20, 0, 0, 0, 0x21, 0]);
     data.dscp_ecn = 0b10_1010 << 2 | 0b10;
-    let passed = world.from_client(data).to_backend();
+    let passed = world.client_sends(data).backend_gets();
     assert_eq!(passed.options, [1; 24]);
     assert_eq!((passed.window, passed.dscp_ecn), (2 << 8, 0b10_1010 << 2));
     // The client reads windows shifted by 7: 20,000 bytes are 156 units.
-    let reply = world.from_backend(seg(Flags::ACK, B + 1, world.up(1)).window(20_000)).to_client();
+    let reply = world.backend_sends(seg(Flags::ACK, B + 1, world.up(1)).window(20_000)).client_gets();
     assert_eq!(reply.window, 156);
 }
 
@@ -389,10 +389,10 @@ fn pass_through_shows_the_client_the_backends_own_handshake() {
     let setup = Setup { pass_through: true, timestamps: true, ..Setup::default() };
     let mut world = World::new(setup);
     let flow = world.open().unwrap();
-    let syn = world.from_client(world.client_syn()).to_backend();
+    let syn = world.client_sends(world.client_syn()).backend_gets();
     world.note_syn(&syn);
-    assert_eq!(world.from_client(world.client_syn()), Out::Consumed, "our own timer repeats the SYN");
-    let syn_ack = world.from_backend(world.syn_ack(&syn)).to_client();
+    assert_eq!(world.client_sends(world.client_syn()), Out::Consumed, "our own timer repeats the SYN");
+    let syn_ack = world.backend_sends(world.syn_ack(&syn)).client_gets();
     assert_eq!((syn_ack.flags, syn_ack.seq, syn_ack.ack), (Flags::SYN_ACK, B, C1));
     let options = syn_ack.read_options();
     assert_eq!((options.mss, options.window_scale), (Some(1_460), Some(9)));
@@ -400,21 +400,21 @@ fn pass_through_shows_the_client_the_backends_own_handshake() {
     assert!(world.events().iter().all(|event| matches!(event, Event::Opened { .. })));
     assert_eq!(world.splice.counts().half_open, 1);
     let ack = seg(Flags::ACK, C1, B + 1).window(321).timestamps(103, 900_000);
-    let ack = world.from_client(ack).to_backend();
+    let ack = world.client_sends(ack).backend_gets();
     assert_eq!((ack.seq, ack.ack, ack.window), (world.up(0), B + 1, 321));
     assert_eq!(ack.read_timestamps(), Timestamps { value: world.our_ts.wrapping_add(3), echo: 900_000 });
     assert!(matches!(world.events()[..], [Event::Established { flow: f, .. }] if f == flow));
     let data = seg(Flags::ACK, B + 1, world.up(0)).data(b"hi").window(77);
-    assert_eq!(world.from_backend(data).to_client().window, 77, "no shift lies between");
+    assert_eq!(world.backend_sends(data).client_gets().window, 77, "no shift lies between");
 }
 
 #[test]
 fn pass_through_repeats_a_lost_syn_ack() {
     let (mut world, answer) = World::connected(Setup { pass_through: true, ..Setup::default() });
-    let first = answer.to_client();
-    let syn = world.from_client(world.client_syn()).to_backend();
+    let first = answer.client_gets();
+    let syn = world.client_sends(world.client_syn()).backend_gets();
     assert_eq!((syn.flags, syn.seq), (Flags::SYN, world.s));
-    assert_eq!(world.from_backend(world.syn_ack(&syn)).to_client(), first);
+    assert_eq!(world.backend_sends(world.syn_ack(&syn)).client_gets(), first);
 }
 
 #[test]
@@ -422,20 +422,20 @@ fn pass_through_sends_the_header_only_after_the_client_has_proved_real() {
     for has_data in [false, true] {
         let setup = Setup { pass_through: true, proxy_protocol: true, ..Setup::default() };
         let (mut world, answer) = World::connected(setup);
-        answer.to_client();
+        answer.client_gets();
         assert!(world.sent().is_empty());
         world.events();
         let ack = seg(Flags::ACK, C1, B + 1);
         let header = if has_data {
             let data = ack.clone().data(b"GET /");
-            assert_eq!(world.from_client(data.clone()), Out::Hold);
-            let header = world.sent_one().to_backend();
+            assert_eq!(world.client_sends(data.clone()), Out::Hold);
+            let header = world.sent_one().backend_gets();
             let released = Event::Release { flow: world.flow };
             assert!(world.events().contains(&released));
-            assert_eq!(world.from_client(data).to_backend().seq, world.up(0));
+            assert_eq!(world.client_sends(data).backend_gets().seq, world.up(0));
             header
         } else {
-            world.from_client(ack).to_backend()
+            world.client_sends(ack).backend_gets()
         };
         assert_eq!((header.seq, header.payload.len()), (world.s.wrapping_add(1), 28));
         assert_eq!(header.ack, B + 1);
@@ -447,7 +447,7 @@ fn pass_through_client_that_never_answers_costs_the_backend_nothing_for_long() {
     let (mut world, _) = World::connected(Setup { pass_through: true, ..Setup::default() });
     world.events();
     world.pass_time(Duration::from_secs(10));
-    let reset = world.sent_one().to_backend();
+    let reset = world.sent_one().backend_gets();
     assert_eq!((reset.flags, reset.seq), (Flags::RST_ACK, world.s.wrapping_add(1)));
     assert!(matches!(world.events()[..], [Event::Closed { reason: CloseReason::HandshakeTimeout, .. }]));
 }
@@ -456,11 +456,11 @@ fn pass_through_client_that_never_answers_costs_the_backend_nothing_for_long() {
 fn pass_through_refusal_answers_the_clients_syn() {
     let mut world = World::new(Setup { pass_through: true, ..Setup::default() });
     let flow = world.open().unwrap();
-    let syn = world.from_client(world.client_syn()).to_backend();
+    let syn = world.client_sends(world.client_syn()).backend_gets();
     world.note_syn(&syn);
-    world.from_backend(seg(Flags::RST_ACK, 0, syn.seq.wrapping_add(1)));
+    world.backend_sends(seg(Flags::RST_ACK, 0, syn.seq.wrapping_add(1)));
     world.splice.abort(flow, world.now);
-    let reset = world.sent_one().to_client();
+    let reset = world.sent_one().client_gets();
     assert_eq!((reset.flags, reset.ack), (Flags::RST_ACK, C1), "acceptable in SYN-SENT");
 }
 
@@ -474,9 +474,9 @@ fn transparent_flow_keeps_the_clients_address_and_numbers() {
         assert_eq!(world.up(0), C1);
         let mut data = seg(Flags::ACK, C1, N + 1).data(b"x").timestamps(105, 7_000);
         data.ttl = 9;
-        let passed = world.from_client(data.clone()).to_backend();
+        let passed = world.client_sends(data.clone()).backend_gets();
         assert_eq!((passed.seq, passed.ttl), (C1, 8), "a router decrements");
         data.ttl = 1;
-        assert_eq!(world.from_client(data), Out::Drop(DropReason::HopLimit));
+        assert_eq!(world.client_sends(data), Out::Drop(DropReason::HopLimit));
     }
 }

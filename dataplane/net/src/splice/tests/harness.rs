@@ -200,7 +200,7 @@ pub(super) enum Out {
 
 impl Out {
     #[track_caller]
-    pub(super) fn to_client(self) -> Tcp {
+    pub(super) fn client_gets(self) -> Tcp {
         match self {
             Self::ToClient(tcp) => tcp,
             other => panic!("not to the client: {other:?}"),
@@ -208,7 +208,7 @@ impl Out {
     }
 
     #[track_caller]
-    pub(super) fn to_backend(self) -> Tcp {
+    pub(super) fn backend_gets(self) -> Tcp {
         match self {
             Self::ToBackend(tcp) => tcp,
             other => panic!("not to the backend: {other:?}"),
@@ -413,9 +413,9 @@ impl World {
         let mut world = Self::new(setup);
         world.open().unwrap();
         let first = if setup.pass_through { world.client_syn() } else { world.handshake_ack() };
-        let syn = world.from_client(first).to_backend();
+        let syn = world.client_sends(first).backend_gets();
         world.note_syn(&syn);
-        let answer = world.from_backend(world.syn_ack(&syn));
+        let answer = world.backend_sends(world.syn_ack(&syn));
         (world, answer)
     }
 
@@ -423,14 +423,14 @@ impl World {
     pub(super) fn established(setup: Setup) -> Self {
         let (mut world, answer) = Self::connected(setup);
         if setup.pass_through {
-            answer.to_client();
+            answer.client_gets();
             let ack = seg(Flags::ACK, C.wrapping_add(1), B + 1);
             let ack = if setup.timestamps { ack.timestamps(101, 900_000) } else { ack };
-            world.from_client(ack).to_backend();
+            world.client_sends(ack).backend_gets();
         }
         if setup.proxy_protocol {
             let ack = seg(Flags::ACK, B + 1, world.s.wrapping_add(1 + world.header_len()));
-            assert_eq!(world.from_backend(ack), Out::Consumed);
+            assert_eq!(world.backend_sends(ack), Out::Consumed);
         }
         world.events();
         world
@@ -449,12 +449,12 @@ impl World {
         self.s.wrapping_add(1 + self.header_len()).wrapping_add(offset)
     }
 
-    pub(super) fn from_client(&mut self, mut tcp: Tcp) -> Out {
+    pub(super) fn client_sends(&mut self, mut tcp: Tcp) -> Out {
         (tcp.source, tcp.destination) = (self.client, self.listener);
         self.handle(CLIENT_PORT, &tcp.bytes(), L4Checksum::Valid)
     }
 
-    pub(super) fn from_backend(&mut self, mut tcp: Tcp) -> Out {
+    pub(super) fn backend_sends(&mut self, mut tcp: Tcp) -> Out {
         (tcp.source, tcp.destination, tcp.mac) = (self.backend, self.source, 0xb0);
         self.handle(BACKEND_PORT, &tcp.bytes(), L4Checksum::Valid)
     }

@@ -42,7 +42,7 @@ fn too_big_from_the_backends_side_reaches_the_client_in_its_own_numbers() {
     {
         let setup = Setup { client_v6, backend_v6, proxy_protocol: true, ..Setup::default() };
         let mut world = World::established(setup);
-        world.from_client(seg(Flags::ACK, C1, N1).data(&[1; 1_300])).to_backend();
+        world.client_sends(seg(Flags::ACK, C1, N1).data(&[1; 1_300])).backend_gets();
         let bytes = error(ErrorKind::TooBig { mtu: 1_400 }, world.source, world.backend, world.up(0));
         let (verdict, bytes) = world.handle_icmp(BACKEND_PORT, &bytes);
         assert_eq!(verdict, Verdict::Transmit(CLIENT_PORT));
@@ -58,7 +58,7 @@ fn too_big_from_the_backends_side_reaches_the_client_in_its_own_numbers() {
 #[test]
 fn too_big_from_the_clients_side_reaches_the_backend() {
     let mut world = World::established(Setup::default());
-    world.from_backend(seg(Flags::ACK, B + 1, world.up(0)).data(&[1; 1_300])).to_client();
+    world.backend_sends(seg(Flags::ACK, B + 1, world.up(0)).data(&[1; 1_300])).client_gets();
     let bytes = error(ErrorKind::TooBig { mtu: 1_000 }, world.listener, world.client, N1);
     let (verdict, bytes) = world.handle_icmp(CLIENT_PORT, &bytes);
     assert_eq!(verdict, Verdict::Transmit(BACKEND_PORT));
@@ -80,7 +80,7 @@ impl<T> Swap for (T, T) {
 #[test]
 fn forged_error_does_not_pass() {
     let mut world = World::established(Setup::default());
-    world.from_client(seg(Flags::ACK, C1, N1).data(b"1234")).to_backend();
+    world.client_sends(seg(Flags::ACK, C1, N1).data(b"1234")).backend_gets();
     let kind = ErrorKind::TooBig { mtu: 600 };
     for seq in [world.up(5), world.up(0).wrapping_sub(1)] {
         let bytes = error(kind, world.source, world.backend, seq);
@@ -96,12 +96,12 @@ fn forged_error_does_not_pass() {
 #[test]
 fn absurd_path_mtu_is_bounded_or_refused() {
     let mut world = World::established(Setup::default());
-    world.from_client(seg(Flags::ACK, C1, N1).data(b"1234")).to_backend();
+    world.client_sends(seg(Flags::ACK, C1, N1).data(b"1234")).backend_gets();
     let bytes = error(ErrorKind::TooBig { mtu: 68 }, world.source, world.backend, world.up(0));
     let (_, bytes) = world.handle_icmp(BACKEND_PORT, &bytes);
     assert_eq!(read(&bytes).1.kind, ErrorKind::TooBig { mtu: 552 });
     let mut world = World::established(Setup { client_v6: true, backend_v6: true, ..Setup::default() });
-    world.from_client(seg(Flags::ACK, C1, N1).data(b"1234")).to_backend();
+    world.client_sends(seg(Flags::ACK, C1, N1).data(b"1234")).backend_gets();
     let bytes = error(ErrorKind::TooBig { mtu: 1_000 }, world.source, world.backend, world.up(0));
     let (verdict, _) = world.handle_icmp(BACKEND_PORT, &bytes);
     assert_eq!(verdict, Verdict::Drop(DropReason::IcmpUnmatched));
@@ -111,7 +111,7 @@ fn absurd_path_mtu_is_bounded_or_refused() {
 fn unreachable_backend_fails_while_opening_and_is_only_reported_later() {
     let mut world = World::new(Setup::default());
     let flow = world.open().unwrap();
-    let syn = world.from_client(world.handshake_ack()).to_backend();
+    let syn = world.client_sends(world.handshake_ack()).backend_gets();
     world.note_syn(&syn);
     world.events();
     let kind = ErrorKind::Unreachable { code: 1 };
@@ -123,7 +123,7 @@ fn unreachable_backend_fails_while_opening_and_is_only_reported_later() {
     assert_eq!(world.events(), [Event::BackendFailed { flow, tag: 77, backend: BACKEND, reason }]);
 
     let mut world = World::established(Setup { client_v6: true, ..Setup::default() });
-    world.from_client(seg(Flags::ACK, C1, N1).data(b"1234")).to_backend();
+    world.client_sends(seg(Flags::ACK, C1, N1).data(b"1234")).backend_gets();
     let bytes = error(ErrorKind::Unreachable { code: 3 }, world.source, world.backend, world.up(0));
     let (verdict, bytes) = world.handle_icmp(BACKEND_PORT, &bytes);
     assert_eq!(verdict, Verdict::Transmit(CLIENT_PORT));

@@ -25,15 +25,15 @@ fn setup(flows_max: u32, half_open_max: u32, ports: u16) -> Setup {
 fn establish(world: &mut World, client_port: u16) {
     world.client.set_port(client_port);
     world.open().unwrap();
-    let syn = world.from_client(world.handshake_ack()).to_backend();
+    let syn = world.client_sends(world.handshake_ack()).backend_gets();
     world.note_syn(&syn);
-    world.from_backend(world.syn_ack(&syn)).to_backend();
+    world.backend_sends(world.syn_ack(&syn)).backend_gets();
 }
 
 fn finish(world: &mut World) {
-    world.from_client(seg(Flags::FIN_ACK, C1, N1)).to_backend();
-    world.from_backend(seg(Flags::FIN_ACK, B1, world.up(1))).to_client();
-    world.from_client(seg(Flags::ACK, C1.wrapping_add(1), N1 + 1)).to_backend();
+    world.client_sends(seg(Flags::FIN_ACK, C1, N1)).backend_gets();
+    world.backend_sends(seg(Flags::FIN_ACK, B1, world.up(1))).client_gets();
+    world.client_sends(seg(Flags::ACK, C1.wrapping_add(1), N1 + 1)).backend_gets();
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn refused_open_leaks_no_port() {
 fn draining_opens_nothing_and_lets_the_rest_go_on() {
     let mut world = World::established(Setup::default());
     world.splice.set_draining(true);
-    world.from_client(seg(Flags::ACK, C1, N1).data(b"x")).to_backend();
+    world.client_sends(seg(Flags::ACK, C1, N1).data(b"x")).backend_gets();
     world.client.set_port(9);
     assert_eq!(world.open(), Err(DropReason::Draining));
     world.splice.set_draining(false);

@@ -300,11 +300,11 @@ impl Net {
         // The network is faster than the ends, so that no queue stands.
         for _ in 0..SENDS_PER_STEP * 3 {
             if let Some(tcp) = self.from_client.pop_front() {
-                let out = self.world.from_client(tcp.clone());
+                let out = self.world.client_sends(tcp.clone());
                 self.route(out, &tcp);
             }
             if let Some(tcp) = self.from_backend.pop_front() {
-                let out = self.world.from_backend(tcp.clone());
+                let out = self.world.backend_sends(tcp.clone());
                 self.route(out, &tcp);
             }
             if let Some(tcp) = self.to_backend.pop_front() {
@@ -323,7 +323,7 @@ impl Net {
             match event {
                 Event::Release { .. } => {
                     for tcp in core::mem::take(&mut self.held) {
-                        let out = self.world.from_client(tcp.clone());
+                        let out = self.world.client_sends(tcp.clone());
                         self.route(out, &tcp);
                     }
                 }
@@ -383,7 +383,7 @@ fn setup() -> impl Strategy<Value = Setup> {
 
 /// Bytes that repeat only after 65,536, so that a shifted copy differs.
 fn bytes(len: usize, step: usize) -> Vec<u8> {
-    (0..len).map(|index| (index * step >> 8 ^ index * step) as u8).collect()
+    (0..len).map(|index| (((index * step) >> 8) ^ (index * step)) as u8).collect()
 }
 
 proptest! {
