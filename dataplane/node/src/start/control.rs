@@ -8,6 +8,7 @@
 //! tick, never correctness.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -40,12 +41,17 @@ pub struct Control {
     wakes: Receiver<Wake>,
     second_at: Instant,
     drain_until: Option<Instant>,
+    /// Something a policy is made of changed.
+    is_stale: bool,
+    /// Which backends took connections when last looked at.
+    usable: BTreeMap<Arc<str>, bool>,
 }
 
 impl Control {
     /// A control thread for `node` that hears `wakes`.
     pub fn new(node: Arc<Node>, wakes: Receiver<Wake>) -> Self {
-        Self { node, wakes, second_at: Instant::now(), drain_until: None }
+        let usable = usable_backends(&node);
+        Self { node, wakes, second_at: Instant::now(), drain_until: None, is_stale: false, usable }
     }
 
     /// Runs until the node has stopped: until every worker ended, or (socket I/O) until told to.
@@ -75,13 +81,12 @@ impl Control {
         match wake {
             Wake::Changed => {}
             Wake::Neighbors(neighbors) => {
-                let mut state = self.node.state();
-                state.neighbors = neighbors;
-                self.adopt(&mut state);
+                self.node.state().neighbors = neighbors;
+                self.is_stale = true;
             }
             Wake::Backends => {
-                let mut state = self.node.state();
-                self.adopt(&mut state);
+                self.record_backends();
+                self.is_stale = true;
             }
             Wake::Reload => {
                 // The outcome is recorded there.
@@ -96,6 +101,20 @@ impl Control {
         if let Err(error) = self.node.adopt_policy(state) {
             tracing::error!(%error, "policy not adopted; the earlier one stays");
         }
+    }
+
+    /// Says which backends went down or came back.
+    fn record_backends(&mut self) {
+        let now = usable_backends(&self.node);
+        for (name, &up) in &now {
+            if self.usable.get(name) == Some(&up) {
+                continue;
+            }
+            let (level, event) = if up { (Level::Info, "backend_up") } else { (Level::Warn, "backend_down") };
+            let event = SecurityEvent::new(Class::Backend, level, "control", event);
+            self.node.record(event.with("backend", name.as_ref()));
+        }
+        self.usable = now;
     }
 
     fn drain(&mut self) {
@@ -132,7 +151,8 @@ impl Control {
             }
         }
         self.node.follow_lists(&mut state);
-        if epoch_at(self.node.clock.now().as_secs()) != state.epoch {
+        // Many changes in one tick make one policy.
+        if core::mem::take(&mut self.is_stale) || epoch_at(self.node.clock.now().as_secs()) != state.epoch {
             self.adopt(&mut state);
         }
         drop(state);
@@ -227,6 +247,11 @@ impl Control {
             numbers.count(NodeCounter::AttacksDetected);
         }
     }
+}
+
+fn usable_backends(node: &Node) -> BTreeMap<Arc<str>, bool> {
+    let snapshot = node.upstream.snapshot();
+    snapshot.backends.iter().map(|backend| (Arc::clone(&backend.name), backend.usable)).collect()
 }
 
 fn listener_name(state: &super::node::State, listener: Option<u16>) -> String {

@@ -213,23 +213,23 @@ impl World {
         sent
     }
 
-    pub(crate) fn to_clients(&mut self) -> Vec<Segment> {
+    pub(crate) fn to_clients(&self) -> Vec<Segment> {
         self.sent(0)
     }
 
-    pub(crate) fn to_backends(&mut self) -> Vec<Segment> {
+    pub(crate) fn to_backends(&self) -> Vec<Segment> {
         self.sent(1)
     }
 
     /// Segments that all workers sent on a port, their checksums verified.
-    fn sent(&mut self, port: u8) -> Vec<Segment> {
+    fn sent(&self, port: u8) -> Vec<Segment> {
         let peers = self.peers.iter();
         let frames = peers.flat_map(|peer| std::iter::from_fn(move || peer.take(port)));
         frames.map(|frame| Segment::parse(&frame)).collect()
     }
 
     /// Whether nothing at all was sent.
-    pub(crate) fn is_silent(&mut self) -> bool {
+    pub(crate) fn is_silent(&self) -> bool {
         self.to_clients().is_empty() && self.to_backends().is_empty()
     }
 
