@@ -240,13 +240,45 @@ mod tests {
         parse(lines.replace('\n', "\r\n").as_bytes())
     }
 
+    fn corpus() -> Vec<Vec<u8>> {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/node_api_request");
+        let files = std::fs::read_dir(directory).unwrap();
+        files.map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect()
+    }
+
     #[test]
     fn corpus_of_the_fuzzer_is_replayed() {
-        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/node_api_request");
-        let entries: Vec<_> = std::fs::read_dir(directory).unwrap().collect();
-        assert!(entries.len() >= 10, "the corpus is missing");
-        for entry in entries {
-            fuzz(&std::fs::read(entry.unwrap().path()).unwrap());
+        let corpus = corpus();
+        assert!(corpus.len() >= 10, "the corpus is missing");
+        corpus.iter().for_each(|bytes| fuzz(bytes));
+    }
+
+    #[test]
+    fn damaged_requests_never_panic() {
+        // A linear congruential generator (Knuth's constants): the same damage every time.
+        let mut state = 1u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below.max(1)
+        };
+        for original in corpus() {
+            for _ in 0..2_000 {
+                let mut bytes = original.clone();
+                for _ in 0..=random(4) {
+                    let at = random(bytes.len());
+                    match random(4) {
+                        0 => bytes.truncate(at),
+                        1 => bytes.insert(at.min(bytes.len()), random(256) as u8),
+                        2 if at < bytes.len() => bytes[at] ^= 1 << random(8),
+                        _ if at < bytes.len() => {
+                            let piece = bytes[at..].to_vec();
+                            bytes.extend_from_slice(&piece);
+                        }
+                        _ => {}
+                    }
+                }
+                fuzz(&bytes);
+            }
         }
     }
 
