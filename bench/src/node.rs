@@ -51,7 +51,9 @@ impl Default for Settings {
             mode: "syn".to_owned(),
             driver: "xdp".to_owned(),
             syn_cookies: "always".to_owned(),
-            attach: "auto".to_owned(),
+            // A veth has it. With `auto` a program that has just left an interface, and is still there for some
+            // milliseconds, would turn the measurement into one of the slower mode.
+            attach: "native".to_owned(),
             block: Vec::new(),
             extra: String::new(),
         }
