@@ -2,10 +2,17 @@
 //!
 //! Owns: slots with generations, the two index entries per flow, the free list, one list per [`Class`] (oldest
 //! first). Does not own: ports, timers, events; the owners (`splice`, `udp`) keep those in step.
+//! A slot that was freed rests before it is used again, so that what an owner keeps beside it (under the slot's
+//! number) is not overwritten before the owner has read the event of the old flow's end.
 //! Cost: a lookup is one keyed hash, one index line and one record; 56 bytes per slot beside the record.
+
+use std::collections::VecDeque;
 
 use crate::flow::{FlowKey, HashKey};
 use crate::flow_index::FlowIndex;
+
+/// Freed slots that rest: an eighth of the table, at most this many. More than one turn of a worker can free.
+const RESTING_MAX: usize = 1_024;
 
 const NONE: u32 = u32::MAX;
 
@@ -80,8 +87,11 @@ pub(crate) struct Table<R> {
     links: Box<[Links]>,
     index: FlowIndex,
     key: HashKey,
-    /// Free slots, chained by `Links::next`; the slot freed last is used first, while it is warm.
+    /// Free slots, chained by `Links::next`; of those that have rested the last is used first, while it is warm.
     free: u32,
+    /// Freed slots that rest, oldest first.
+    resting: VecDeque<u32>,
+    resting_max: usize,
     half_open: List,
     established: List,
     lingering: List,
@@ -97,6 +107,8 @@ impl<R: Record> Table<R> {
             index: FlowIndex::new(flows_max as usize * 2),
             key,
             free: NONE,
+            resting: VecDeque::with_capacity(RESTING_MAX + 1),
+            resting_max: (flows_max as usize / 8).min(RESTING_MAX),
             half_open: List::EMPTY,
             established: List::EMPTY,
             lingering: List::EMPTY,
@@ -137,8 +149,10 @@ impl<R: Record> Table<R> {
         self.generation(slot) == generation && self.get(slot).is_some()
     }
 
+    /// Whether one more flow would take a slot that must rest.
     pub(crate) fn is_full(&self) -> bool {
-        self.free == NONE
+        let used = self.half_open.len + self.established.len + self.lingering.len;
+        used as usize + self.resting_max >= self.flows.len()
     }
 
     /// Puts a flow into a free slot. `None` when there is none, or a key of it is taken.
@@ -149,7 +163,7 @@ impl<R: Record> Table<R> {
         if client == backend {
             return None;
         }
-        if slot == NONE || self.find(client).is_some() || self.find(backend).is_some() {
+        if self.is_full() || slot == NONE || self.find(client).is_some() || self.find(backend).is_some() {
             return None;
         }
         let hashes = [client.hash(&self.key), backend.hash(&self.key)];
@@ -183,8 +197,13 @@ impl<R: Record> Table<R> {
         self.index.remove(flow.key(Side::Client).hash(&self.key), slot << 1);
         self.index.remove(flow.key(Side::Backend).hash(&self.key), slot << 1 | 1);
         self.generations[slot as usize] = self.generations[slot as usize].wrapping_add(1);
-        self.links[slot as usize].next = self.free;
-        self.free = slot;
+        self.resting.push_back(slot);
+        if self.resting.len() > self.resting_max
+            && let Some(rested) = self.resting.pop_front()
+        {
+            self.links[rested as usize].next = self.free;
+            self.free = rested;
+        }
         Some(flow)
     }
 
@@ -292,4 +311,61 @@ impl<R: Record> Table<R> {
 
 fn side_of(value: u32) -> Side {
     if value & 1 == 0 { Side::Client } else { Side::Backend }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Endpoint, Protocol};
+
+    struct Bare([FlowKey; 2]);
+
+    impl Record for Bare {
+        fn key(&self, side: Side) -> &FlowKey {
+            &self.0[usize::from(side == Side::Backend)]
+        }
+
+        fn set_backend_key(&mut self, key: FlowKey) {
+            self.0[1] = key;
+        }
+
+        fn class(&self) -> Class {
+            Class::Established
+        }
+    }
+
+    fn flow(port: u16) -> Bare {
+        let end = |host, port| Endpoint { addr: [10, 0, 0, host].into(), port };
+        let key = |source, destination| FlowKey { protocol: Protocol::Tcp, source, destination };
+        Bare([key(end(1, port), end(2, 443)), key(end(3, 80), end(4, port))])
+    }
+
+    #[test]
+    fn freed_slot_rests_before_it_is_used_again() {
+        let mut table = Table::new(64, HashKey([1, 2]));
+        let slots: Vec<u32> = (0..56).map(|port| table.insert(flow(port)).unwrap()).collect();
+        assert!(table.is_full());
+        assert_eq!(table.insert(flow(99)), None, "an eighth of the table rests");
+        for (turn, slot) in slots.iter().enumerate() {
+            table.remove(*slot);
+            let taken = table.insert(flow(100 + turn as u16)).unwrap();
+            assert!(!slots[(turn + 1).saturating_sub(8)..=turn].contains(&taken), "{taken} did not rest");
+            table.check();
+        }
+    }
+
+    #[test]
+    fn flow_is_found_by_both_keys_until_it_is_removed() {
+        let mut table = Table::new(4, HashKey([1, 2]));
+        let slot = table.insert(flow(7)).unwrap();
+        assert_eq!(table.find(&flow(7).0[0]), Some((slot, Side::Client)));
+        assert_eq!(table.find(&flow(7).0[1]), Some((slot, Side::Backend)));
+        assert!(table.rekey_backend(slot, flow(8).0[1]));
+        assert_eq!(table.find(&flow(7).0[1]), None);
+        let generation = table.generation(slot);
+        table.remove(slot);
+        assert!(!table.is_live(slot, generation));
+        assert_eq!(table.find(&flow(7).0[0]), None);
+        assert_eq!(table.find(&flow(8).0[1]), None);
+    }
 }

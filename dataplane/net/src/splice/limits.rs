@@ -40,7 +40,8 @@ impl Default for Timeouts {
 /// Sizes of one worker's splice. All memory is taken by `Splice::new`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpliceLimits {
-    /// Flows, TIME-WAIT included. When all are in use the oldest TIME-WAIT goes, then the oldest half-open;
+    /// Slots for flows, TIME-WAIT included; an eighth of them, at most 1,024, rests, so that a flow's id is not used
+    /// again within a turn. When all others are in use the oldest TIME-WAIT goes, then the oldest half-open;
     /// never an established one: then opening fails with `FlowTableFull`.
     pub flows_max: u32,
     /// Half-open flows. When reached, the oldest half-open goes.

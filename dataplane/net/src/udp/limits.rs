@@ -65,7 +65,8 @@ pub enum UdpProxyHeader {
 /// Sizes and times of one worker's UDP forwarding. All memory is taken by `UdpForwarder::new`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UdpLimits {
-    /// Flows. When all are in use the oldest one-way flow goes; never a two-way one: then opening fails with
+    /// Slots for flows; an eighth of them, at most 1,024, rests, so that a flow's id is not used again within a
+    /// turn. When all others are in use the oldest one-way flow goes; never a two-way one: then opening fails with
     /// `FlowTableFull`.
     pub flows_max: u32,
     /// Backends, at most this many ids (a port map each). An id beyond fails with `NoBackend`.
