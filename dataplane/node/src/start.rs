@@ -392,6 +392,7 @@ fn new_state(
         attacks: Vec::new(),
         cookies: Vec::new(),
         phase: Phase::Starting,
+        is_save_failing: false,
         ended: Vec::new(),
     }
 }

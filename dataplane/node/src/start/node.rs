@@ -151,6 +151,8 @@ pub struct State {
     pub phase: Phase,
     /// Workers whose thread ended.
     pub ended: Vec<u16>,
+    /// Whether the last attempt to save bans failed: said once, not at every tick.
+    pub is_save_failing: bool,
 }
 
 impl Node {
@@ -233,11 +235,15 @@ impl Node {
         {
             tracing::error!(%error, "policy not adopted");
         }
-        if state.lists.is_unsaved()
-            && let Err(error) = state.lists.save()
-        {
-            self.telemetry.node.count(NodeCounter::SavesFailed);
-            tracing::error!(%error, "bans cannot be saved");
+        if state.lists.is_unsaved() {
+            let saved = state.lists.save();
+            let was_failing = core::mem::replace(&mut state.is_save_failing, saved.is_err());
+            if let Err(error) = saved {
+                self.telemetry.node.count(NodeCounter::SavesFailed);
+                if !was_failing {
+                    tracing::error!(%error, "bans cannot be saved; trying again until they can");
+                }
+            }
         }
         if !nothing {
             let numbers = &self.telemetry.node;
