@@ -419,3 +419,6 @@ fn bindings(config: &NodeConfig, view: &View) -> Vec<(Protocol, Endpoint, Listen
     exact.append(&mut wildcard);
     exact
 }
+
+#[cfg(test)]
+mod tests;
