@@ -11,26 +11,28 @@
 //! An IPv6 "atomic" fragment (RFC 6946) is a whole packet.
 //! Cost: one copy in, one copy out. RFC 791 §3.2, 815, 1858, 3168 §5.3, 5722, 8200 §4.5.
 
+mod datagram;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod limits;
 mod pool;
 pub mod split;
 #[cfg(test)]
 mod tests;
 
 use core::net::IpAddr;
-use core::time::Duration;
 
+pub use limits::{FragmentCounters, FragmentLimits};
 pub use split::Split;
 
 use crate::flow::{HashKey, hash_addr};
 use crate::flow_index::FlowIndex;
 use crate::link::LINK_HEADER_BYTES_MAX;
 use crate::packet::PacketBuf;
-use crate::siphash::hash13;
 use crate::time::Instant;
 use crate::verdict::DropReason;
-use crate::wire::{Headers, IpVersion, ipv4, ipv6};
+use crate::wire::{Headers, IpVersion, ipv6};
+use datagram::{Datagram, Key};
 use pool::{NONE, Pool};
 
 /// Longest frame that reassembly can make: Ethernet header and the longest IP packet. What a caller's buffer
@@ -45,95 +47,6 @@ const SOURCE_COUNTERS: usize = 4_096;
 
 /// Domain of the keyed hash of sources.
 const SOURCE_DOMAIN: u32 = 0x6672_6167;
-
-/// Sizes and times of one worker's reassembly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FragmentLimits {
-    /// Unfinished datagrams. When all are in use the oldest is given up.
-    pub datagrams_max: u32,
-    /// Unfinished datagrams of one source; more is dropped (`FragmentTableFull`). 16 is a few DNS answers at once.
-    pub per_source_max: u16,
-    /// Bytes for pieces; rounded up to whole blocks of 2 KiB. When all are in use the oldest datagram is given up.
-    pub bytes_max: usize,
-    /// Time from the first piece to the last. RFC 8200 says 60 s, Linux 30 s for IPv4; a sender's pieces leave
-    /// together, so 10 s covers every path and bounds what a flood can hold.
-    pub timeout: Duration,
-}
-
-impl Default for FragmentLimits {
-    fn default() -> Self {
-        Self {
-            datagrams_max: 1_024,
-            per_source_max: 16,
-            bytes_max: 4 << 20,
-            timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-/// What a reassembler counted since `new`; monotone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FragmentCounters {
-    /// Pieces kept.
-    pub pieces: u64,
-    /// Datagrams put together.
-    pub completed: u64,
-    /// Datagrams whose time ran out.
-    pub expired: u64,
-    /// Datagrams given up because their place or memory was needed.
-    pub evicted: u64,
-    /// Datagrams made void by overlapping or contradicting pieces.
-    pub voided: u64,
-}
-
-/// What identifies the datagram of a piece (RFC 791 §3.2, RFC 8200 §4.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key {
-    source: IpAddr,
-    destination: IpAddr,
-    id: u32,
-    /// Part of the identity in IPv4 only; zero in IPv6.
-    protocol: u8,
-}
-
-impl Key {
-    fn hash(&self, key: &HashKey) -> u64 {
-        let words = |addr: IpAddr| match addr {
-            IpAddr::V4(addr) => [u64::from(u32::from(addr)), 4],
-            IpAddr::V6(addr) => [u128::from(addr) as u64, (u128::from(addr) >> 64) as u64],
-        };
-        let (s, d) = (words(self.source), words(self.destination));
-        hash13(key, [s[0], s[1], d[0], d[1]], u64::from(self.id) | u64::from(self.protocol) << 32, 5)
-    }
-}
-
-/// An unfinished datagram.
-#[derive(Clone, Copy, Debug)]
-struct Datagram {
-    key: Key,
-    /// First piece in the pool, by rising offset.
-    pieces: u32,
-    piece_count: u8,
-    /// Bytes of data that are here.
-    received: u32,
-    /// Bytes of data in all; known from the last piece.
-    total: Option<u32>,
-    /// Ethernet header of the first piece.
-    link: [u8; LINK_HEADER_BYTES_MAX],
-    link_len: u8,
-    /// From the first piece: protocol of the data, hop limit, traffic class.
-    protocol: u8,
-    hop_limit: u8,
-    dscp_ecn: u8,
-    /// Whether a piece was marked "congestion experienced".
-    is_congested: bool,
-    /// Whether pieces contradicted each other: later ones are dropped until the time is over.
-    is_void: bool,
-    deadline: Instant,
-    /// Neighbours in order of age.
-    older: u32,
-    newer: u32,
-}
 
 /// One worker's unfinished datagrams.
 #[derive(Debug)]
@@ -234,7 +147,7 @@ impl Reassembler {
         if !is_whole {
             return Ok(false);
         }
-        let is_written = self.write_out(slot, out);
+        let is_written = self.get(slot).and_then(|datagram| datagram.write_out(&self.pool, out));
         self.remove(slot);
         if is_written.is_none() {
             return Err(DropReason::Fragment);
@@ -303,23 +216,7 @@ impl Reassembler {
             return Err(DropReason::FragmentTableFull);
         }
         *self.source_counter(key.source) += 1;
-        self.datagrams[slot as usize] = Some(Datagram {
-            key,
-            pieces: NONE,
-            piece_count: 0,
-            received: 0,
-            total: None,
-            link: [0; LINK_HEADER_BYTES_MAX],
-            link_len: 0,
-            protocol: 0,
-            hop_limit: 0,
-            dscp_ecn: 0,
-            is_congested: false,
-            is_void: false,
-            deadline: now + self.limits.timeout,
-            older: self.newest,
-            newer: NONE,
-        });
+        self.datagrams[slot as usize] = Some(Datagram::new(key, now + self.limits.timeout, self.newest));
         match self.newest {
             NONE => self.oldest = slot,
             newest => {
@@ -419,57 +316,6 @@ impl Reassembler {
         self.free.push(slot);
     }
 
-    /// Writes the whole packet.
-    fn write_out(&self, slot: u32, out: &mut PacketBuf<'_>) -> Option<()> {
-        let datagram = self.get(slot)?;
-        let link_len = usize::from(datagram.link_len);
-        let (data_len, ip_len) = match datagram.key.source {
-            IpAddr::V4(_) => (datagram.received as usize, ipv4::HEADER_BYTES_MIN),
-            IpAddr::V6(_) => (datagram.received as usize, ipv6::HEADER_BYTES),
-        };
-        if link_len == 0 || !out.set_len(link_len + ip_len + data_len) {
-            return None;
-        }
-        let bytes = out.bytes_mut();
-        bytes.get_mut(..link_len)?.copy_from_slice(&datagram.link[..link_len]);
-        let dscp_ecn = datagram.dscp_ecn | if datagram.is_congested { 3 } else { 0 };
-        let ip = bytes.get_mut(link_len..)?;
-        let payload_len = u16::try_from(data_len).ok()?;
-        match (datagram.key.source, datagram.key.destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => ipv4::Repr {
-                source,
-                destination,
-                protocol: datagram.protocol,
-                payload_len,
-                ttl: datagram.hop_limit,
-                dscp_ecn,
-                ident: datagram.key.id as u16,
-                dont_fragment: false,
-            }
-            .emit(ip)?,
-            (IpAddr::V6(source), IpAddr::V6(destination)) => ipv6::Repr {
-                source,
-                destination,
-                next_header: datagram.protocol,
-                payload_len,
-                hop_limit: datagram.hop_limit,
-                traffic_class: dscp_ecn,
-                flow_label: 0,
-            }
-            .emit(ip)?,
-            _ => return None,
-        };
-        let mut data = bytes.get_mut(link_len + ip_len..)?;
-        let mut piece = datagram.pieces;
-        while piece != NONE {
-            let (part, rest) = data.split_at_mut_checked(usize::from(self.pool.piece(piece).len))?;
-            self.pool.read(piece, part);
-            data = rest;
-            piece = self.pool.piece(piece).next_piece;
-        }
-        Some(())
-    }
-
     /// Panics when the parts of the reassembler disagree. For tests and fuzzing.
     #[doc(hidden)]
     pub fn check(&self) {
@@ -506,20 +352,4 @@ enum Misfit {
     Duplicate,
     Overlap,
     NoMemory,
-}
-
-impl Datagram {
-    /// Takes what the whole packet inherits from its first piece.
-    fn take_headers(&mut self, frame: &[u8], headers: &Headers, fragment_header: usize) {
-        let Some(link) = frame.get(..headers.link_len.min(LINK_HEADER_BYTES_MAX)) else { return };
-        self.link[..link.len()].copy_from_slice(link);
-        self.link_len = link.len() as u8;
-        self.hop_limit = headers.hop_limit;
-        self.dscp_ecn = headers.dscp_ecn;
-        self.protocol = match headers.version {
-            IpVersion::V4 => headers.protocol,
-            // Extension headers behind the fragment header are part of the data.
-            IpVersion::V6 => frame.get(fragment_header).copied().unwrap_or(headers.protocol),
-        };
-    }
 }

@@ -21,19 +21,21 @@
 //! than its port's MTU if its sender allowed that; `fragment::split` cuts it.
 //! RFC 768, RFC 4787 (timeouts, REQ-5), RFC 6935 (zero checksums).
 
+pub mod event;
 mod flow;
 #[doc(hidden)]
 pub mod fuzz;
 mod limits;
 #[cfg(test)]
 mod tests;
+mod translate;
 
 use core::time::Duration;
 use std::collections::VecDeque;
 
+pub use event::{UdpCloseReason, UdpClosed, UdpCounters, UdpCounts, UdpOpenRequest};
 pub use limits::{PortSet, REFLECTION_PORTS, UdpLimits, UdpProxyHeader};
 
-use crate::egress::{self, Egress, HOP_LIMIT};
 use crate::flow::{Endpoint, FlowKey, Protocol};
 use crate::flow_table::{Class, Record, Side, Table};
 use crate::icmp::{self, Quote};
@@ -41,86 +43,20 @@ use crate::link::Link;
 use crate::packet::PacketBuf;
 use crate::ports::{PortLease, Ports};
 use crate::splice::{
-    BackendId, BackendTarget, Backends, Context, EVENTS_MAX, FlowId, Source, SpliceKeys, Traffic, Verdict,
+    BackendId, BackendTarget, Backends, Context, EVENTS_MAX, FlowId, Source, SpliceKeys, Verdict,
 };
 use crate::time::Instant;
 use crate::timer_wheel::TimerWheel;
 use crate::verdict::DropReason;
 use crate::wire::checksum::{self, L4Checksum};
 use crate::wire::icmp::{Error, ErrorKind};
-use crate::wire::{Headers, be32, udp};
-use flow::{Flow, insert_header};
+use crate::wire::{Headers, be32};
+use flow::Flow;
+use translate::translate;
 
 /// How often the client must have spoken again after an answer before the amplification filter trusts it. A sender
 /// that forges its address sees no answers; it can guess their times, but gains 3 more packets' worth of them.
 pub const ROUNDS_VALIDATED: u8 = 3;
-
-/// A new flow.
-#[derive(Clone, Copy, Debug)]
-pub struct UdpOpenRequest {
-    /// Client to listener, as on the wire.
-    pub key: FlowKey,
-    /// The way back to the client: `Link::reply_to` of its frame.
-    pub client_link: Link,
-    /// Where its datagrams go.
-    pub backend: BackendId,
-    /// The caller's number for this flow, for example its listener; comes back in its event.
-    pub tag: u32,
-}
-
-/// Why a flow ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum UdpCloseReason {
-    /// Nothing was said for the idle timeout.
-    IdleTimeout,
-    /// It was the oldest one-way flow when the table or the ports were full.
-    Evicted,
-}
-
-/// A flow ended; comes exactly once per flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UdpClosed {
-    /// The flow; the id is dead.
-    pub flow: FlowId,
-    /// The caller's number.
-    pub tag: u32,
-    /// Client to listener.
-    pub key: FlowKey,
-    /// Where its datagrams went.
-    pub backend: BackendId,
-    /// Why.
-    pub reason: UdpCloseReason,
-    /// Client to backend.
-    pub to_backend: Traffic,
-    /// Backend to client.
-    pub to_client: Traffic,
-    /// From `open` to now.
-    pub lifetime: Duration,
-}
-
-/// How many flows there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UdpCounts {
-    /// The backend has not answered.
-    pub one_way: u32,
-    /// The backend has answered.
-    pub two_way: u32,
-}
-
-/// What a forwarder counted since `new`; monotone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UdpCounters {
-    /// Flows opened.
-    pub opened: u64,
-    /// One-way flows given up because their slot or port was needed.
-    pub evicted: u64,
-    /// Clients whose link (MAC, VLAN or port) changed within a flow.
-    pub client_moves: u64,
-    /// ICMP "too big" sent back because a datagram did not fit the other side's link.
-    pub too_big_sent: u64,
-    /// Events lost because the owner did not empty the queue.
-    pub events_lost: u64,
-}
 
 /// One worker's UDP flows.
 #[derive(Debug)]
@@ -457,49 +393,4 @@ impl UdpForwarder {
         }
         assert_eq!(leases, self.ports.taken_count(), "ports leak");
     }
-}
-
-/// Rewrites a datagram that came from `side` for the other side; the first ones may get a PROXY header.
-fn translate(
-    flow: &Flow,
-    side: Side,
-    link: &Link,
-    packet: &mut PacketBuf<'_>,
-    headers: &Headers,
-    ingress_mtu: u16,
-) -> Result<(), DropReason> {
-    let hop_limit = match headers.hop_limit.checked_sub(1) {
-        _ if flow.lease.is_some() => HOP_LIMIT,
-        None | Some(0) => return Err(DropReason::HopLimit),
-        Some(left) => left,
-    };
-    let to = flow.key(side.other());
-    let may_fragment = egress::may_fragment(headers, packet.bytes(), ingress_mtu);
-    let (source, destination) = (to.destination.addr, to.source.addr);
-    let egress = Egress { link, source, destination, hop_limit, may_fragment };
-    let header_len = if side == Side::Client { flow.header_len() } else { 0 };
-    let new_len = egress::ip_header_len(destination) + header_len + headers.end - headers.l4;
-    if !may_fragment && new_len > usize::from(link.mtu) {
-        return Err(DropReason::TooBig);
-    }
-    let mut delta = egress::pseudo_delta(headers, &egress);
-    let at = egress::readdress(packet, headers, &egress)?;
-    let bytes = packet.bytes_mut().get_mut(at..).ok_or(DropReason::Truncated)?;
-    let mut datagram = udp::Datagram::new_checked(bytes)?;
-    delta.replace_u16(datagram.source_port(), to.destination.port);
-    datagram.set_source_port(to.destination.port);
-    delta.replace_u16(datagram.destination_port(), to.source.port);
-    datagram.set_destination_port(to.source.port);
-    let stored = datagram.checksum();
-    datagram.set_checksum(delta.apply_udp(stored));
-    // No checksum is legal over IPv4 only (RFC 8200 §8.1).
-    let must_sum = stored == 0 && destination.is_ipv6();
-    if header_len > 0 {
-        insert_header(&flow.client_key, packet, at, destination)?;
-    }
-    if must_sum || (header_len > 0 && stored != 0) {
-        let headers = crate::wire::parse(packet.bytes())?;
-        checksum::complete_l4(&headers, packet.bytes_mut());
-    }
-    Ok(())
 }

@@ -1,9 +1,11 @@
 //! Pieces in, packets out; packets in, pieces out.
 
+use core::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::{self, protocol};
+use crate::wire::{self, ipv4, protocol};
 
 const MILLIS: fn(u64) -> Duration = Duration::from_millis;
 

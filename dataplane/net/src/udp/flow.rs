@@ -1,19 +1,13 @@
-//! The record of one UDP flow, and the PROXY header in front of its payload.
-
-use core::net::IpAddr;
+//! The record of one UDP flow.
 
 use super::{ROUNDS_VALIDATED, UdpOpenRequest, UdpProxyHeader};
-use crate::egress::ip_header_len;
 use crate::flow::FlowKey;
 use crate::flow_table::{Class, Record, Side};
-use crate::link::{LINK_HEADER_BYTES_MAX, Link};
-use crate::packet::PacketBuf;
+use crate::link::Link;
 use crate::ports::PortLease;
 use crate::proxy_protocol;
 use crate::splice::{BackendId, Traffic};
 use crate::time::Instant;
-use crate::verdict::DropReason;
-use crate::wire::{be16, ipv4, ipv6, udp};
 
 /// One flow.
 #[derive(Clone, Debug)]
@@ -108,46 +102,4 @@ impl Flow {
     pub(super) fn header_len(&self) -> usize {
         if self.has_header { proxy_protocol::header_len(self.client_key.source.addr) } else { 0 }
     }
-}
-
-/// Longest headers in front of UDP payload here: Ethernet, IPv6, UDP, PROXY.
-const FRONT_BYTES_MAX: usize =
-    LINK_HEADER_BYTES_MAX + ipv6::HEADER_BYTES + udp::HEADER_BYTES + proxy_protocol::HEADER_BYTES_MAX;
-
-/// Puts the PROXY header between UDP header (at `l4`) and payload: the headers in front move forward, the payload
-/// stays. Lengths are corrected, the UDP checksum is not.
-pub(super) fn insert_header(
-    client: &FlowKey,
-    packet: &mut PacketBuf<'_>,
-    l4: usize,
-    destination: IpAddr,
-) -> Result<(), DropReason> {
-    let front_len = l4 + udp::HEADER_BYTES;
-    let mut header = [0; proxy_protocol::HEADER_BYTES_MAX];
-    let header = proxy_protocol::emit(client, &mut header);
-    let mut buffer = [0; FRONT_BYTES_MAX];
-    let front = buffer.get_mut(..front_len + header.len()).ok_or(DropReason::NoFrame)?;
-    front[..front_len].copy_from_slice(packet.bytes().get(..front_len).ok_or(DropReason::Truncated)?);
-    front[front_len..].copy_from_slice(header);
-    let udp_len = be16(front, l4 + 4).and_then(|len| len.checked_add(header.len() as u16));
-    let udp_len = udp_len.ok_or(DropReason::TooBig)?;
-    front[l4 + 4..l4 + 6].copy_from_slice(&udp_len.to_be_bytes());
-    lengthen_ip(&mut front[..l4], destination, header.len() as u16)?;
-    if packet.replace_front(front_len, front) { Ok(()) } else { Err(DropReason::NoFrame) }
-}
-
-/// Adds `more` to the length in the IP header, without options, that `front` ends with.
-fn lengthen_ip(front: &mut [u8], destination: IpAddr, more: u16) -> Result<(), DropReason> {
-    let at = front.len().checked_sub(ip_header_len(destination)).ok_or(DropReason::Truncated)?;
-    if destination.is_ipv6() {
-        let mut ip = ipv6::Packet::new_checked(&mut front[at..])?;
-        let len = ip.payload_len().checked_add(more).ok_or(DropReason::TooBig)?;
-        ip.set_payload_len(len);
-    } else {
-        let mut ip = ipv4::Packet::new_checked(&mut front[at..])?;
-        let len = ip.total_len().checked_add(more).ok_or(DropReason::TooBig)?;
-        ip.set_total_len(len);
-        ip.fill_checksum();
-    }
-    Ok(())
 }

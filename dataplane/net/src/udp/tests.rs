@@ -10,10 +10,10 @@ use crate::flow::HashKey;
 use crate::icmp::Quote;
 use crate::link::PortId;
 use crate::proxy_protocol::{self, Message};
-use crate::splice::{Ingress, PortRange};
+use crate::splice::{Ingress, PortRange, Traffic};
 use crate::wire::checksum::verify_l4;
 use crate::wire::icmp::Error;
-use crate::wire::{self, ipv4, ipv6, protocol};
+use crate::wire::{self, ipv4, ipv6, protocol, udp};
 
 const CLIENT_PORT: PortId = PortId(0);
 const BACKEND_PORT: PortId = PortId(1);
