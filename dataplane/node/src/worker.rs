@@ -294,6 +294,7 @@ impl<I: PacketIo> Worker<I> {
                 Err(frame) => self.drop(frame, DropReason::TxFull),
             },
             Fate::TransmitWhole(out) => self.transmit_pieces(frame, out),
+            Fate::HandOverWhole(owner) => self.hand_over_pieces(frame, port, owner),
             Fate::Drop(reason) => self.drop(frame, reason),
             Fate::Reset(reason, out) => {
                 self.page.count_drop(reason);
@@ -311,6 +312,7 @@ impl<I: PacketIo> Worker<I> {
                     self.drop(frame, DropReason::HandoverFull);
                 }
             }
+            Fate::HandOverWhole(owner) => self.hand_over_pieces(frame, port, owner),
             Fate::Consumed => {
                 self.page.count(Counter::FramesConsumed);
                 self.io.release(frame);

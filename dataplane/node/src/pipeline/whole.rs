@@ -77,20 +77,27 @@ impl Pipeline {
             let headers = wire::parse(packet.bytes())?;
             return self.judge_whole(packet, &headers, port, origin, now);
         }
-        self.judge_long(len, port, now)
+        self.judge_long(len, port, origin, now)
     }
 
-    /// A whole packet that is longer than a frame: it can be sent on in pieces, but neither wait nor be handed over.
-    fn judge_long(&mut self, len: usize, port: PortId, now: Instant) -> Result<Fate, DropReason> {
+    /// A whole packet that is longer than a frame: it is sent on or handed over in pieces, and cannot wait.
+    fn judge_long(
+        &mut self,
+        len: usize,
+        port: PortId,
+        origin: Origin,
+        now: Instant,
+    ) -> Result<Fate, DropReason> {
         let mut buffer = core::mem::take(&mut self.whole.buffer);
         let mut packet = PacketBuf::new(&mut buffer, HEADROOM_BYTES, len);
         let fate = wire::parse(packet.bytes())
-            .and_then(|headers| self.judge_whole(&mut packet, &headers, port, Origin::Worker, now));
+            .and_then(|headers| self.judge_whole(&mut packet, &headers, port, origin, now));
         let (start, len) = (packet.start(), packet.len());
         self.whole = Whole { buffer, start, len };
         match fate? {
             Fate::Transmit(port) => Ok(Fate::TransmitWhole(port)),
-            Fate::Hold(_) | Fate::HandOver(_) => Err(DropReason::Fragment),
+            Fate::HandOver(owner) => Ok(Fate::HandOverWhole(owner)),
+            Fate::Hold(_) => Err(DropReason::Fragment),
             // The RST is in the buffer, not in the frame; a client that cuts its segments can do without.
             Fate::Reset(reason, _) => Err(reason),
             fate => Ok(fate),

@@ -1,7 +1,8 @@
-//! Sending a packet in pieces, because it is longer than its link's MTU or than a frame.
+//! Sending or handing over a packet in pieces, because it is longer than its link's MTU or than a frame.
 //!
 //! Owns: the frames for the pieces. Does not own: how they are cut (`net::fragment`). The frame that caused it ends as
-//! transmitted when all pieces left, else as dropped; pieces beyond the first count as frames of our own making.
+//! transmitted or handed over when all pieces left, else as dropped; transmitted pieces beyond the first count as
+//! frames of our own making.
 
 use secbeat_net::link::PortId;
 use secbeat_net::packet::PacketBuf;
@@ -9,6 +10,8 @@ use secbeat_net::verdict::DropReason;
 use secbeat_pktio::{Frame, PacketIo};
 
 use super::Worker;
+use crate::event::WorkerId;
+use crate::event::WorkerId;
 use crate::telemetry::counters::Counter;
 
 /// Pieces of one packet: 64 KiB over a link of 1,280 bytes are 54. More is cut off and the packet is lost.
@@ -24,6 +27,38 @@ impl<I: PacketIo> Worker<I> {
         }
     }
 
+    /// Hands the packet in the pipeline's buffer, which came in on `port`, to the worker that owns its flow.
+    pub(super) fn hand_over_pieces(&mut self, frame: Frame, port: PortId, owner: WorkerId) {
+        match self.parcels(port, owner) {
+            Ok(()) => {
+                self.page.count(Counter::FramesHandedOver);
+                self.io.release(frame);
+            }
+            Err(reason) => self.drop(frame, reason),
+        }
+    }
+
+    fn parcels(&mut self, port: PortId, owner: WorkerId) -> Result<(), DropReason> {
+        let Self { io, pipeline, shared, .. } = self;
+        let mut split = pipeline.split(port).ok_or(DropReason::TooBig)?;
+        // One frame after the other: a parcel is a copy.
+        let mut piece = io.allocate().ok_or(DropReason::NoFrame)?;
+        let start = piece.start();
+        let mut handed = Ok(());
+        for _ in 0..PIECES_MAX {
+            let mut packet = PacketBuf::new(io.chunk_mut(&mut piece), start, 0);
+            if split.poll_piece(&mut packet).is_none() {
+                break;
+            }
+            if !shared.handover.send(owner, port, packet.bytes()) {
+                handed = Err(DropReason::HandoverFull);
+                break;
+            }
+        }
+        io.release(piece);
+        handed
+    }
+
     /// Sends the packet in the pipeline's buffer; `frame` is the one that caused it.
     pub(super) fn transmit_pieces(&mut self, frame: Frame, port: PortId) {
         match self.pieces(port) {
@@ -33,6 +68,34 @@ impl<I: PacketIo> Worker<I> {
             }
             Err(reason) => self.drop(frame, reason),
         }
+    }
+
+    /// Hands the packet in the pipeline's buffer to its owner; `frame`, which caused it, carries the pieces there and
+    /// is used up. The cards spread fragments by their addresses alone, so they often land elsewhere.
+    pub(super) fn hand_over_pieces(&mut self, mut frame: Frame, port: PortId, owner: WorkerId) {
+        match self.pieces_for(owner, port, &mut frame) {
+            Ok(()) => {
+                self.page.count(Counter::FramesConsumed);
+                self.io.release(frame);
+            }
+            Err(reason) => self.drop(frame, reason),
+        }
+    }
+
+    fn pieces_for(&mut self, owner: WorkerId, port: PortId, frame: &mut Frame) -> Result<(), DropReason> {
+        let Self { io, pipeline, shared, .. } = self;
+        let start = frame.start();
+        let mut split = pipeline.split(port).ok_or(DropReason::TooBig)?;
+        for _ in 0..PIECES_MAX {
+            let mut piece = PacketBuf::new(io.chunk_mut(frame), start, 0);
+            if split.poll_piece(&mut piece).is_none() {
+                return Ok(());
+            }
+            if !shared.handover.send(owner, port, piece.bytes()) {
+                return Err(DropReason::HandoverFull);
+            }
+        }
+        Err(DropReason::TooBig)
     }
 
     fn pieces(&mut self, port: PortId) -> Result<(), DropReason> {
