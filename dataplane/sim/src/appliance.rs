@@ -6,7 +6,7 @@
 
 use crate::frame::Packet;
 use crate::random::Random;
-use crate::scenario::{Mode, SERVICE_V4, SERVICE_V6, Scenario};
+use crate::scenario::{DATAGRAMS_V4, DATAGRAMS_V6, Mode, SERVICE_V4, SERVICE_V6, Scenario};
 use core::fmt::Write;
 use core::net::IpAddr;
 use secbeat_config::NodeConfig;
@@ -379,14 +379,20 @@ fn config_text(scenario: &Scenario) -> String {
         options.timestamps,
         options.mss,
     );
-    for (name, service, family) in [("v4", SERVICE_V4, 0), ("v6", SERVICE_V6, 1)] {
-        let own = (0..scenario.origins.len()).filter(|index| index % 2 == family);
-        let backends: Vec<String> = own.map(|index| format!("\"o{index}\"")).collect();
-        let proxy = if scenario.has_proxy_header { "v2" } else { "off" };
+    let listeners = [
+        ("t4", "tcp", SERVICE_V4),
+        ("t6", "tcp", SERVICE_V6),
+        ("u4", "udp", DATAGRAMS_V4),
+        ("u6", "udp", DATAGRAMS_V6),
+    ];
+    for (name, protocol, service) in listeners {
+        let own = scenario.origins.iter().enumerate().filter(|(_, o)| o.is_ipv4() == service.is_ipv4());
+        let backends: Vec<String> = own.map(|(index, _)| format!("\"o{index}\"")).collect();
+        let proxy = if scenario.has_proxy_header && protocol == "tcp" { "v2" } else { "off" };
         let _ = write!(
             text,
-            "[[listeners]]\nname = \"{name}\"\nbind_address = \"{service}\"\nproxy_protocol = \"{proxy}\"\n\
-             backends = [{}]\n",
+            "[[listeners]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\nbind_address = \"{service}\"\n\
+             proxy_protocol = \"{proxy}\"\nbackends = [{}]\n",
             backends.join(", ")
         );
     }

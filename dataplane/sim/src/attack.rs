@@ -75,6 +75,11 @@ impl Attacker {
         }
     }
 
+    /// Whether a datagram is an attacker's, by its bytes: all the same.
+    pub fn is_attack(datagram: &Datagram) -> bool {
+        datagram.data.first().is_none_or(|first| datagram.data.iter().all(|byte| byte == first))
+    }
+
     /// The next frame towards `service`; `clients` have connections right now.
     pub fn frame(&mut self, service: SocketAddr, clients: &[SocketAddr]) -> Vec<u8> {
         let source = self.source(service, clients);

@@ -18,6 +18,7 @@
 pub mod appliance;
 pub mod attack;
 pub mod client;
+pub mod datagram;
 pub mod fragment;
 pub mod frame;
 pub mod link;

@@ -5,6 +5,7 @@
 
 use crate::attack::{Disguise, KINDS, Kind};
 use crate::client::{Ending, Plan, Promise};
+use crate::datagram;
 use crate::link::Impairment;
 use crate::random::Random;
 use crate::tcp::Settings;
@@ -148,6 +149,8 @@ pub struct Scenario {
     pub origin_settings: Settings,
     /// Sessions, by start.
     pub sessions: Vec<Plan>,
+    /// Datagram clients.
+    pub exchanges: Vec<datagram::Plan>,
     /// Attacks.
     pub attacks: Vec<AttackPlan>,
     /// Actions, by time.
@@ -159,6 +162,11 @@ pub const SERVICE_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 
 /// The same for IPv6.
 pub const SERVICE_V6: SocketAddr =
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 1)), 80);
+
+/// The datagram services.
+pub const DATAGRAMS_V4: SocketAddr = SocketAddr::new(SERVICE_V4.ip(), 5_353);
+/// The same for IPv6.
+pub const DATAGRAMS_V6: SocketAddr = SocketAddr::new(SERVICE_V6.ip(), 5_353);
 
 impl Scenario {
     /// Draws the world of a seed.
@@ -187,6 +195,7 @@ impl Scenario {
             origins: (0..origin_count).map(origin_address).collect(),
             origin_settings: settings(random, false),
             sessions: Vec::new(),
+            exchanges: Vec::new(),
             attacks: Vec::new(),
             actions: Vec::new(),
         };
@@ -196,6 +205,7 @@ impl Scenario {
         scenario.draw_clients(random);
         scenario.draw_actions(random);
         scenario.draw_sessions(random);
+        scenario.draw_exchanges(random);
         scenario.draw_attacks(random);
         scenario.weaken_promises();
         scenario
@@ -280,6 +290,23 @@ impl Scenario {
             });
         }
         self.sessions.sort_by_key(|plan| plan.start);
+    }
+
+    fn draw_exchanges(&mut self, random: &mut Random) {
+        for id in 0..random.below(4) {
+            let host = &self.clients[random.below(self.clients.len() as u64) as usize];
+            let is_refused = host.is_blocked && !host.is_allowed;
+            self.exchanges.push(datagram::Plan {
+                id,
+                client: SocketAddr::new(host.address, 31_000 + id as u16),
+                service: if host.address.is_ipv4() { DATAGRAMS_V4 } else { DATAGRAMS_V6 },
+                count: random.between(1, 30) as u32,
+                len: random.pick(&[20, 600, 1_300, 3_000]),
+                start: Instant::from_millis(random.between(10, STARTS_BEFORE_MS)),
+                interval: Duration::from_millis(random.between(10, 400)),
+                promise: if is_refused { Promise::Refused } else { Promise::Served },
+            });
+        }
     }
 
     fn draw_attacks(&mut self, random: &mut Random) {

@@ -12,6 +12,7 @@
 //! Everything is drawn from the seed and kept in ordered maps: the same seed makes the same world, byte by byte,
 //! and a hash of all frames proves it.
 
+mod datagrams;
 mod delivery;
 mod report;
 
@@ -20,6 +21,7 @@ pub use report::{Failure, Summary};
 use crate::appliance::{Appliance, MAC_DOWN, origin_mac};
 use crate::attack::Attacker;
 use crate::client::{Promise, Session};
+use crate::datagram::Exchange;
 use crate::fragment::Reassembly;
 use crate::frame::{LinkHeader, write};
 use crate::link::Wire;
@@ -56,6 +58,8 @@ enum Event {
     ToHosts { towards_origins: bool, frame: Vec<u8> },
     /// A worker's turn.
     Turn(usize),
+    /// The next question of a datagram client.
+    Ask(usize),
     /// The next burst of an attack, and how many frames it has left.
     Attack(usize, u64),
     /// Something an operator does.
@@ -111,6 +115,8 @@ pub struct World {
     origin_timers: BTreeMap<(usize, SocketAddr), Instant>,
     by_client: BTreeMap<SocketAddr, usize>,
     origins: Vec<Origin>,
+    exchanges: Vec<Exchange>,
+    next_fragment_id: u32,
     attackers: Vec<Attacker>,
     reassembly: Reassembly,
     next_turn: Vec<Instant>,
@@ -162,6 +168,8 @@ impl World {
             origin_timers: BTreeMap::new(),
             by_client: BTreeMap::new(),
             origins: scenario.origins.iter().enumerate().map(origin).collect(),
+            exchanges: Vec::new(),
+            next_fragment_id: 1_000,
             attackers: scenario.attacks.iter().enumerate().map(attacker).collect(),
             reassembly: Reassembly::default(),
             next_turn: vec![now; node.workers()],
@@ -186,6 +194,7 @@ impl World {
         for (at, action) in self.scenario.actions.clone() {
             self.at(at, Event::Act(action));
         }
+        self.queue_exchanges();
         for worker in 0..self.node.workers() {
             self.at(self.now, Event::Turn(worker));
         }
@@ -224,7 +233,8 @@ impl World {
     }
 
     fn is_over(&self) -> bool {
-        self.sessions.iter().all(|session| session.as_ref().is_some_and(Session::is_done))
+        let mut sessions = self.sessions.iter();
+        sessions.all(|session| session.as_ref().is_some_and(Session::is_done)) && self.are_exchanges_over()
     }
 
     fn step(&mut self, event: Event) -> Result<(), String> {
@@ -245,6 +255,7 @@ impl World {
             Event::ToNode { from_origins, frame } => self.deliver_to_node(from_origins, &frame),
             Event::ToHosts { towards_origins, frame } => self.deliver_to_hosts(towards_origins, &frame)?,
             Event::Turn(worker) => self.turn(worker)?,
+            Event::Ask(index) => self.ask(index),
             Event::Attack(index, left) => self.attack(index, left),
             Event::Act(action) => self.act(action)?,
         }
@@ -365,6 +376,7 @@ impl World {
                 for plan in &mut self.scenario.sessions {
                     plan.promise = Promise::Prefix;
                 }
+                self.weaken_exchanges(None);
                 self.node.drain()
             }
         }
@@ -380,6 +392,9 @@ impl World {
             for plan in self.scenario.sessions.iter_mut().filter(|plan| plan.client.ip() == host.address) {
                 plan.promise = if plan.start > grace { Promise::Refused } else { Promise::Prefix };
             }
+        }
+        if !host.is_allowed && !host.is_blocked {
+            self.weaken_exchanges(Some(host.address));
         }
         self.node.ban(host.address)
     }

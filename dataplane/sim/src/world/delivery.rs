@@ -36,10 +36,11 @@ impl World {
     fn worker_for(&self, from_origins: bool, frame: &[u8]) -> usize {
         let Ok(packet) = frame::read(frame) else { return 0 };
         let (from, to) = (packet.from(), packet.to());
-        if from_origins && self.scenario.is_reply_steered {
-            if let Some(owner) = self.node.owner_of_port(to.port()) {
-                return owner;
-            }
+        if from_origins
+            && self.scenario.is_reply_steered
+            && let Some(owner) = self.node.owner_of_port(to.port())
+        {
+            return owner;
         }
         let text = format!("{from} {to}");
         let hash = crate::random::Random::new(self.scenario.seed, &text).bits();
@@ -117,7 +118,8 @@ impl World {
             if !is_right || port != expected_port {
                 return Err(format!("a packet for origin {index} left port {port} as {link:?}"));
             }
-            if Attacker::is_forged(packet.source) && !scenario.mode.passes_through() {
+            let is_tcp = matches!(packet.payload, Payload::Tcp(_));
+            if is_tcp && Attacker::is_forged(packet.source) && !scenario.mode.passes_through() {
                 return Err(format!("an unvalidated source reached origin {index}: {packet:?}"));
             }
             return Ok(true);
@@ -138,11 +140,12 @@ impl World {
         // A host drops what the link has broken.
         let Ok(packet) = frame::read(frame) else { return Ok(()) };
         let Some(packet) = self.reassembly.handle(packet) else { return Ok(()) };
-        let Payload::Tcp(segment) = &packet.payload else { return Ok(()) };
-        if towards_origins {
-            self.deliver_to_origin(&packet, segment)
-        } else {
-            self.deliver_to_client(&packet, segment)
+        match (&packet.payload, towards_origins) {
+            (Payload::Tcp(segment), true) => self.deliver_to_origin(&packet, segment),
+            (Payload::Tcp(segment), false) => self.deliver_to_client(&packet, segment),
+            (Payload::Udp(datagram), true) => self.answer(&packet, datagram),
+            (Payload::Udp(datagram), false) => self.take_answer(&packet, datagram),
+            _ => Ok(()),
         }
     }
 

@@ -34,6 +34,10 @@ pub struct Summary {
     pub sessions: u64,
     /// Requests that arrived at origins.
     pub requests: u64,
+    /// Questions of datagram clients.
+    pub questions: u64,
+    /// Answers to them that arrived, doubled ones included.
+    pub answers: u64,
     /// Frames of attackers.
     pub attack_frames: u64,
     /// Frames that found the node's receive queue full.
@@ -71,7 +75,7 @@ impl World {
                 ));
             }
         }
-        Ok(())
+        self.check_exchanges()
     }
 }
 
