@@ -28,8 +28,8 @@ pub(crate) use xsk::{Random, XskGenerator};
 const SECONDS_MAX: u64 = 600;
 /// Most packets of one flood.
 const PACKETS_MAX: u64 = 10_000_000_000;
-/// Packets per call of the live engine at full speed: long calls, but Ctrl-C within milliseconds.
-const LIVE_CALL_PACKETS: u32 = 16_384;
+/// Packets, or attempts at a fixed rate, per call of the live engine: long calls, but Ctrl-C within milliseconds.
+const LIVE_CALL_PACKETS: u32 = 32_768;
 /// Time between two readings of the answers' counter, which cost a system call.
 const ANSWERS_INTERVAL: Duration = Duration::from_millis(50);
 /// Random sources, IPv4: half a billion ordinary addresses, no special ones among them.
@@ -346,14 +346,15 @@ impl Sender {
                     .with_context(|| format!("no interface `{}`", options.via))?;
                 let mut generator = LiveGenerator::open(index, frames, randomize, options.seed)
                     .context("XDP live frames (BPF_PROG_RUN, kernel 5.18 and newer, root)")?;
-                // Without it each run waits for milliseconds: full speed is possible, a fixed rate is not.
+                // Without it each run waits for milliseconds, and a fixed rate comes in bursts.
                 if let Ok(idle) = nix::net::if_::if_nametoindex(ATTACK_IDLE_IF) {
                     generator.park(idle).context("park the generator")?;
-                } else if options.rate != Rate::Max {
-                    eprintln!(
-                        "no idle interface `{ATTACK_IDLE_IF}`: fixed rates are better with --engine xsk"
-                    );
                 }
+                let pps = match options.rate {
+                    Rate::Fixed(pps) => Some(pps),
+                    Rate::Max => None,
+                };
+                generator.pace(pps, options.packets.unwrap_or(PACKETS_MAX).min(PACKETS_MAX))?;
                 Ok(Self::Live(Box::new(generator)))
             }
             Engine::Xsk => {
@@ -363,14 +364,34 @@ impl Sender {
         }
     }
 
-    fn send(&mut self, count: u32) -> Result<u32> {
+    /// Sends what is due, `left` at most; returns how many went out.
+    fn send(&mut self, pacer: &mut Pacer, elapsed: Duration, left: u64) -> Result<u64> {
         match self {
-            Self::Xsk(generator) => Ok(generator.send(count)),
-            Self::Live(generator) => match generator.run(count) {
-                Ok(()) => Ok(count),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(0),
-                Err(error) => Err(error).context("XDP live frames"),
-            },
+            Self::Xsk(generator) => {
+                let due = u64::from(pacer.due(elapsed)).min(left) as u32;
+                if due == 0 {
+                    std::hint::spin_loop();
+                    return Ok(0);
+                }
+                Ok(u64::from(generator.send(due)))
+            }
+            Self::Live(generator) => {
+                let before = generator.sent();
+                match generator.run(LIVE_CALL_PACKETS) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error).context("XDP live frames"),
+                }
+                Ok(generator.sent() - before)
+            }
+        }
+    }
+
+    /// Packets that were left out because they could not be sent at their time.
+    fn late(&self, pacer: &Pacer) -> u64 {
+        match self {
+            Self::Xsk(_) => pacer.forgiven(),
+            Self::Live(generator) => generator.late(),
         }
     }
 }
@@ -391,7 +412,6 @@ fn send_all(
     let seconds = Duration::from_secs(options.seconds.min(SECONDS_MAX));
     let packets_max = options.packets.unwrap_or(PACKETS_MAX).min(PACKETS_MAX);
     let mut pacer = Pacer::new(options.rate);
-    let is_max = options.rate == Rate::Max && options.engine == Engine::Live;
     let started = Instant::now();
     let mut sent = 0_u64;
     let mut answers_read = Duration::ZERO;
@@ -407,13 +427,7 @@ fn send_all(
         if elapsed >= seconds || sent >= packets_max || stopping {
             break elapsed;
         }
-        let due = if is_max { LIVE_CALL_PACKETS } else { pacer.due(elapsed) };
-        let due = u64::from(due).min(packets_max - sent) as u32;
-        if due == 0 {
-            std::hint::spin_loop();
-            continue;
-        }
-        sent += u64::from(sender.send(due)?);
+        sent += sender.send(&mut pacer, elapsed, packets_max - sent)?;
         progress.sent.store(sent, Ordering::Relaxed);
     };
     Ok(Report {
@@ -424,7 +438,7 @@ fn send_all(
         packets: sent,
         seconds: elapsed.as_secs_f64(),
         pps: sent as f64 / elapsed.as_secs_f64().max(1e-9),
-        late: pacer.forgiven(),
+        late: sender.late(&pacer),
         answers: sink.map(|sink| sink.packets()),
     })
 }

@@ -43,6 +43,43 @@ struct plan {
 struct plan plan = {};
 __u64 state = 1;
 
+// A fixed rate: nanoseconds between two frames, 0 = as fast as runs are. A run's frames that come before their
+// time are dropped here and recycled, so that one long run keeps the rate by itself: short runs cost more than
+// the frames they send.
+__u64 interval_ns = 0;
+// When the next frame is due, and the earliest time for it: behind its time, the rate is doubled and no more.
+__u64 due_ns = 0;
+__u64 earliest_ns = 0;
+// Frames let through, at most so many, and frames whose time passed too long ago.
+__u64 sent = 0;
+__u64 sent_max = 0;
+__u64 late = 0;
+
+// Time after which a frame that was not sent never will be: the core was taken away.
+#define DEBT_NS 30000000ULL
+
+static __always_inline int is_due(void)
+{
+	if (sent >= sent_max)
+		return 0;
+	if (interval_ns) {
+		__u64 now = bpf_ktime_get_ns();
+
+		if (due_ns == 0)
+			due_ns = now;
+		if (now < due_ns || now < earliest_ns)
+			return 0;
+		if (now - due_ns > DEBT_NS) {
+			late += (now - due_ns - DEBT_NS) / interval_ns;
+			due_ns = now - DEBT_NS;
+		}
+		due_ns += interval_ns;
+		earliest_ns = now + interval_ns / 2;
+	}
+	sent++;
+	return 1;
+}
+
 // xorshift64*: seeded, so that equal seeds give equal streams. Not for secrets.
 static __always_inline __u64 draw(void)
 {
@@ -123,6 +160,8 @@ int generate(struct xdp_md *ctx)
 	__u32 address = 0, header = 0, body = 0;
 	__u32 i;
 
+	if (!is_due())
+		return XDP_DROP;
 	if (plan.source) {
 		__u64 low = draw(), high = plan.source_bytes == 16 ? draw() : 0;
 
