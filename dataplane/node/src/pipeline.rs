@@ -57,8 +57,6 @@ pub enum Fate {
     Transmit(PortId),
     /// The packet in [`Pipeline::whole`], of which this frame was the last piece, leaves by this port in pieces.
     TransmitWhole(PortId),
-    /// The packet in [`Pipeline::whole`] belongs to another worker, which puts its pieces together again.
-    HandOverWhole(WorkerId),
     /// It is dropped.
     Drop(DropReason),
     /// It is dropped, and its frame now holds the RST that tells its sender, to leave by this port.

@@ -294,7 +294,6 @@ impl<I: PacketIo> Worker<I> {
                 Err(frame) => self.drop(frame, DropReason::TxFull),
             },
             Fate::TransmitWhole(out) => self.transmit_pieces(frame, out),
-            Fate::HandOverWhole(owner) => self.hand_over_pieces(frame, port, owner),
             Fate::Drop(reason) => self.drop(frame, reason),
             Fate::Reset(reason, out) => {
                 self.page.count_drop(reason);

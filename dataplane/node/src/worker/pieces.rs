@@ -11,7 +11,6 @@ use secbeat_pktio::{Frame, PacketIo};
 
 use super::Worker;
 use crate::event::WorkerId;
-use crate::event::WorkerId;
 use crate::telemetry::counters::Counter;
 
 /// Pieces of one packet: 64 KiB over a link of 1,280 bytes are 54. More is cut off and the packet is lost.
@@ -68,34 +67,6 @@ impl<I: PacketIo> Worker<I> {
             }
             Err(reason) => self.drop(frame, reason),
         }
-    }
-
-    /// Hands the packet in the pipeline's buffer to its owner; `frame`, which caused it, carries the pieces there and
-    /// is used up. The cards spread fragments by their addresses alone, so they often land elsewhere.
-    pub(super) fn hand_over_pieces(&mut self, mut frame: Frame, port: PortId, owner: WorkerId) {
-        match self.pieces_for(owner, port, &mut frame) {
-            Ok(()) => {
-                self.page.count(Counter::FramesConsumed);
-                self.io.release(frame);
-            }
-            Err(reason) => self.drop(frame, reason),
-        }
-    }
-
-    fn pieces_for(&mut self, owner: WorkerId, port: PortId, frame: &mut Frame) -> Result<(), DropReason> {
-        let Self { io, pipeline, shared, .. } = self;
-        let start = frame.start();
-        let mut split = pipeline.split(port).ok_or(DropReason::TooBig)?;
-        for _ in 0..PIECES_MAX {
-            let mut piece = PacketBuf::new(io.chunk_mut(frame), start, 0);
-            if split.poll_piece(&mut piece).is_none() {
-                return Ok(());
-            }
-            if !shared.handover.send(owner, port, piece.bytes()) {
-                return Err(DropReason::HandoverFull);
-            }
-        }
-        Err(DropReason::TooBig)
     }
 
     fn pieces(&mut self, port: PortId) -> Result<(), DropReason> {
