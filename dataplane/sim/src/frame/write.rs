@@ -15,7 +15,7 @@ pub fn write(packet: &Packet) -> Vec<u8> {
     match (packet.source, packet.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let (id, flags) = fragment.map_or((0, 0x4000), |(_, id, offset, more)| {
-                (id as u16, offset / 8 | if more { 0x2000 } else { 0 })
+                (id as u16, (offset / 8) | if more { 0x2000 } else { 0 })
             });
             let start = frame.len();
             frame.extend([0x45, 0]);
