@@ -4,8 +4,9 @@
 //! Does not own: the L4 header.
 //!
 //! A forwarded packet always gets a fresh IP header: options and extension headers end here, padding is cut,
-//! the families of the two sides may differ. Kept are DSCP, ECN, the IPv4 identification and "don't fragment", the
-//! IPv6 flow label. The hop limit starts anew at [`HOP_LIMIT`] when the packet leaves with our own address (we
+//! the families of the two sides may differ. Kept are DSCP, ECN, the IPv4 identification and "don't fragment". The IPv6
+//! flow label is zero on all packets of a flow: those that we send in our own name have no sender's label to share,
+//! and two labels could take two paths. The hop limit starts anew at [`HOP_LIMIT`] when the packet leaves with our own address (we
 //! are its sender, like any proxy, and a sender cannot make it expire between us and the backend); it is
 //! decremented when the source is kept (transparent mode: there we are a router and must break loops).
 
@@ -70,7 +71,6 @@ struct Marks {
     hop_limit: u8,
     ident: u16,
     dont_fragment: bool,
-    flow_label: u32,
 }
 
 /// Replaces everything in front of the L4 header of a received packet and cuts what is behind it. Afterwards the
@@ -95,14 +95,10 @@ pub fn readdress(
         hop_limit: egress.hop_limit,
         ident: 0,
         dont_fragment: true,
-        flow_label: 0,
     };
-    match headers.version {
-        IpVersion::V4 => {
-            let ip = ipv4::Packet::new_checked(ip)?;
-            (marks.ident, marks.dont_fragment) = (ip.ident(), ip.dont_fragment());
-        }
-        IpVersion::V6 => marks.flow_label = ipv6::Packet::new_checked(ip)?.flow_label(),
+    if headers.version == IpVersion::V4 {
+        let ip = ipv4::Packet::new_checked(ip)?;
+        (marks.ident, marks.dont_fragment) = (ip.ident(), ip.dont_fragment());
     }
     let mut buffer = [0; HEADERS_BYTES_MAX];
     let front_len = write_front(&mut buffer, egress, &marks, l4_len).ok_or(DropReason::Malformed)?;
@@ -137,14 +133,7 @@ pub fn emit(
     if !egress.fits(l4_len) {
         return None;
     }
-    let marks = Marks {
-        protocol,
-        dscp_ecn,
-        hop_limit: egress.hop_limit,
-        ident: 0,
-        dont_fragment: true,
-        flow_label: 0,
-    };
+    let marks = Marks { protocol, dscp_ecn, hop_limit: egress.hop_limit, ident: 0, dont_fragment: true };
     let mut buffer = [0; HEADERS_BYTES_MAX];
     let front_len = write_front(&mut buffer, egress, &marks, l4_len)?;
     if !packet.set_len(front_len + l4_len) {
@@ -188,7 +177,7 @@ fn write_front(
             payload_len,
             hop_limit: marks.hop_limit,
             traffic_class: marks.dscp_ecn,
-            flow_label: marks.flow_label,
+            flow_label: 0,
         }
         .emit(ip)?,
         _ => return None,

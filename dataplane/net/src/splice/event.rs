@@ -73,7 +73,7 @@ pub enum Event {
         tag: u32,
         /// The backend that answered.
         backend: BackendId,
-        /// From our first SYN to this backend to its SYN-ACK.
+        /// From our first SYN to this backend to its SYN-ACK; in pass-through to the client's ACK of it.
         connect_time: Duration,
     },
     /// Frames held for this flow may be handled again, in order.

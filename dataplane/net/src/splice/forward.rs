@@ -208,7 +208,8 @@ impl Splice {
         let Some(flow) = self.table.get_mut(slot) else { return Verdict::Miss };
         let half = flow.half(side);
         let is_exact = arrived.seq == half.next || arrived.seq == half.acked;
-        if is_before(arrived.seq, half.acked) || is_before(half.edge, arrived.seq) {
+        // A FIN may lie one number beyond the window, so the exact number may, too.
+        if !is_exact && (is_before(arrived.seq, half.acked) || is_before(half.edge, arrived.seq)) {
             return Verdict::Drop(DropReason::RstOutOfWindow);
         }
         let is_lingering = flow.state.class() == Class::Lingering;

@@ -95,12 +95,19 @@ impl Splice {
         let flow = self.table.get_mut(slot)?;
         flow.pending.take(Pending::SYN);
         if flow.state == State::SynSent {
-            // Counted even when it cannot leave now: the timer tries again, and gives up in time.
+            // Counted even when no frame takes it: the timer tries again, and gives up in time.
             self.counters.syns_retransmitted += u64::from(flow.syns > 0);
             flow.retransmit = now + wait * (1 << flow.syns.min(6));
             flow.syns = flow.syns.saturating_add(1);
         }
-        let port = own::emit_syn(flow, backends.link(flow.backend_id)?, packet);
+        let Some(link) = backends.link(flow.backend_id) else {
+            // Better another backend now than this one perhaps later.
+            if flow.state == State::SynSent {
+                self.fail(slot, FailReason::NoLink, now);
+            }
+            return None;
+        };
+        let port = own::emit_syn(flow, link, packet);
         self.arm(slot);
         port
     }

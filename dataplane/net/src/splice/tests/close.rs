@@ -170,6 +170,21 @@ fn reset_outside_the_window_goes_nowhere() {
 }
 
 #[test]
+fn reset_after_a_fin_at_the_edge_of_the_window_is_exact() {
+    let mut world = World::established(Setup::default());
+    world.backend_sends(seg(Flags::ACK, B1, world.up(0)).window(0)).client_gets();
+    let full = usize::from(WINDOW);
+    let mut at = C1;
+    for part in vec![7; full].chunks(1_460) {
+        world.client_sends(seg(Flags::ACK, at, N1).data(part)).backend_gets();
+        at = at.wrapping_add(part.len() as u32);
+    }
+    world.client_sends(seg(Flags::FIN_ACK, at, N1)).backend_gets();
+    world.client_sends(seg(Flags::RST, at.wrapping_add(1), 0)).backend_gets();
+    assert_eq!(closed(&mut world), [CloseReason::ClientReset]);
+}
+
+#[test]
 fn reset_in_answer_to_our_acknowledgement_is_exact_too() {
     let mut world = World::established(Setup::default());
     world.client_sends(seg(Flags::ACK, C1, N1).data(b"12345678")).backend_gets();

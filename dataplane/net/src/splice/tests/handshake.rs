@@ -164,6 +164,17 @@ fn owner_that_never_decides_does_not_keep_the_flow() {
 }
 
 #[test]
+fn backend_that_lost_its_link_fails_at_once() {
+    let mut world = World::new(Setup::default());
+    let flow = world.open().unwrap();
+    world.events();
+    world.backends.set(BACKEND, None);
+    assert_eq!(world.client_sends(world.handshake_ack()), Out::Consumed);
+    let reason = FailReason::NoLink;
+    assert_eq!(world.events(), [Event::BackendFailed { flow, tag: 77, backend: BACKEND, reason }]);
+}
+
+#[test]
 fn late_syn_ack_of_a_failed_backend_is_reset() {
     let mut world = World::new(Setup::default());
     let flow = world.open().unwrap();
