@@ -47,7 +47,7 @@ __u64 state = 1;
 // time are dropped here and recycled, so that one long run keeps the rate by itself: short runs cost more than
 // the frames they send.
 __u64 interval_ns = 0;
-// When the next frame is due, and the earliest time for it: behind its time, the rate is doubled and no more.
+// When the next frame is due, and the earliest time for it: behind its time, four times the rate and no more.
 __u64 due_ns = 0;
 __u64 earliest_ns = 0;
 // Frames let through, at most so many, and frames whose time passed too long ago.
@@ -74,7 +74,7 @@ static __always_inline int is_due(void)
 			due_ns = now - DEBT_NS;
 		}
 		due_ns += interval_ns;
-		earliest_ns = now + interval_ns / 2;
+		earliest_ns = now + interval_ns / 4;
 	}
 	sent++;
 	return 1;
