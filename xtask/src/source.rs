@@ -36,6 +36,12 @@ impl Source {
         Self { code: lines(&code), comments: lines(&comments), is_test, functions }
     }
 
+    /// Whether line `index` (from 0) holds neither code nor comment: if it is not empty it is inside a string.
+    pub(crate) fn is_inside_text(&self, index: usize) -> bool {
+        let is_blank = |lines: &[String]| lines.get(index).is_none_or(|line| line.trim().is_empty());
+        is_blank(&self.code) && is_blank(&self.comments)
+    }
+
     /// Code lines outside tests, with their numbers from 1.
     pub(crate) fn product_code(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines = self.code.iter().zip(&self.is_test).enumerate();

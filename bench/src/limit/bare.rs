@@ -90,7 +90,8 @@ pub(super) fn forged_acks() -> Load {
     Load::Sources(vec![forged(&ack)])
 }
 
-/// Forged SYNs to the VIP, from one source or from a different one each. The shortest frame there is, so that the generator is not what is measured.
+/// Forged SYNs to the VIP, from one source or from a different one each. The shortest frame there is, so that
+/// the generator is not what is measured.
 pub(super) fn forged_syns(many: bool) -> Load {
     let syn = Segment { flags: flag::SYN, sequence: 1, window: 64240, ..Segment::default() };
     let frames = vec![forged(&syn)];

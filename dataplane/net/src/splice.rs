@@ -15,7 +15,8 @@
 //! PROXY header). Does not own: SYN cookies (`syncookie`), the choice of a backend, frames held for later (the
 //! caller keeps them, see [`Verdict::Hold`]), neighbours ([`crate::neighbor`]).
 //!
-//! Order of calls, once per frame and turn: [`Splice::handle`] for each segment and [`Splice::handle_icmp`] for each ICMP
+//! Order of calls, once per frame and turn: [`Splice::handle`] for each segment and [`Splice::handle_icmp`] for
+//! each ICMP
 //! error, [`Splice::open`] when `handle` says [`Verdict::Miss`] and the cookie validates (then `handle` again for
 //! the same frame), [`Splice::handle_timeout`], [`Splice::poll_transmit`] until `None`, [`Splice::poll_event`]
 //! until `None`.

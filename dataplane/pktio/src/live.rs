@@ -3,7 +3,8 @@
 //! `BPF_PROG_RUN` with `BPF_F_TEST_XDP_LIVE_FRAMES` runs a small program over recycled pages; the program
 //! rewrites what shall differ and redirects to an interface. 5-15 M packets/s per core on a veth.
 //!
-//! Owns: the generator program, its random state and its rate. Does not own: the decision which interface may be flooded (`bench` refuses those outside a lab).
+//! Owns: the generator program, its random state and its rate. Does not own: the decision which interface may
+//! be flooded (`bench` refuses those outside a lab).
 
 use core::ops::RangeInclusive;
 use core::ptr::NonNull;

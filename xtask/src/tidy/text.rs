@@ -1,6 +1,7 @@
 //! Rules for every text file: line ends, tabs, line length, machine paths.
 
 use crate::finding::Report;
+use crate::source::Source;
 use crate::tree::File;
 
 /// Longest line of a source file, in characters. rustfmt wraps code at 110 and leaves comments and strings
@@ -25,8 +26,13 @@ const MACHINE_PATHS: &[&str] = &[concat!("/ho", "me/"), concat!("/wo", "rk/"), c
 pub(super) fn check(file: &File, content: &str, report: &mut Report) {
     let path = file.path.as_str();
     let has = |extensions: &[&str]| extensions.contains(&file.extension());
+    let source = (file.extension() == "rs").then(|| Source::parse(content));
     for (index, line) in content.lines().enumerate() {
         let number = index + 1;
+        // Inside a string that spans lines the text is as it must be.
+        if source.as_ref().is_some_and(|source| source.is_inside_text(index) && !line.trim().is_empty()) {
+            continue;
+        }
         if has(TAB_EXTENSIONS) && line.contains('\t') {
             report.error(path, number, "a tab: use spaces");
         }
