@@ -13,7 +13,7 @@ use secbeat_net::verdict::DropReason;
 use secbeat_net::wire::Headers;
 
 use super::flow::reserve;
-use super::{Fate, Pipeline, Seen, fate};
+use super::{Fate, Origin, Pipeline, Seen, fate};
 use crate::event::{AttackKind, ListenerId};
 use crate::telemetry::counters::Counter;
 use crate::upstream::Outcome;
@@ -28,7 +28,8 @@ impl Pipeline {
     ) -> Result<Fate, DropReason> {
         let key = headers.flow_key().ok_or(DropReason::NotOurs)?;
         let from_backend = self.policy.is_from_backend(key.source, key.destination);
-        if !seen.exempt && !from_backend {
+        // What another worker handed over was counted there.
+        if !seen.exempt && !from_backend && seen.origin == Origin::Wire {
             self.shared.limits.admit_datagram(key.source.addr, &self.policy.limits, now)?;
         }
         if let Some(fate) = self.forward_datagram(packet, headers, seen, now) {

@@ -1,9 +1,12 @@
 //! Two workers: frames that land on the wrong one.
 
+use secbeat_net::fragment::Split;
+use secbeat_net::packet::PacketBuf;
 use secbeat_net::verdict::DropReason;
 use secbeat_node::telemetry::counters::Counter;
 
-use super::world::{CONFIG, World, at};
+use super::packet::Datagram;
+use super::world::{CONFIG, VIP, World, at};
 
 #[test]
 fn answer_of_a_backend_finds_its_worker_by_the_port() {
@@ -32,6 +35,31 @@ fn segment_of_a_client_finds_its_worker_by_the_hint() {
     world.inject(1, 0, &segment.frame([2; 6], [2, 0, 0, 0, 0, 1]));
     assert!(world.to_backends().iter().any(|heard| heard.payload == b"on the wrong one"));
     assert_eq!(world.workers[1].counters().get(Counter::FramesHandedOver), 1);
+}
+
+#[test]
+fn long_answer_that_lands_on_the_wrong_worker_in_fragments_reaches_the_client() {
+    let mut world = World::with_workers(CONFIG, 2);
+    let ask = Datagram::new(at("10.1.0.9", 4_000), at(VIP, 5_300), b"question");
+    let sent = world.datagram(0, &ask);
+    let [(1, asked)] = &sent[..] else { panic!("one datagram to the backend: {sent:?}") };
+    let long: Vec<u8> = (0..4_000u32).map(|n| n as u8).collect();
+    let answer = Datagram::new(asked.destination, asked.source, &long).frame([2; 6], [2, 0, 0, 0, 0, 1]);
+    let mut split = Split::new(&answer, 1_500, 77).expect("a packet");
+    let mut buffer = [0; 2_048];
+    loop {
+        let mut piece = PacketBuf::new(&mut buffer, 0, 0);
+        if split.poll_piece(&mut piece).is_none() {
+            break;
+        }
+        world.inject(1, 1, piece.bytes());
+    }
+    assert_eq!(world.workers[1].counters().get(Counter::FramesHandedOver), 1);
+    assert_eq!(world.workers[0].counters().get(Counter::Reassembled), 1);
+    let pieces = world.raw(0);
+    assert_eq!(pieces.len(), 3);
+    let bytes: usize = pieces.iter().map(|piece| piece.len() - 14 - 20).sum();
+    assert_eq!(bytes, 8 + long.len());
 }
 
 #[test]

@@ -221,6 +221,12 @@ impl World {
         self.sent(1)
     }
 
+    /// Frames that all workers sent on a port.
+    pub(crate) fn raw(&self, port: u8) -> Vec<Vec<u8>> {
+        let peers = self.peers.iter();
+        peers.flat_map(|peer| std::iter::from_fn(move || peer.take(port))).collect()
+    }
+
     /// Segments that all workers sent on a port, their checksums verified.
     fn sent(&self, port: u8) -> Vec<Segment> {
         let peers = self.peers.iter();
@@ -313,7 +319,13 @@ fn setup(config: &NodeConfig, policy: &Policy, id: u16) -> Setup {
             ports,
             ..SpliceLimits::default()
         },
-        udp: UdpLimits { flows_max: 16, backends_max: 16, ports, ..UdpLimits::default() },
+        udp: UdpLimits {
+            flows_max: 16,
+            backends_max: 16,
+            ports,
+            amplification_factor: 0,
+            ..UdpLimits::default()
+        },
         fragments: FragmentLimits { datagrams_max: 8, bytes_max: 64 << 10, ..FragmentLimits::default() },
         early_frames_max: 32,
         splice_keys: SpliceKeys { table: HashKey([1, u64::from(id)]), isn: HashKey([3, 4]) },
