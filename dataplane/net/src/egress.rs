@@ -5,12 +5,10 @@
 //!
 //! A forwarded packet always gets a fresh IP header: options and extension headers end here, padding is cut,
 //! the families of the two sides may differ. Kept are DSCP, ECN, the IPv4 identification and "don't fragment".
-//! The IPv6
-//! flow label is zero on all packets of a flow: those that we send in our own name have no sender's label to share,
-//! and two labels could take two paths. The hop limit starts anew at [`HOP_LIMIT`] when the packet leaves with
-//! our own address (we
-//! are its sender, like any proxy, and a sender cannot make it expire between us and the backend); it is
-//! decremented when the source is kept (transparent mode: there we are a router and must break loops).
+//! The IPv6 flow label is zero on all packets of a flow: those that we send in our own name have no sender's label
+//! to share, and two labels could take two paths. The hop limit starts anew at [`HOP_LIMIT`] when the packet leaves
+//! with our own address (we are its sender, like any proxy, and a sender cannot make it expire between us and the
+//! backend); it is decremented when the source is kept (transparent mode: there we are a router and must break loops).
 
 use core::net::IpAddr;
 

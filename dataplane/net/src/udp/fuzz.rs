@@ -1,5 +1,5 @@
-//! Body of the fuzz target `net_udp`, also called by the corpus replay: bytes drive opens, datagrams of both sides and
-//! time; nothing panics and the parts of the forwarder agree.
+//! Body of the fuzz target `net_udp`, also called by the corpus replay: bytes drive opens, datagrams of both sides
+//! and time; nothing panics and the parts of the forwarder agree.
 
 use core::time::Duration;
 

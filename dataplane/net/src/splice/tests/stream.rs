@@ -225,7 +225,7 @@ impl Net {
             quiet_steps: 0,
             acked_before: 0,
         };
-        Self {
+        let mut net = Self {
             world,
             weather,
             client,
@@ -238,7 +238,23 @@ impl Net {
             backend_data: down,
             mss,
             is_given_up: false,
+        };
+        if setup.pass_through {
+            net.shake_hands();
         }
+        net
+    }
+
+    /// Pass-through: the client's own handshake with the backend, in fair weather.
+    fn shake_hands(&mut self) {
+        let syn = self.world.client_sends(self.world.client_syn()).backend_gets();
+        self.backend_takes(syn.clone());
+        self.from_backend.clear();
+        let syn_ack = self.world.backend_sends(self.world.syn_ack(&syn)).client_gets();
+        self.client.peer_first = syn_ack.seq.wrapping_add(1);
+        self.client.peer_clock = 900_000;
+        self.client.allowed = usize::from(syn_ack.window);
+        self.client.scale_in = syn_ack.read_options().window_scale.unwrap_or(0);
     }
 
     fn route(&mut self, out: Out, original: &Tcp) {
@@ -367,8 +383,12 @@ fn weather() -> impl Strategy<Value = Weather> {
 }
 
 fn setup() -> impl Strategy<Value = Setup> {
-    (any::<[bool; 6]>(), prop::option::of(0u8..15)).prop_map(
-        |([client_v6, backend_v6, proxy_protocol, sack, timestamps, is_transparent], window_scale)| Setup {
+    (any::<[bool; 7]>(), prop::option::of(0u8..15)).prop_map(
+        |(
+            [client_v6, backend_v6, proxy_protocol, sack, timestamps, is_transparent, pass_through],
+            window_scale,
+        )| Setup {
+            pass_through,
             client_v6,
             backend_v6: if is_transparent { client_v6 } else { backend_v6 },
             proxy_protocol,
