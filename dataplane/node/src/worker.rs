@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use secbeat_net::link::PortId;
 use secbeat_net::packet::PacketBuf;
+use secbeat_net::splice::EVENTS_MAX;
 use secbeat_net::time::Instant;
 use secbeat_net::verdict::DropReason;
 use secbeat_pktio::{Burst, Frame, PacketIo};
@@ -45,8 +46,9 @@ pub const TIMERS_PER_TURN_MAX: usize = 256;
 /// them; the rest waits a turn.
 pub const GENERATED_PER_TURN_MAX: usize = 256;
 
-/// Findings about flows per turn. Each frame and each timer causes at most a few.
-pub const FINDINGS_PER_TURN_MAX: usize = 1_024;
+/// Findings about flows per turn: as many as can wait. They must all be taken, since one that found no room later would
+/// leave a connection counted for ever; a turn's frames and timers cause a few thousand at most.
+pub const FINDINGS_PER_TURN_MAX: usize = EVENTS_MAX;
 
 /// How often housekeeping is done. Policy and bans must hold within a second; a millisecond costs one clock
 /// compare per turn and a copy of the counters.

@@ -14,7 +14,7 @@ use secbeat_net::wire::Headers;
 
 use super::{Note, Pipeline, Seen, Wake};
 use crate::event::ListenerId;
-use crate::policy::Policy;
+use crate::policy::{self, Policy};
 use crate::telemetry::counters::Counter;
 use crate::upstream::{self, BackendOutcome, Outcome};
 
@@ -131,8 +131,15 @@ impl Pipeline {
     pub(super) fn note_event(&mut self, event: Event, now: Instant) -> Wake {
         match event {
             Event::Opened { .. } => Wake::Noted,
-            Event::Established { flow, .. } => {
+            Event::Established { flow, tag, .. } => {
                 self.page.count(Counter::ConnectionsEstablished);
+                // A proxied handshake was counted when its ACK was validated.
+                let listener = self.policy.listener(tag as ListenerId);
+                if listener
+                    .is_some_and(|listener| matches!(listener.handshake, policy::Handshake::PassThrough(_)))
+                {
+                    self.detector.count_completed(tag as ListenerId);
+                }
                 if let Some(backend) = self.note(flow).backend {
                     self.report_backend(backend, Outcome::Established);
                 }

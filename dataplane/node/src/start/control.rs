@@ -79,7 +79,6 @@ impl Control {
 
     fn handle_wake(&mut self, wake: Wake) {
         match wake {
-            Wake::Changed => {}
             Wake::Neighbors(neighbors) => {
                 self.node.state().neighbors = neighbors;
                 self.is_stale = true;

@@ -37,8 +37,6 @@ use crate::worker::shared::{Shared, Stage};
 /// What wakes the control thread.
 #[derive(Clone, Debug)]
 pub enum Wake {
-    /// Something in the state changed: bring copies up to date.
-    Changed,
     /// The kernel's tables changed.
     Neighbors(Arc<neighbor::Snapshot>),
     /// Health, weight or address of a backend changed.
