@@ -21,7 +21,7 @@ use crate::lab::{self, Lab, vip};
 use crate::node::{self, Node, Settings};
 use crate::stats::show_count;
 use crate::{cpu, interrupt, netns, stats};
-use watch::{Phase, Watch};
+use watch::{Phase, Told, Watch};
 
 /// Time between two pages of the honest client, so that the client does not become a load test.
 const BETWEEN_PAGES: Duration = Duration::from_millis(4);
@@ -142,17 +142,35 @@ fn tell_phases(
     if interrupt::requested() {
         bail!("interrupted");
     }
-    let pages = |name, phase: &watch::Told| Verdict {
+    let growth_kib = i128::from(memory_after) - i128::from(memory_before);
+    Ok(verdicts(options, &Story { calm, flooded, after, fallback, sent, growth_kib, alive, back_after }))
+}
+
+/// Everything that was seen.
+struct Story {
+    calm: Told,
+    flooded: Told,
+    after: Told,
+    fallback: Told,
+    sent: flood::Report,
+    growth_kib: i128,
+    alive: bool,
+    /// From the kill to the next page.
+    back_after: Option<Duration>,
+}
+
+fn verdicts(options: &Options, story: &Story) -> Vec<Verdict> {
+    let Story { flooded, sent, growth_kib, .. } = story;
+    let pages = |name, phase: &Told| Verdict {
         what: name,
         found: format!("{} of {}, p99 {}", phase.pages_ok, phase.pages, stats::show_us(phase.p99_us)),
         passed: phase.pages > 0 && phase.pages_ok == phase.pages,
     };
-    let growth = i128::from(memory_after) - i128::from(memory_before);
     let answered = flooded.answers as f64 / sent.packets.max(1) as f64;
-    Ok(vec![
-        pages("pages before the flood", &calm),
-        pages("pages during the flood, each within 3 s", &flooded),
-        pages("pages after the flood", &after),
+    vec![
+        pages("pages before the flood", &story.calm),
+        pages("pages during the flood, each within 3 s", flooded),
+        pages("pages after the flood", &story.after),
         Verdict {
             what: "flood that the attacker offered",
             found: format!("{} packets/s", show_count(sent.pps)),
@@ -174,22 +192,22 @@ fn tell_phases(
         },
         Verdict {
             what: "growth of the node's memory during the flood",
-            found: format!("{growth:+} KiB"),
-            passed: growth <= MEMORY_GROWTH_KIB_MAX,
+            found: format!("{growth_kib:+} KiB"),
+            passed: *growth_kib <= MEMORY_GROWTH_KIB_MAX,
         },
-        Verdict { what: "node still running", found: yes_or_no(alive), passed: alive },
+        Verdict { what: "node still running", found: yes_or_no(story.alive), passed: story.alive },
         Verdict {
             what: "after kill -9 the kernel's path serves pages",
-            found: match back_after {
+            found: match story.back_after {
                 Some(time) => {
                     let first = stats::show_us(time.as_micros() as u64);
-                    format!("first after {first}; {} of {}", fallback.pages_ok, fallback.pages)
+                    format!("first after {first}; {} of {}", story.fallback.pages_ok, story.fallback.pages)
                 }
                 None => "none".to_owned(),
             },
-            passed: back_after.is_some(),
+            passed: story.back_after.is_some(),
         },
-    ])
+    ]
 }
 
 /// On a machine that is busy elsewhere the generator falls behind; with less than this there was no flood.

@@ -5,6 +5,7 @@
 
 mod frame;
 mod pace;
+mod sender;
 mod xsk;
 
 use std::net::IpAddr;
@@ -14,22 +15,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use secbeat_pktio::live::{LiveGenerator, Randomize, TEMPLATES_MAX};
+use secbeat_pktio::live::{Randomize, TEMPLATES_MAX};
 use secbeat_pktio::program::{AttachMode, BareDrop};
 
 use crate::guard::{self, Place};
-use crate::lab::{ATTACK, ATTACK_IDLE_IF, Topology, vip};
+use crate::lab::{ATTACK, Topology, vip};
 use crate::{cpu, interrupt, netns, stats};
 pub(crate) use frame::{Addresses, Segment, flag, tcp};
 pub(crate) use pace::{Pacer, Rate};
+use sender::Sender;
 pub(crate) use xsk::{Random, XskGenerator};
 
 /// Longest flood in seconds. Nothing measured here needs more; a forgotten one ends.
 const SECONDS_MAX: u64 = 600;
 /// Most packets of one flood.
 const PACKETS_MAX: u64 = 10_000_000_000;
-/// Packets, or attempts at a fixed rate, per call of the live engine: long calls, but Ctrl-C within milliseconds.
-const LIVE_CALL_PACKETS: u32 = 32_768;
 /// Time between two readings of the answers' counter, which cost a system call.
 const ANSWERS_INTERVAL: Duration = Duration::from_millis(50);
 /// Random sources, IPv4: half a billion ordinary addresses, no special ones among them.
@@ -331,69 +331,6 @@ fn randomize(options: &Options) -> Result<Randomize> {
         sequence: true,
         identification: true,
     })
-}
-
-enum Sender {
-    Live(Box<LiveGenerator>),
-    Xsk(Box<XskGenerator>),
-}
-
-impl Sender {
-    fn open(options: &Options, frames: &[Vec<u8>], randomize: &Randomize) -> Result<Self> {
-        match options.engine {
-            Engine::Live => {
-                let index = nix::net::if_::if_nametoindex(options.via.as_str())
-                    .with_context(|| format!("no interface `{}`", options.via))?;
-                let mut generator = LiveGenerator::open(index, frames, randomize, options.seed)
-                    .context("XDP live frames (BPF_PROG_RUN, kernel 5.18 and newer, root)")?;
-                // Without it each run waits for milliseconds, and a fixed rate comes in bursts.
-                if let Ok(idle) = nix::net::if_::if_nametoindex(ATTACK_IDLE_IF) {
-                    generator.park(idle).context("park the generator")?;
-                }
-                let pps = match options.rate {
-                    Rate::Fixed(pps) => Some(pps),
-                    Rate::Max => None,
-                };
-                generator.pace(pps, options.packets.unwrap_or(PACKETS_MAX).min(PACKETS_MAX))?;
-                Ok(Self::Live(Box::new(generator)))
-            }
-            Engine::Xsk => {
-                let generator = XskGenerator::open(&options.via, frames, randomize, options.seed)?;
-                Ok(Self::Xsk(Box::new(generator)))
-            }
-        }
-    }
-
-    /// Sends what is due, `left` at most; returns how many went out.
-    fn send(&mut self, pacer: &mut Pacer, elapsed: Duration, left: u64) -> Result<u64> {
-        match self {
-            Self::Xsk(generator) => {
-                let due = u64::from(pacer.due(elapsed)).min(left) as u32;
-                if due == 0 {
-                    std::hint::spin_loop();
-                    return Ok(0);
-                }
-                Ok(u64::from(generator.send(due)))
-            }
-            Self::Live(generator) => {
-                let before = generator.sent();
-                match generator.run(LIVE_CALL_PACKETS) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error).context("XDP live frames"),
-                }
-                Ok(generator.sent() - before)
-            }
-        }
-    }
-
-    /// Packets that were left out because they could not be sent at their time.
-    fn late(&self, pacer: &Pacer) -> u64 {
-        match self {
-            Self::Xsk(_) => pacer.forgiven(),
-            Self::Live(generator) => generator.late(),
-        }
-    }
 }
 
 fn send_all(

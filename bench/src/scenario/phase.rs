@@ -16,6 +16,9 @@ use crate::{cpu, interrupt, netns};
 /// Before clients begin: the flood is at its rate, queues are as full as they get.
 const SETTLE: Duration = Duration::from_millis(700);
 
+/// Rates are read over at least so long, even when the clients are done sooner.
+const WINDOW_MIN: Duration = Duration::from_secs(1);
+
 /// What was seen during a step.
 #[derive(Clone, Debug, serde::Serialize)]
 pub(crate) struct Seen {
@@ -54,6 +57,9 @@ pub(crate) fn play(lab: &Lab, clients: &Clients, step: &Step, node: Option<&Node
         let before = node.map(|node| (node.resident_kib(), node.metrics().unwrap_or_default()));
         let begun = (Instant::now(), read(&progress));
         let reports = run_clients(lab, clients, step.family);
+        if generator.is_some() {
+            interrupt::sleep(WINDOW_MIN.saturating_sub(begun.0.elapsed()));
+        }
         let elapsed = begun.0.elapsed().as_secs_f64();
         let (sent, answers) = read(&progress);
         let after = node.map(|node| (node.resident_kib(), node.metrics().unwrap_or_default()));
