@@ -35,7 +35,7 @@ impl TestLab {
         } else {
             process.args([command, "--prefix", &self.0]).args(rest.split_whitespace());
         }
-        process.output().unwrap()
+        process.output().expect("secbeat-bench runs")
     }
 
     fn ok(&self, words: &str) -> String {
@@ -46,7 +46,7 @@ impl TestLab {
     }
 
     fn namespaces(&self) -> Vec<String> {
-        let listed = Command::new("ip").args(["netns", "list"]).output().unwrap();
+        let listed = Command::new("ip").args(["netns", "list"]).output().expect("ip runs");
         let text = String::from_utf8_lossy(&listed.stdout).into_owned();
         text.lines().filter(|line| line.starts_with(&self.0)).map(str::to_owned).collect()
     }
