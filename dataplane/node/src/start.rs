@@ -104,6 +104,10 @@ fn choose(basis: &mut Basis) -> anyhow::Result<Option<(Vec<String>, PacketSide)>
             Ok(opened) => {
                 basis.notes = opened.1.notes();
                 tracing::info!(driver = "xdp", details = basis.notes.join("; "), "packet I/O");
+                for unserved in ports::unserved(&opened.0, opened.1.engines.len() as u16) {
+                    tracing::warn!(unserved, "packets of some queues take the kernel's way");
+                    basis.notes.push(unserved);
+                }
                 return Ok(Some(opened));
             }
             Err(why) if config.io.driver == Driver::Xdp => return Err(ExitError::host(why).into()),

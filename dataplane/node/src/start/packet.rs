@@ -11,6 +11,8 @@ use secbeat_pktio::program::{
 };
 use secbeat_pktio::xsk::{BusyPoll, XskConfig, XskError, XskInterface, XskIo, XskReport, ZeroCopy};
 
+use super::ports;
+
 /// Preferred busy polling: 64 µs and 64 packets, what Firedancer found to suit ixgbe, i40e and mlx5.
 const BUSY_POLL: BusyPoll = BusyPoll { timeout_us: 64, budget_packets: 64 };
 
@@ -62,11 +64,16 @@ impl PacketSide {
                 UnboundConfig::Drop => Unbound::Drop,
             },
         })?;
-        let engines = (0..workers).map(|worker| {
-            XskIo::open(&xsk_config(config, interfaces, worker))
-                .map_err(|source| Error::Sockets { worker, source })
-        });
-        Ok(Self { engines: engines.collect::<Result<_, _>>()?, program })
+        let mut engines = Vec::new();
+        for worker in 0..workers {
+            match XskIo::open(&xsk_config(config, interfaces, worker)) {
+                Ok(engine) => engines.push(engine),
+                // Where sysfs could not tell the number of queues, the first one that is not there does.
+                Err(_) if worker > 0 && interfaces.iter().any(|name| ports::queues(name).is_none()) => break,
+                Err(source) => return Err(Error::Sockets { worker, source }),
+            }
+        }
+        Ok(Self { engines, program })
     }
 
     /// Directs every queue to its worker's socket: from here on workers get packets.

@@ -76,18 +76,17 @@ pub fn local_backend(config: &NodeConfig) -> Option<String> {
     config.backends.iter().find(|backend| is_local(&backend.address)).map(|backend| backend.name.clone())
 }
 
-/// Receive queues of an interface; one when the kernel does not say.
-pub fn queues(interface: &str) -> u16 {
-    let Ok(entries) = fs::read_dir(format!("/sys/class/net/{interface}/queues")) else {
-        return 1;
-    };
+/// Receive queues of an interface; `None` when sysfs does not say, as in a network namespace whose sysfs is another's.
+pub fn queues(interface: &str) -> Option<u16> {
+    let entries = fs::read_dir(format!("/sys/class/net/{interface}/queues")).ok()?;
     let rx = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("rx-"));
-    u16::try_from(rx.count()).unwrap_or(u16::MAX).max(1)
+    u16::try_from(rx.count()).ok().filter(|&count| count > 0)
 }
 
-/// How many workers: one per queue that all interfaces have, within what the configuration and the cores allow.
+/// How many workers: one per queue that all interfaces have, within what the configuration and the cores allow. Queues
+/// that are not known do not limit it: the sockets will show how many there are.
 pub fn workers(config: &NodeConfig, interfaces: &[String]) -> u16 {
-    let queues = interfaces.iter().map(|name| queues(name)).min().unwrap_or(1);
+    let queues = interfaces.iter().filter_map(|name| queues(name)).min().unwrap_or(u16::MAX);
     let queues = if config.io.queues == 0 { queues } else { queues.min(config.io.queues) };
     let wanted = match (config.io.cores.len(), config.server.worker_threads) {
         (0, 0) => usable_cores().len(),
@@ -95,6 +94,21 @@ pub fn workers(config: &NodeConfig, interfaces: &[String]) -> u16 {
         (cores, _) => cores,
     };
     queues.min(u16::try_from(wanted).unwrap_or(u16::MAX)).max(1)
+}
+
+/// What is to be said when an interface has more queues than there are workers: packets on the others take the
+/// kernel's way past the node.
+pub fn unserved(interfaces: &[String], workers: u16) -> Vec<String> {
+    let more = interfaces
+        .iter()
+        .filter_map(|name| Some((name, queues(name)?)))
+        .filter(|(_, count)| *count > workers);
+    more.map(|(name, count)| {
+        format!(
+            "{name} has {count} receive queues, {workers} are served: ethtool -L {name} combined {workers}"
+        )
+    })
+    .collect()
 }
 
 /// The core of each worker: as configured, else from the last core downwards, so that the first, where the kernel does
@@ -131,9 +145,11 @@ mod tests {
     #[test]
     fn worker_count_is_never_more_than_queues_and_never_zero() {
         let config = NodeConfig::default();
-        assert_eq!(queues("no-such-interface"), 1);
-        assert_eq!(workers(&config, &["no-such-interface".into()]), 1);
-        assert!(workers(&config, &[]) >= 1);
+        assert_eq!(queues("no-such-interface"), None);
+        assert!(workers(&config, &["no-such-interface".into()]) >= 1, "unknown queues do not limit");
+        let limited = secbeat_config::parse("[io]\nqueues = 1\n").expect("configuration");
+        assert_eq!(workers(&limited, &["no-such-interface".into()]), 1);
+        assert!(unserved(&["no-such-interface".into()], 1).is_empty());
     }
 
     #[test]
