@@ -129,6 +129,10 @@ struct Note {
     attempt: u32,
     /// The backend that counts this connection.
     backend: Option<upstream::BackendId>,
+    /// Whether the limits count it for its source: only once the source has proven its address.
+    counted: bool,
+    /// Whether its source is allowlisted.
+    exempt: bool,
 }
 
 /// The packet logic of one worker and everything it remembers.

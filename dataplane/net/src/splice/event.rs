@@ -71,6 +71,8 @@ pub enum Event {
         flow: FlowId,
         /// The caller's number.
         tag: u32,
+        /// Client to listener.
+        key: FlowKey,
         /// The backend that answered.
         backend: BackendId,
         /// From our first SYN to this backend to its SYN-ACK; in pass-through to the client's ACK of it.

@@ -52,6 +52,11 @@ impl Splice {
         {
             return Verdict::Drop(DropReason::OutOfWindow);
         }
+        // Only the exact number proves that this client heard the backend's SYN-ACK.
+        let is_proof = acked == flow.half(side.other()).next;
+        if flow.state == State::SynReceived && side == Side::Client && !is_proof {
+            return Verdict::Drop(DropReason::OutOfWindow);
+        }
         if side == Side::Client {
             self.follow_client(slot, packet, headers, context);
             if let Some(verdict) = self.put_header_first(slot, packet, arrived, context, now) {

@@ -230,13 +230,13 @@ impl Splice {
     pub(super) fn on_established(&mut self, slot: u32, signal: Signal, now: Instant) {
         let Some(flow) = self.table.get_mut(slot) else { return };
         let next = flow.state.next(signal);
-        let (tag, backend) = (flow.tag, flow.backend_id);
+        let (tag, key, backend) = (flow.tag, flow.client_key, flow.backend_id);
         let connect_time = now - flow.connecting;
         self.set_state(slot, next);
         self.counters.established += 1;
         self.arm(slot);
         let flow = self.id(slot);
-        self.push_event(Event::Established { flow, tag, backend, connect_time });
+        self.push_event(Event::Established { flow, tag, key, backend, connect_time });
     }
 }
 

@@ -3,6 +3,8 @@
 //! Owns: the accounts of a flow with limits, backends and hints; each is opened and closed exactly once. Does not
 //! own: the flow itself (`net::splice`), which reports by events.
 
+use core::net::IpAddr;
+
 use secbeat_net::flow::FlowKey;
 use secbeat_net::link::Link;
 use secbeat_net::packet::PacketBuf;
@@ -33,13 +35,19 @@ pub(super) struct Request {
     pub(super) may_try_again: bool,
 }
 
+impl Request {
+    /// Whether the client has shown that it receives what is sent to its address.
+    fn is_proven(&self) -> bool {
+        matches!(self.handshake, Handshake::Proxied { .. })
+    }
+}
+
 impl Pipeline {
-    /// Whether this source may have another connection. It has proven its address, or (passed through) its backend
-    /// will see to that; what it breaks again and again leads to a ban only in the first case.
-    pub(super) fn admit(&mut self, key: &FlowKey, seen: &Seen, now: Instant) -> Result<(), DropReason> {
-        let source = key.source.addr;
+    /// Whether this source, which has proven its address, may have another connection; counts it. What it breaks
+    /// again and again leads to a ban.
+    pub(super) fn admit(&mut self, source: IpAddr, exempt: bool, now: Instant) -> Result<(), DropReason> {
         let limits = &self.policy.limits;
-        let Err(refused) = self.shared.limits.open(source, limits, seen.exempt, now) else {
+        let Err(refused) = self.shared.limits.open(source, limits, exempt, now) else {
             return Ok(());
         };
         if let Some(offence) = refused.offence {
@@ -52,8 +60,10 @@ impl Pipeline {
         Err(refused.reason)
     }
 
-    /// Opens a flow to the first backend that takes it. The connection was admitted; when it cannot be opened it is
-    /// given back. The frame is then to be given to splice.
+    /// Opens a flow to the first backend that takes it. A connection that was admitted is given back when it cannot
+    /// be opened; one whose handshake is passed through is admitted later, when its client has answered the
+    /// backend: until then anybody may have written its source address, and nobody is charged for it.
+    /// The frame is then to be given to splice.
     #[expect(clippy::too_many_arguments, reason = "frame, its headers and what was learnt of them")]
     pub(super) fn open_flow(
         &mut self,
@@ -67,7 +77,9 @@ impl Pipeline {
     ) -> Result<(), DropReason> {
         let opened = self.open_on_backend(packet, headers, key, listener, request, seen, now);
         if let Err(reason) = opened {
-            self.shared.limits.close(key.source.addr, &self.policy.limits);
+            if request.is_proven() {
+                self.shared.limits.close(key.source.addr, &self.policy.limits);
+            }
             return Err(reason);
         }
         self.page.count(Counter::ConnectionsOpened);
@@ -92,7 +104,7 @@ impl Pipeline {
         let client_link =
             Link::reply_to(seen.ingress.port, seen.ingress.mtu, link_header).ok_or(DropReason::Malformed)?;
         let hash = key.hash(&self.balance_key);
-        let agreed = &request.agreed;
+        let (agreed, proven) = (&request.agreed, request.is_proven());
         let mut failure = DropReason::NoBackend;
         for attempt in 0..self.policy.backend_tries {
             let Some((reserved, backend)) = reserve(&self.policy, listener, hash, attempt) else {
@@ -114,7 +126,9 @@ impl Pipeline {
             match self.splice.open(&request, &self.policy.targets, now) {
                 Ok(flow) => {
                     if let Some(note) = self.notes.get_mut(flow.index()) {
-                        *note = Note { flow: Some(flow), hash, attempt, backend: Some(reserved) };
+                        let (counted, exempt) = (proven, seen.exempt);
+                        let backend = Some(reserved);
+                        *note = Note { flow: Some(flow), hash, attempt, backend, counted, exempt };
                     }
                     return Ok(flow);
                 }
@@ -131,7 +145,7 @@ impl Pipeline {
     pub(super) fn note_event(&mut self, event: Event, now: Instant) -> Wake {
         match event {
             Event::Opened { .. } => Wake::Noted,
-            Event::Established { flow, tag, .. } => {
+            Event::Established { flow, tag, key, .. } => {
                 self.page.count(Counter::ConnectionsEstablished);
                 // A proxied handshake was counted when its ACK was validated.
                 let listener = self.policy.listener(tag as ListenerId);
@@ -143,6 +157,7 @@ impl Pipeline {
                 if let Some(backend) = self.note(flow).backend {
                     self.report_backend(backend, Outcome::Established);
                 }
+                self.admit_proven(flow, key.source.addr, now);
                 Wake::Noted
             }
             Event::Release { flow } => Wake::Release(flow),
@@ -157,6 +172,25 @@ impl Pipeline {
         }
     }
 
+    /// A passed-through handshake is complete: now the source counts, and one that has too much is reset.
+    fn admit_proven(&mut self, flow: FlowId, source: IpAddr, now: Instant) {
+        let Note { counted, exempt, .. } = self.note(flow);
+        if counted {
+            return;
+        }
+        match self.admit(source, exempt, now) {
+            Ok(()) => {
+                if let Some(note) = self.notes.get_mut(flow.index()).filter(|note| note.flow == Some(flow)) {
+                    note.counted = true;
+                }
+            }
+            Err(_) => {
+                self.page.count(Counter::ConnectionsRefused);
+                self.splice.abort(flow, now);
+            }
+        }
+    }
+
     fn note_closed(&mut self, flow: FlowId, key: &FlowKey, reason: splice::CloseReason) {
         self.page.count(Counter::ConnectionsClosed);
         match reason {
@@ -165,7 +199,9 @@ impl Pipeline {
             splice::CloseReason::HandshakeTimeout => self.page.count(Counter::HandshakesExpired),
             _ => {}
         }
-        self.shared.limits.close(key.source.addr, &self.policy.limits);
+        if self.note(flow).counted {
+            self.shared.limits.close(key.source.addr, &self.policy.limits);
+        }
         if let Some(backend) = self.take_backend(flow) {
             self.report_backend(backend, Outcome::Closed);
         }
@@ -189,7 +225,7 @@ impl Pipeline {
             if self.splice.retry(flow, backend, &self.policy.targets, now).is_ok() {
                 self.page.count(Counter::ConnectionsRetried);
                 if let Some(note) = self.notes.get_mut(flow.index()) {
-                    *note = Note { flow: Some(flow), hash, attempt, backend: Some(reserved) };
+                    (note.attempt, note.backend) = (attempt, Some(reserved));
                 }
                 return;
             }

@@ -226,7 +226,6 @@ impl Pipeline {
             handshake: SpliceHandshake::PassThrough { timestamp: options.timestamps.map(|t| t.value) },
             may_try_again: true,
         };
-        self.admit(key, seen, now)?;
         self.open_flow(packet, headers, key, listener, &request, seen, now)?;
         self.splice(packet, headers, seen, now).unwrap_or(Err(DropReason::NoFlow))
     }
@@ -260,8 +259,11 @@ impl Pipeline {
             return Err(DropReason::CookieInvalid);
         };
         self.detector.count_completed(listener);
-        let admitted =
-            if self.is_draining() { Err(DropReason::Draining) } else { self.admit(key, seen, now) };
+        let admitted = if self.is_draining() {
+            Err(DropReason::Draining)
+        } else {
+            self.admit(key.source.addr, seen.exempt, now)
+        };
         let opened =
             admitted.and_then(|()| self.open_flow(packet, headers, key, listener, &request, seen, now));
         match opened {

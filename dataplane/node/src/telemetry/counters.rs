@@ -90,6 +90,8 @@ numbers! {
         ConnectionsClosed = "connections_closed",
         /// TCP connections for which no backend answered.
         ConnectionsFailed = "connections_failed",
+        /// TCP connections reset after a passed-through handshake, because their source has as many as it may.
+        ConnectionsRefused = "connections_refused",
         /// TCP connections moved to another backend before the first byte.
         ConnectionsRetried = "connections_retried",
         /// Flows evicted to make room.

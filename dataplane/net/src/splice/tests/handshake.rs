@@ -35,7 +35,7 @@ fn bare_ack_becomes_our_syn_and_the_syn_ack_becomes_our_ack() {
         events,
         [
             Event::Opened { flow, tag: 77, backend: BACKEND },
-            Event::Established { flow, tag: 77, backend: BACKEND, connect_time },
+            Event::Established { flow, tag: 77, key: world.request().key, backend: BACKEND, connect_time },
         ]
     );
     assert!(world.sent().is_empty());
