@@ -1,7 +1,5 @@
 //! The lab on a real kernel: made, used, removed. Needs root; says so and does nothing without.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
