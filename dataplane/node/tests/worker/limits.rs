@@ -8,6 +8,7 @@ use secbeat_node::event::{Offence, What};
 use secbeat_node::telemetry::counters::Counter;
 
 use super::packet::{Datagram, Segment};
+use super::talk::CLIENT_ISN;
 use super::world::{CONFIG, VIP, World, at, ban, lists};
 
 fn with_limits(limits: &str) -> String {
@@ -55,6 +56,37 @@ fn source_opens_no_faster_than_allowed_and_offends_by_trying() {
     assert_eq!(world.reported().into_iter().filter(|what| *what == offender).count(), 1);
     world.pass(Duration::from_millis(1_100));
     assert!(world.open(at("10.1.0.9", 7)).is_some(), "a second later there is room for one");
+}
+
+#[test]
+fn forged_syns_that_are_passed_through_charge_nobody() {
+    let limits = "source_rate = 1\nsource_burst = 1\nsource_connections = 1\n[lists]\nmax_offences = 1";
+    let config = with_limits(limits).replace("mode = \"syn\"", "mode = \"tcp\"").replace("always", "auto");
+    let mut world = World::new(&config);
+    for port in 1_000..1_004 {
+        assert!(world.syn(at("10.1.0.9", port)).is_none(), "the backend answers, not the node");
+        // Whoever forged the SYN cannot know the backend's number.
+        world.client(&Segment::new(at("10.1.0.9", port), at(VIP, 80), Flags::ACK, CLIENT_ISN + 1, 77));
+    }
+    assert_eq!(world.shared.limits.connections(), 0);
+    // The true owner's first connection counts when it has acknowledged the SYN-ACK; its second is reset then.
+    world.to_backends();
+    for (port, open) in [(1, 1), (2, 1)] {
+        world.syn(at("10.1.0.9", port));
+        let syn = world.to_backends().pop().expect("the SYN");
+        let accepted = Segment::new(syn.destination, syn.source, Flags::SYN_ACK, 4_242, syn.seq + 1);
+        world.backend(&accepted.with_syn_options(9));
+        world.client(&Segment::new(at("10.1.0.9", port), at(VIP, 80), Flags::ACK, CLIENT_ISN + 1, 4_243));
+        world.turn();
+        assert_eq!(world.shared.limits.connections(), open);
+    }
+    assert_eq!(world.count(Counter::ConnectionsRefused), 1);
+    let offender = |what: &What| matches!(what, What::Offender { .. });
+    assert_eq!(
+        world.reported().iter().filter(|what| offender(what)).count(),
+        1,
+        "the second connection offends"
+    );
 }
 
 #[test]
