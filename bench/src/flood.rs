@@ -10,6 +10,7 @@ mod xsk;
 
 use std::net::IpAddr;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -225,6 +226,8 @@ pub(crate) struct Progress {
     pub(crate) answers: AtomicU64,
     /// Ends the flood.
     pub(crate) stop: AtomicBool,
+    /// The thread that sends, once it does.
+    pub(crate) thread: OnceLock<cpu::Thread>,
 }
 
 /// Runs the `flood` subcommand.
@@ -349,6 +352,7 @@ fn send_all(
     let seconds = Duration::from_secs(options.seconds.min(SECONDS_MAX));
     let packets_max = options.packets.unwrap_or(PACKETS_MAX).min(PACKETS_MAX);
     let mut pacer = Pacer::new(options.rate);
+    let _ = progress.thread.set(cpu::Thread::current());
     let started = Instant::now();
     let mut sent = 0_u64;
     let mut answers_read = Duration::ZERO;

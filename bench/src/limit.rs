@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use crate::flood::{self, Kind, Progress, Rate};
@@ -106,13 +106,13 @@ pub(crate) enum Load {
 
 /// The rate at which `count` grows while the generator sends `load` at full speed.
 ///
-/// Time during which `engine` was ready to run and something else had its core is not counted: other work on
-/// the machine would otherwise decide the comparison.
+/// Time during which `engine` (`None`: the generator, which then receives as well) was ready to run and something
+/// else had its core is not counted: other work on the machine would otherwise decide the comparison.
 pub(crate) fn rate_under(
     lab: &Lab,
     load: &Load,
     window: Duration,
-    engine: &cpu::Thread,
+    engine: Option<&cpu::Thread>,
     count: impl Fn() -> Result<f64>,
 ) -> Result<f64> {
     let progress = Progress::default();
@@ -137,6 +137,7 @@ pub(crate) fn rate_under(
                 std::thread::sleep(Duration::from_millis(1));
             }
             std::thread::sleep(WARM_UP);
+            let Some(engine) = engine.or(progress.thread.get()) else { bail!("the generator does not run") };
             let (begun, waited, before) = (Instant::now(), engine.waited(), count()?);
             interrupt::sleep(window);
             let elapsed = begun.elapsed().saturating_sub(engine.waited().saturating_sub(waited));
@@ -147,7 +148,7 @@ pub(crate) fn rate_under(
         let sent = generator.join().map_err(|_| anyhow!("the generator panicked"))?;
         sent.context("generator")?;
         if interrupt::requested() {
-            anyhow::bail!("interrupted");
+            bail!("interrupted");
         }
         measured
     })
