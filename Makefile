@@ -8,7 +8,7 @@ DESTDIR ?=
 # make demo MODE=syn|tcp|...; further options of the demonstration in DEMO_ARGS.
 MODE ?= syn
 DEMO_ARGS ?=
-# make fuzz TARGET=net_headers SECONDS=60; without TARGET, every target in turn.
+# make fuzz TARGET=net_wire SECONDS=60; without TARGET, every target in turn.
 TARGET ?=
 SECONDS ?= 30
 
@@ -82,7 +82,7 @@ asan: ## the crates with unsafe code under AddressSanitizer (nightly compiler; s
 miri: ## hugepages under Miri (nightly compiler with the miri component; skipped without)
 	scripts/sanitize.sh miri
 
-fuzz: ## run fuzz targets: make fuzz TARGET=net_headers SECONDS=60
+fuzz: ## run fuzz targets: make fuzz TARGET=net_wire SECONDS=60
 	scripts/fuzz.sh "$(SECONDS)" $(TARGET)
 
 test-syn: release ## real programs through the node in syn mode, in network namespaces (root)

@@ -34,7 +34,22 @@ fn free_port() -> SocketAddr {
 }
 
 /// Starts a node and waits until it says that it is well.
+///
+/// Between choosing a free port and the node's bind somebody else may take it, so a few tries are allowed.
 fn start(state: &Path, further: &[&str]) -> Node {
+    let mut log = String::new();
+    for _ in 0..5 {
+        match try_start(state, further) {
+            Ok(node) => return node,
+            Err(text) if text.contains("in use") => log = text,
+            Err(text) => panic!("the node ended: {text}"),
+        }
+    }
+    panic!("no free port in five tries: {log}");
+}
+
+/// The node, or what it wrote before it ended.
+fn try_start(state: &Path, further: &[&str]) -> Result<Node, String> {
     let (front, api) = (free_port(), free_port());
     let set = |key: &str, value: &str| format!("--set={key}={value}");
     let process = Command::new(env!("CARGO_BIN_EXE_secbeat-node"))
@@ -55,12 +70,12 @@ fn start(state: &Path, further: &[&str]) -> Node {
         if let Some(status) = node.process.try_wait().unwrap() {
             let mut log = String::new();
             node.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-            panic!("the node ended with {status}: {log}");
+            return Err(format!("{status}: {log}"));
         }
         assert!(Instant::now() < end, "the node does not become healthy");
         std::thread::sleep(Duration::from_millis(20));
     }
-    node
+    Ok(node)
 }
 
 impl Node {

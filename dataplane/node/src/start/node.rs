@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use crossbeam::channel::Sender;
 use ipnet::IpNet;
-use secbeat_config::NodeConfig;
+use secbeat_config::{NodeConfig, Secret};
 use secbeat_net::filter::Filter;
 use secbeat_net::syncookie::epoch_at;
 
@@ -293,9 +293,11 @@ impl Node {
         result
     }
 
-    fn apply(&self, config: NodeConfig) -> Result<Reloaded, String> {
+    fn apply(&self, mut config: NodeConfig) -> Result<Reloaded, String> {
         let mut state = self.state();
         let needs_restart = needs_restart(&state.config, &config);
+        // Workers were made for one mode, with or without a half-open table.
+        config.server.mode = state.config.server.mode;
         let own = own_addresses(&state.neighbors);
         logging::set_level(&config.logging);
         let (settings, notes) = list_settings::settings(&config, &own);
@@ -418,36 +420,48 @@ pub fn own_addresses(neighbors: &neighbor::Snapshot) -> Vec<IpAddr> {
     neighbors.ports.iter().flat_map(|port| port.addresses.iter().map(IpNet::addr)).collect()
 }
 
+/// A key or section that is only read at start, and its value as text.
+type StartKey = (&'static str, fn(&NodeConfig) -> String);
+
+/// What a reload cannot change. Compared as text: these are plain values, and a reload is rare.
+const START_KEYS: &[StartKey] = &[
+    ("io", |config| format!("{:?}", config.io)),
+    ("server.mode", |config| format!("{:?}", config.server.mode)),
+    ("server.worker_threads", |config| config.server.worker_threads.to_string()),
+    ("server.max_connections", |config| config.server.connections_max.to_string()),
+    ("server.buffer_size", |config| config.server.buffer_bytes.to_string()),
+    ("server.state_dir", |config| format!("{:?}", config.server.state_dir)),
+    ("server.user", |config| format!("{:?}", config.server.user)),
+    ("flows", |config| format!("{:?}", config.flows)),
+    ("udp", |config| format!("{:?}", config.udp)),
+    ("syn_proxy.max_syn_backlog", |config| config.syn_proxy.syn_backlog_max.to_string()),
+    ("syn_proxy.handshake_timeout", |config| format!("{:?}", config.syn_proxy.handshake_timeout)),
+    ("syn_proxy.backend_syn_timeout", |config| format!("{:?}", config.syn_proxy.backend_syn_timeout)),
+    ("limits.slots", |config| config.limits.slots.to_string()),
+    ("metrics", |config| format!("{:?}", config.metrics)),
+    ("api", |config| format!("{:?}", config.api)),
+    ("logging.format", |config| format!("{:?}", config.logging.format)),
+    ("logging.queue_lines", |config| config.logging.queue_lines.to_string()),
+];
+
 /// Keys that differ but are only read at start.
 fn needs_restart(old: &NodeConfig, new: &NodeConfig) -> Vec<String> {
-    // Compared as text: these sections are plain values, and a reload is rare.
-    let differs = |name: &str, old: String, new: String| (old != new).then(|| name.to_owned());
-    [
-        differs("io", format!("{:?}", old.io), format!("{:?}", new.io)),
-        differs("server.mode", format!("{:?}", old.server.mode), format!("{:?}", new.server.mode)),
-        differs(
-            "server.worker_threads",
-            old.server.worker_threads.to_string(),
-            new.server.worker_threads.to_string(),
-        ),
-        differs(
-            "server.state_dir",
-            format!("{:?}", old.server.state_dir),
-            format!("{:?}", new.server.state_dir),
-        ),
-        differs("flows", format!("{:?}", old.flows), format!("{:?}", new.flows)),
-        differs(
-            "syn_proxy.max_syn_backlog",
-            old.syn_proxy.syn_backlog_max.to_string(),
-            new.syn_proxy.syn_backlog_max.to_string(),
-        ),
-        differs("limits.slots", old.limits.slots.to_string(), new.limits.slots.to_string()),
-        differs("metrics", format!("{:?}", old.metrics), format!("{:?}", new.metrics)),
-        differs("logging", format!("{:?}", old.logging), format!("{:?}", new.logging)),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let mut names: Vec<_> = START_KEYS
+        .iter()
+        .filter(|(_, read)| read(old) != read(new))
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
+    // Not in the table: their text is hidden, and two hidden secrets look alike.
+    let secrets: [(&str, fn(&NodeConfig) -> Option<&Secret>); 2] = [
+        ("syn_proxy.syn_cookie_secret", |config| config.syn_proxy.syn_cookie_secret.as_ref()),
+        ("api.token", |config| config.api.token.as_ref()),
+    ];
+    for (name, read) in secrets {
+        if read(old).map(Secret::expose) != read(new).map(Secret::expose) {
+            names.push(name.to_owned());
+        }
+    }
+    names
 }
 
 /// A ban as an event.
