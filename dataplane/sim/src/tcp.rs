@@ -23,8 +23,8 @@ const RTO_MIN: Duration = Duration::from_millis(250);
 const RTO_MAX: Duration = Duration::from_secs(3);
 /// Timeouts in a row until a connection is given up: about 40 s of silence.
 const RETRIES_MAX: u32 = 15;
-/// How long the side that closed first answers late segments.
-const TIME_WAIT: Duration = Duration::from_secs(2);
+/// How long the side that closed first answers late segments: longer than any run of losses on a bad link.
+const TIME_WAIT: Duration = Duration::from_secs(30);
 /// How long an acknowledgement may wait for company.
 const DELAYED_ACK: Duration = Duration::from_millis(40);
 
