@@ -426,7 +426,24 @@ impl Pipeline {
             let active = self.decide_cookies_again(now);
             self.page.set(Gauge::CookieListeners, active);
         }
+        self.count_reassembly();
         self.set_gauges();
+    }
+
+    /// Frames kept for reassembly count as consumed; what became of their datagrams is counted here.
+    fn count_reassembly(&mut self) {
+        let counted = *self.fragments.counters();
+        let evicted = counted.evicted - self.page.get(Counter::ReassemblyEvicted);
+        for (counter, total) in [
+            (Counter::ReassemblyEvicted, counted.evicted),
+            (Counter::ReassemblyExpired, counted.expired),
+            (Counter::ReassemblyVoided, counted.voided),
+        ] {
+            self.page.add(counter, total - self.page.get(counter));
+        }
+        for _ in 0..evicted {
+            self.note_attack(None, AttackKind::FragmentFlood);
+        }
     }
 
     fn adopt(&mut self, now: Instant) {

@@ -102,6 +102,12 @@ numbers! {
         UdpFlowsClosed = "udp_flows_closed",
         /// Datagrams put together from fragments.
         Reassembled = "reassembled",
+        /// Fragmented datagrams given up because their place was needed: many mean a flood of fragments.
+        ReassemblyEvicted = "reassembly_evicted",
+        /// Fragmented datagrams whose missing pieces did not come in time.
+        ReassemblyExpired = "reassembly_expired",
+        /// Fragmented datagrams made void by overlapping or contradicting pieces (RFC 5722).
+        ReassemblyVoided = "reassembly_voided",
         /// ICMP errors translated and passed on to the flow they belong to.
         IcmpTranslated = "icmp_translated",
         /// Times a listener switched to cookies or back.

@@ -2,10 +2,14 @@
 
 use core::time::Duration;
 
+use secbeat_net::fragment::Split;
+use secbeat_net::packet::PacketBuf;
 use secbeat_net::wire::tcp::Flags;
 use secbeat_node::event::{AttackKind, What};
 
-use super::packet::Segment;
+use secbeat_node::telemetry::counters::{Counter, Gauge};
+
+use super::packet::{Datagram, Segment};
 use super::world::{CONFIG, VIP, World, at};
 
 #[test]
@@ -28,4 +32,23 @@ fn ack_flood_is_reported_once_and_its_end_too() {
         reported.iter().any(|what| matches!(what, What::AttackEnded { kind: AttackKind::AckFlood, .. }));
     assert!(ended, "{reported:?}");
     assert_eq!(world.page().attacks(AttackKind::AckFlood), 1_500);
+}
+
+#[test]
+fn fragments_that_are_never_completed_are_counted_when_they_give_way() {
+    let mut world = World::new(CONFIG);
+    for number in 0..20u16 {
+        let source = at(&format!("10.3.0.{}", 1 + number), 4_000);
+        let frame = Datagram::new(source, at(VIP, 5_300), &[0; 2_000]).frame([2; 6], [2, 0, 0, 0, 0, 1]);
+        let mut split = Split::new(&frame, 1_500, u32::from(number)).expect("a packet");
+        let mut buffer = [0; 2_048];
+        let mut first = PacketBuf::new(&mut buffer, 0, 0);
+        split.poll_piece(&mut first).expect("a first piece");
+        world.inject(0, 0, first.bytes());
+    }
+    world.pass(Duration::from_millis(2));
+    let evicted = world.page().get(Counter::ReassemblyEvicted);
+    assert_eq!(evicted + world.page().gauge(Gauge::Reassembling), 20);
+    assert!(evicted >= 12, "there is room for eight: {evicted}");
+    assert_eq!(world.page().attacks(AttackKind::FragmentFlood), evicted);
 }
