@@ -15,6 +15,7 @@ use std::thread;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use secbeat_config::node::{LogFormat, LogLevel, Logging};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Directive;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
@@ -145,7 +146,15 @@ fn filter(level: LogLevel, rust_log: Option<&str>) -> (EnvFilter, Option<String>
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let by_level = || EnvFilter::default().add_directive(level.into());
+    // The netlink library warns about every attribute that is newer than itself: nothing an operator can act on.
+    let quiet: Option<Directive> = "netlink_packet_route=error".parse().ok();
+    let by_level = || {
+        let filter = EnvFilter::default().add_directive(level.into());
+        quiet
+            .iter()
+            .filter(|_| level > LevelFilter::ERROR)
+            .fold(filter, |f, quiet| f.add_directive(quiet.clone()))
+    };
     match rust_log.map(str::parse::<EnvFilter>) {
         None => (by_level(), None),
         Some(Ok(filter)) => (filter, None),
