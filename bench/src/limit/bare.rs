@@ -29,8 +29,8 @@ pub(crate) enum Bare {
     /// XDP: drop in the driver, every packet from one source.
     XdpDrop,
     /// XDP: drop in the driver, every packet from another source, and received on the other core than it was
-    /// written on. A program that reads the packet then waits for the other core's cache, as it would not for
-    /// a network card's; how long depends on where the hypervisor has put the two cores.
+    /// written on. A program that reads the packet then probably waits for the other core's cache, as it would
+    /// not for a network card's; the ratio moved by a factor of two between runs on one virtual machine.
     XdpDropMany,
 }
 
