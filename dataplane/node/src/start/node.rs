@@ -452,14 +452,14 @@ fn needs_restart(old: &NodeConfig, new: &NodeConfig) -> Vec<String> {
         .map(|(name, _)| (*name).to_owned())
         .collect();
     // Not in the table: their text is hidden, and two hidden secrets look alike.
-    let secrets: [(&str, fn(&NodeConfig) -> Option<&Secret>); 2] = [
-        ("syn_proxy.syn_cookie_secret", |config| config.syn_proxy.syn_cookie_secret.as_ref()),
-        ("api.token", |config| config.api.token.as_ref()),
-    ];
-    for (name, read) in secrets {
-        if read(old).map(Secret::expose) != read(new).map(Secret::expose) {
-            names.push(name.to_owned());
-        }
+    let shown = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+    let cookie = |config: &NodeConfig| shown(&config.syn_proxy.syn_cookie_secret);
+    let token = |config: &NodeConfig| shown(&config.api.token);
+    if cookie(old) != cookie(new) {
+        names.push("syn_proxy.syn_cookie_secret".to_owned());
+    }
+    if token(old) != token(new) {
+        names.push("api.token".to_owned());
     }
     names
 }
