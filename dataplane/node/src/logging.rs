@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn rust_log_wins_over_the_level_and_a_wrong_one_is_ignored() {
-        assert_eq!(filter(LogLevel::Warn, None).0.to_string(), "warn");
+        assert_eq!(filter(LogLevel::Warn, None).0.to_string(), "netlink_packet_route=error,warn");
         assert_eq!(filter(LogLevel::Warn, Some("security=info")).0.to_string(), "security=info");
         let (by_level, mistake) = filter(LogLevel::Error, Some("a=b=c"));
         assert_eq!(by_level.to_string(), "error");
