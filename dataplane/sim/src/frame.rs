@@ -115,6 +115,21 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// RFC 9293 §3.5.2: the RST that answers this segment where it has no connection.
+    pub(crate) fn reset(&self) -> Self {
+        let reset = Self {
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            flags: flag::RST,
+            ..Self::default()
+        };
+        if self.has(flag::ACK) {
+            Self { seq: self.ack, ..reset }
+        } else {
+            Self { ack: self.seq.wrapping_add(self.len()), flags: flag::RST | flag::ACK, ..reset }
+        }
+    }
+
     /// Whether all of `flags` are set.
     pub fn has(&self, flags: u8) -> bool {
         self.flags & flags == flags

@@ -189,18 +189,7 @@ impl Origin {
 
     /// RFC 9293 §3.5.2: a RST for a segment that has no connection.
     fn refuse(&mut self, peer: SocketAddr, link: LinkHeader, segment: &Segment) {
-        let mut reset = Segment {
-            source_port: segment.destination_port,
-            destination_port: segment.source_port,
-            flags: flag::RST,
-            ..Segment::default()
-        };
-        if segment.has(flag::ACK) {
-            reset.seq = segment.ack;
-        } else {
-            reset.ack = segment.seq.wrapping_add(segment.len());
-            reset.flags |= flag::ACK;
-        }
+        let reset = segment.reset();
         self.output.push(packet(self.address, peer, link, reset));
     }
 

@@ -180,18 +180,7 @@ impl World {
         if !is_host || segment.has(flag::RST) {
             return;
         }
-        let mut reset = Segment {
-            source_port: segment.destination_port,
-            destination_port: segment.source_port,
-            flags: flag::RST,
-            ..Segment::default()
-        };
-        if segment.has(flag::ACK) {
-            reset.seq = segment.ack;
-        } else {
-            reset.ack = segment.seq.wrapping_add(segment.len());
-            reset.flags |= flag::ACK;
-        }
+        let reset = segment.reset();
         let answer = Packet {
             link: packet.link.reversed(),
             source: packet.destination,
