@@ -91,6 +91,34 @@ impl Thread {
     }
 }
 
+/// A process and all that descend from it.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = all.get(next).copied() {
+        next += 1;
+        let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            all.extend(children.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));
+        }
+    }
+    all
+}
+
+/// CPU time that a process and its descendants have used so far, user and system.
+pub(crate) fn time_used(pid: u32) -> Duration {
+    let of_task = |path: PathBuf| -> u64 {
+        let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+        text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
+    };
+    let of_process = |pid: u32| -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        tasks.map(|task| of_task(task.path())).sum()
+    };
+    Duration::from_nanos(family(pid).into_iter().map(of_process).sum())
+}
+
 /// Memory of a process that is really in use, in KiB (`VmRSS`).
 pub(crate) fn resident_kib(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

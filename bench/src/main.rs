@@ -16,6 +16,7 @@ mod lab;
 mod limit;
 mod netns;
 mod node;
+mod peers;
 mod scenario;
 mod stats;
 mod tool;
@@ -52,6 +53,8 @@ enum Command {
     Scenario(scenario::Options),
     /// See it work: a web server, a flood, and the node between them
     Demo(demo::Options),
+    /// The proxies of others beside ours: requests per CPU-second, latency
+    Peers(peers::Options),
     /// Honest clients: many fresh connections and page fetches
     Handshake(handshake::Options),
 }
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::CompareLimit(options) => limit::run_compare(&options),
         Command::Scenario(options) => scenario::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Peers(options) => peers::run(&options),
         Command::Handshake(options) => handshake::run(&options),
     });
     match outcome {
