@@ -5,4 +5,5 @@ set -eu
 cd "$(dirname "$0")/.."
 export RUSTFLAGS="--cfg loom"
 export LOOM_MAX_PREEMPTIONS="${LOOM_MAX_PREEMPTIONS:-3}"
-exec cargo test --quiet --target-dir target/loom -p secbeat-net --test loom_limit
+cargo test --quiet --target-dir target/loom -p secbeat-net --test loom_limit
+exec cargo test --quiet --target-dir target/loom -p secbeat-node-loom --lib

@@ -34,6 +34,12 @@ pkill          procps
 ping           iputils-ping
 jq             jq
 setpriv        util-linux
+openssl        openssl
+haproxy        haproxy
+h2load         nghttp2-client
+slowhttptest   slowhttptest
+sslscan        sslscan
+/usr/share/doc/python3-venv  python3-venv
 '
 
 say() { printf 'setup: %s\n' "$*"; }
