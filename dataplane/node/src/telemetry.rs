@@ -8,6 +8,7 @@
 pub mod counters;
 mod metrics;
 pub mod node;
+mod number;
 mod process;
 
 use core::sync::atomic::Ordering;

@@ -16,6 +16,7 @@
 pub mod clock;
 pub mod idle;
 mod pieces;
+mod published;
 pub mod shared;
 
 use core::hint::black_box;

@@ -41,11 +41,18 @@ pub(super) const CRATES: &[CrateRule] = &[
     rule("secbeat-config", "config", &[], "configuration is read by both planes and knows neither"),
     unsafe_crate(rule("secbeat-pktio", "dataplane/pktio", &["secbeat-hugepages"], "layer 1: arrows go down")),
     pure(rule("secbeat-net", "dataplane/net", &[], "net, http and waf depend on no crate of ours")),
+    pure(rule("secbeat-http", "dataplane/http", &[], "net, http and waf depend on no crate of ours")),
     rule(
         "secbeat-node",
         "dataplane/node",
         NODE_USES,
         "layer 2: arrows go down, and the planes never meet here",
+    ),
+    rule(
+        "secbeat-node-loom",
+        "dataplane/node/loom",
+        &["secbeat-net"],
+        "the node's lock-free files once more, under the model checker",
     ),
     rule("secbeat-sim", "dataplane/sim", SIM_USES, "layer 3: the simulation stands on the data plane"),
     rule("secbeat-bench", "bench", BENCH_USES, "measurements use packet code, never the node's inside"),
@@ -57,7 +64,7 @@ pub(super) const CRATES: &[CrateRule] = &[
     ),
 ];
 
-const NODE_USES: &[&str] = &["secbeat-hugepages", "secbeat-config", "secbeat-pktio", "secbeat-net"];
+const NODE_USES: &[&str] = &["secbeat-hugepages", "secbeat-config", "secbeat-pktio", "secbeat-net", "secbeat-http"];
 const SIM_USES: &[&str] = &["secbeat-config", "secbeat-pktio", "secbeat-net", "secbeat-node"];
 const BENCH_USES: &[&str] = &["secbeat-hugepages", "secbeat-pktio", "secbeat-net"];
 

@@ -3,14 +3,12 @@
 //! Owns: [`Counter`] and [`Gauge`], the lists of everything a worker counts beside drops, and
 //! [`WorkerCounters`], the page itself. Does not own: names and help of the exported metrics (`metrics`).
 //!
-//! A page has one writer, its worker; anybody may read. So an increment is a relaxed load and a relaxed store, no
-//! locked instruction: about a nanosecond. A reader may see one counter a moment before another. Pages are
-//! aligned to 128 bytes, twice a cache line, because adjacent lines are fetched in pairs.
-
-use core::sync::atomic::{AtomicU64, Ordering};
+//! A page has one writer, its worker; anybody may read (`number`). A reader may see one counter a moment before
+//! another. Pages are aligned to 128 bytes, twice a cache line, because adjacent lines are fetched in pairs.
 
 use secbeat_net::verdict::DropReason;
 
+use super::number::Number;
 use crate::event::AttackKind;
 
 macro_rules! numbers {
@@ -155,10 +153,10 @@ numbers! {
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct WorkerCounters {
-    counters: [AtomicU64; Counter::COUNT],
-    gauges: [AtomicU64; Gauge::COUNT],
-    drops: [AtomicU64; DropReason::COUNT],
-    attacks: [AtomicU64; AttackKind::ALL.len()],
+    counters: [Number; Counter::COUNT],
+    gauges: [Number; Gauge::COUNT],
+    drops: [Number; DropReason::COUNT],
+    attacks: [Number; AttackKind::ALL.len()],
 }
 
 impl Default for WorkerCounters {
@@ -171,17 +169,17 @@ impl WorkerCounters {
     /// A page of zeros.
     pub const fn new() -> Self {
         Self {
-            counters: [const { AtomicU64::new(0) }; Counter::COUNT],
-            gauges: [const { AtomicU64::new(0) }; Gauge::COUNT],
-            drops: [const { AtomicU64::new(0) }; DropReason::COUNT],
-            attacks: [const { AtomicU64::new(0) }; AttackKind::ALL.len()],
+            counters: [const { Number::new() }; Counter::COUNT],
+            gauges: [const { Number::new() }; Gauge::COUNT],
+            drops: [const { Number::new() }; DropReason::COUNT],
+            attacks: [const { Number::new() }; AttackKind::ALL.len()],
         }
     }
 
     /// Adds to a counter. Only the worker that owns the page may call this.
     #[inline]
     pub fn add(&self, counter: Counter, count: u64) {
-        increase(&self.counters[counter as usize], count);
+        self.counters[counter as usize].add(count);
     }
 
     /// Counts one. Only the worker that owns the page may call this.
@@ -193,56 +191,51 @@ impl WorkerCounters {
     /// Sets a gauge. Only the worker that owns the page may call this.
     #[inline]
     pub fn set(&self, gauge: Gauge, value: u64) {
-        self.gauges[gauge as usize].store(value, Ordering::Relaxed);
+        self.gauges[gauge as usize].set(value);
     }
 
     /// Counts a dropped frame. Only the worker that owns the page may call this.
     #[inline]
     pub fn count_drop(&self, reason: DropReason) {
-        increase(&self.drops[reason as usize], 1);
+        self.drops[reason as usize].add(1);
     }
 
     /// Adds dropped frames. Only the worker that owns the page may call this.
     #[inline]
     pub fn add_drops(&self, reason: DropReason, count: u64) {
-        increase(&self.drops[reason as usize], count);
+        self.drops[reason as usize].add(count);
     }
 
     /// Counts packets refused as part of a kind of attack. Only the worker that owns the page may call this.
     #[inline]
     pub fn add_attack(&self, kind: AttackKind, count: u64) {
-        increase(&self.attacks[kind.index()], count);
+        self.attacks[kind.index()].add(count);
     }
 
     /// A counter's value.
     pub fn get(&self, counter: Counter) -> u64 {
-        self.counters[counter as usize].load(Ordering::Relaxed)
+        self.counters[counter as usize].get()
     }
 
     /// A gauge's value.
     pub fn gauge(&self, gauge: Gauge) -> u64 {
-        self.gauges[gauge as usize].load(Ordering::Relaxed)
+        self.gauges[gauge as usize].get()
     }
 
     /// Frames dropped for a reason.
     pub fn drops(&self, reason: DropReason) -> u64 {
-        self.drops[reason as usize].load(Ordering::Relaxed)
+        self.drops[reason as usize].get()
     }
 
     /// Frames dropped for any reason.
     pub fn drops_total(&self) -> u64 {
-        self.drops.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        self.drops.iter().map(|count| count.get()).sum()
     }
 
     /// Packets refused as part of a kind of attack.
     pub fn attacks(&self, kind: AttackKind) -> u64 {
-        self.attacks[kind.index()].load(Ordering::Relaxed)
+        self.attacks[kind.index()].get()
     }
-}
-
-#[inline]
-fn increase(number: &AtomicU64, count: u64) {
-    number.store(number.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 //! Owns: the current policy, the limiter tables, queues, counter pages and each worker's stage of life. Does not
 //! own: flows (each worker's own). Everything here is an atomic, a bounded queue or immutable.
 
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use core::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
+use super::published::Published;
 use crate::event::{EventQueue, WorkerId};
 use crate::handover::{HINT_SLOTS, Handover, HintTable, INBOX_FRAMES_MAX};
 use crate::pipeline::limits::LimitTables;
@@ -43,8 +42,7 @@ pub struct SharedSizes {
 /// What all workers of a node share.
 #[derive(Debug)]
 pub struct Shared {
-    policy: ArcSwap<Policy>,
-    generation: AtomicU64,
+    policy: Published<Policy>,
     stage: AtomicU8,
     /// From workers to the control thread.
     pub events: Arc<EventQueue>,
@@ -58,11 +56,6 @@ pub struct Shared {
     pub upstream: Arc<Upstream>,
     /// One page of counters per worker.
     pub pages: Box<[Arc<WorkerCounters>]>,
-    /// Generation adopted by each worker.
-    adopted: Box<[AtomicU64]>,
-    /// Replaced policies that a worker may still hold. Only the control thread takes this lock; it frees them, so
-    /// that no worker does.
-    retired: Mutex<Vec<Arc<Policy>>>,
 }
 
 impl Shared {
@@ -75,9 +68,9 @@ impl Shared {
     ) -> Arc<Self> {
         let workers = usize::from(sizes.workers.max(1));
         let hints = if workers > 1 { HINT_SLOTS } else { 1 };
+        let generation = policy.generation;
         Arc::new(Self {
-            generation: AtomicU64::new(policy.generation),
-            policy: ArcSwap::from_pointee(policy),
+            policy: Published::new(policy, generation, workers),
             stage: AtomicU8::new(Stage::Serve as u8),
             events: Arc::default(),
             handover: Handover::new(workers, INBOX_FRAMES_MAX, sizes.frame_bytes_max),
@@ -85,8 +78,6 @@ impl Shared {
             limits: LimitTables::new(sizes.limiter_slots, sizes.connections_max, hash_key),
             upstream,
             pages: (0..workers).map(|_| Arc::new(WorkerCounters::new())).collect(),
-            adopted: (0..workers).map(|_| AtomicU64::new(0)).collect(),
-            retired: Mutex::new(Vec::new()),
         })
     }
 
@@ -97,34 +88,28 @@ impl Shared {
 
     /// The policy in force.
     pub fn policy(&self) -> Arc<Policy> {
-        self.policy.load_full()
+        self.policy.load()
     }
 
-    /// Number of the policy in force: one relaxed load, to see whether there is a new one.
+    /// Number of the policy in force: one load, to see whether there is a new one.
     pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.policy.generation()
     }
 
     /// Puts a policy in force; every worker adopts it at its next housekeeping.
     pub fn set_policy(&self, policy: Policy) {
         let generation = policy.generation;
-        let old = self.policy.swap(Arc::new(policy));
-        self.generation.store(generation, Ordering::Release);
-        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        retired.push(old);
-        retired.retain(|policy| Arc::strong_count(policy) > 1);
+        self.policy.publish(policy, generation);
     }
 
     /// Notes that a worker runs a policy.
     pub fn set_adopted(&self, worker: WorkerId, generation: u64) {
-        if let Some(adopted) = self.adopted.get(usize::from(worker)) {
-            adopted.store(generation, Ordering::Release);
-        }
+        self.policy.confirm(worker, generation);
     }
 
     /// The oldest generation that any worker still runs.
     pub fn adopted_by_all(&self) -> u64 {
-        self.adopted.iter().map(|adopted| adopted.load(Ordering::Acquire)).min().unwrap_or(0)
+        self.policy.adopted_by_all()
     }
 
     /// What the workers are told to do.
