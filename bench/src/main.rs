@@ -55,6 +55,8 @@ enum Command {
     Demo(demo::Options),
     /// The proxies of others beside ours: requests per CPU-second, latency
     Peers(peers::Options),
+    /// Memory of idle connections through the node
+    Idle(peers::idle::Options),
     /// Honest clients: many fresh connections and page fetches
     Handshake(handshake::Options),
 }
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Scenario(options) => scenario::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Peers(options) => peers::run(&options),
+        Command::Idle(options) => peers::idle::run(&options),
         Command::Handshake(options) => handshake::run(&options),
     });
     match outcome {

@@ -10,6 +10,7 @@
 //! What counts is requests per CPU-second of the proxy: the load generator shares its core with the origin and may be
 //! the narrower part.
 
+pub(crate) mod idle;
 mod load;
 mod setup;
 

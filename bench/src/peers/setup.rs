@@ -45,7 +45,7 @@ impl Peer {
         }
     }
 
-    fn port(self, scheme: Scheme) -> u16 {
+    pub(super) fn port(self, scheme: Scheme) -> u16 {
         PORT_BASE + 1 + self as u16 * 2 + scheme as u16
     }
 }

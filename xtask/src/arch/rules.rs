@@ -98,8 +98,8 @@ pub(super) const PLACED_CRATES: &[PlacedCrate] = &[
     PlacedCrate { name: "mio", only_in: &["secbeat-node"], reason: "the data plane has one event loop" },
     PlacedCrate {
         name: "rustls*",
-        only_in: &[],
-        reason: "TLS belongs to the node's session and to API servers",
+        only_in: &["secbeat-node", "secbeat-bench"],
+        reason: "TLS belongs to the node's session, to API servers and to clients that measure them",
     },
     PlacedCrate { name: "xsk-rs", only_in: &["secbeat-pktio"], reason: "one crate speaks AF_XDP" },
     PlacedCrate { name: "libbpf-*", only_in: &["secbeat-pktio"], reason: "one crate loads BPF programs" },
@@ -182,8 +182,13 @@ pub(super) const WORD_PLACES: &[WordPlace] = &[
     },
     WordPlace {
         word: "rustls::",
-        only_under: &["controlplane/", "dataplane/node/src/session/tls", "dataplane/node/src/api"],
-        reason: "TLS belongs to the node's session and to API servers",
+        only_under: &[
+            "controlplane/",
+            "dataplane/node/src/session/tls",
+            "dataplane/node/src/api",
+            "bench/src/peers/idle",
+        ],
+        reason: "TLS belongs to the node's session, to API servers and to clients that measure them",
     },
     WordPlace {
         word: "secbeat_proto::",
