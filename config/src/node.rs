@@ -6,20 +6,30 @@
 
 mod backend;
 mod check;
+mod http;
 mod io;
 mod l7;
 mod limits;
 mod management;
+mod route;
 mod server;
 mod syn;
+mod tls;
+mod upstream;
 
 pub use backend::{BACKENDS_MAX, Backend, Health, LISTENERS_MAX, Listener, ProxyProtocol, Transport};
+pub use http::{ErrorPage, ForwardedStyle, H2, Http, ServerHeader};
 pub use io::{Attach, Driver, Io, Unbound, Want};
-pub use l7::{Geo, GeoAction, Tls, TlsVersion, Waf};
+pub use l7::{Geo, GeoAction, Waf};
 pub use limits::{Attack, FILTER_RULES_MAX, Filter, FilterAction, FilterRule, Limits, Lists, PREFIXES_MAX};
 pub use management::{Api, Heartbeat, Metrics, Orchestrator};
+pub use route::{AccessLog, AccessLogFormat, ROUTES_MAX, Route};
 pub use server::{LogFormat, LogLevel, Logging, Mode, Performance, Server};
 pub use syn::{Flows, SynCookies, SynProxy, Udp};
+pub use tls::{Alpn, CERTIFICATES_MAX, Certificate, ClientAuth, Tls, TlsVersion};
+pub use upstream::Upstream;
+
+pub use crate::units::{HeaderName, HostPattern, LogTarget, UrlPath};
 
 use toml::de::DeTable;
 
@@ -67,6 +77,12 @@ pub struct NodeConfig {
     pub performance: Performance,
     /// `[tls]`
     pub tls: Tls,
+    /// `[http]`
+    pub http: Http,
+    /// `[[routes]]`
+    pub routes: Vec<Route>,
+    /// `[access_log]`
+    pub access_log: AccessLog,
     /// `[waf]`
     pub waf: Waf,
     /// `[geo]`
@@ -107,6 +123,11 @@ impl NodeConfig {
         document.finish().1.map(|()| config)
     }
 
+    /// Whether some listener terminates TLS or HTTP.
+    pub fn has_l7(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.mode == Mode::L7)
+    }
+
     /// Reads every section. After a mistake the value holds defaults and must not be used.
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         let mut given = check::Given::default();
@@ -123,9 +144,12 @@ impl NodeConfig {
         let entries = t.tables("listeners", LISTENERS_MAX, backend::ListenerEntry::read);
         let backends = t.tables("backends", BACKENDS_MAX, Backend::read);
         let (listeners, backends) = check::resolve(t, &given, &server, &syn_proxy, entries, backends);
+        let routes = t.tables("routes", route::ROUTES_MAX, route::RouteEntry::read);
+        let routes = check::routes(t, &listeners, &backends, routes);
         let config = Self {
             listeners,
             backends,
+            routes,
             health: t.section("health", |t| {
                 let health = Health::read(t);
                 check::health(t, &health);
@@ -149,6 +173,8 @@ impl NodeConfig {
             logging: t.section("logging", Logging::read),
             performance: t.section("performance", Performance::read),
             tls: t.section("tls", Tls::read),
+            http: t.section("http", Http::read),
+            access_log: t.section("access_log", AccessLog::read),
             waf: t.section("waf", Waf::read),
             geo: t.section("geo", Geo::read),
             orchestrator: t.section("orchestrator", Orchestrator::read),

@@ -8,6 +8,10 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+mod web;
+
+pub use web::{HeaderName, HostPattern, LogTarget, UrlPath};
+
 /// A value written as a string (or a number, where its text is one).
 pub(crate) trait Value: Sized {
     /// What it looks like, for messages: "an address and a port, e.g. 0.0.0.0:443".

@@ -104,8 +104,8 @@ fn highest_layer_wins_for_every_variable() {
                     }
                 }
                 "SYN_COOKIE_SECRET" => String::from_utf8(secret.unwrap().expose().to_vec()).unwrap(),
-                "TLS_CERT_PATH" => config.tls.cert_path.as_ref().unwrap().display().to_string(),
-                "TLS_KEY_PATH" => config.tls.key_path.as_ref().unwrap().display().to_string(),
+                "TLS_CERT_PATH" => config.tls.certificates[0].cert_path.display().to_string(),
+                "TLS_KEY_PATH" => config.tls.certificates[0].key_path.display().to_string(),
                 "WORKER_THREADS" => config.server.worker_threads.to_string(),
                 "MAX_CONNECTIONS" => config.server.connections_max.to_string(),
                 other => {
@@ -117,6 +117,12 @@ fn highest_layer_wins_for_every_variable() {
         let (from_environment, from_command_line) = (value(name, "environment"), value(name, "command line"));
         let scale = |text: &str| if *name == "BUFFER_SIZE" { format!("{text}00") } else { text.to_owned() };
         let mut layers = Layers::default();
+        // A certificate is nothing without its key.
+        if name.starts_with("TLS_") {
+            for both in ["TLS_CERT_PATH", "TLS_KEY_PATH"] {
+                layers.environment.insert(both.into(), "/other".into());
+            }
+        }
         layers.environment.insert((*name).into(), scale(from_environment));
         assert_eq!(shown(&NodeConfig::load(&layers).unwrap()), scale(from_environment), "{name}");
         let over = Override { option: "--x".into(), key: (*key).into(), value: scale(from_command_line) };

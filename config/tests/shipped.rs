@@ -62,6 +62,18 @@ fn defaults_are_the_promised_limits_as_well() {
 }
 
 #[test]
+fn l7_file_needs_no_certificate_and_no_privilege() {
+    let config = node_with("l7.toml", &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(config.tls.certificates.is_empty(), "a self-signed one is made");
+    assert!(config.listeners.iter().all(|listener| listener.bind_address.port() >= 1_024));
+    let https = &config.listeners[0];
+    assert!(https.tls && https.redirect_https.is_none());
+    let http = &config.listeners[1];
+    assert!(!http.tls && http.redirect_https == Some(https.bind_address.port()));
+    assert!(config.server.state_dir.is_relative() && config.io.driver != Driver::Xdp);
+}
+
+#[test]
 fn production_names_each_missing_variable_with_its_key() {
     let errors = node_with("production.toml", &[]).unwrap_err().to_string();
     for line in [

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::server::Mode;
 use super::syn::SynCookies;
 use crate::reader::{Choice, Table, Unit};
 use crate::units::Target;
@@ -47,9 +48,16 @@ pub struct Listener {
     pub protocol: Transport,
     /// Where it accepts; an unspecified address is every address of that family.
     pub bind_address: SocketAddr,
+    /// What happens with its connections; already resolved against `[server]`. UDP is always `Tcp`: forwarded.
+    pub mode: Mode,
+    /// Whether clients speak TLS; only in mode `L7`.
+    pub tls: bool,
+    /// Every request is answered with a redirect to HTTPS on this port; only in mode `L7` without TLS.
+    pub redirect_https: Option<u16>,
     /// Cookie policy; already resolved against `[syn_proxy]`.
     pub syn_cookies: SynCookies,
-    /// Indexes into `NodeConfig::backends`: at least one, all of the family of `bind_address`.
+    /// Indexes into `NodeConfig::backends`: at least one. All of the family of `bind_address`, except in mode
+    /// `L7`, which makes connections of its own.
     pub backends: Vec<usize>,
     /// Whether backends get a PROXY header.
     pub proxy_protocol: ProxyProtocol,
@@ -60,6 +68,10 @@ pub(crate) struct ListenerEntry {
     pub(crate) name: Option<String>,
     pub(crate) protocol: Transport,
     pub(crate) bind_address: SocketAddr,
+    pub(crate) mode: Option<Mode>,
+    pub(crate) tls: Option<bool>,
+    pub(crate) redirect_https: bool,
+    pub(crate) redirect_port: u16,
     pub(crate) syn_cookies: Option<SynCookies>,
     pub(crate) backends: Vec<String>,
     pub(crate) proxy_protocol: ProxyProtocol,
@@ -79,18 +91,42 @@ impl ListenerEntry {
                 "0.0.0.0:1",
                 "Where to accept, e.g. `0.0.0.0:443` or `[::]:443` (IPv6 only).",
             ),
+            mode: t.choice_optional(
+                "mode",
+                "Overrides `[server] mode` for this listener, so that one node can forward some ports and \
+                 inspect others. UDP is always forwarded.",
+            ),
+            tls: t.boolean_optional(
+                "tls",
+                "Whether clients of an `l7` listener speak TLS. Without it they do, unless the listener only \
+                 redirects.",
+            ),
+            redirect_https: t.boolean(
+                "redirect_https",
+                false,
+                "Answer every request with a redirect (308) to the same host and path over HTTPS.",
+            ),
+            redirect_port: t.integer(
+                "redirect_port",
+                0,
+                0..=65_535,
+                "",
+                "Port that `redirect_https` names; 0 = that of the first listener with TLS.",
+            ),
             syn_cookies: t
                 .choice_optional("syn_cookies", "Overrides `[syn_proxy] syn_cookies` for this listener."),
             backends: t.list(
                 "backends",
                 &[],
                 BACKENDS_MAX,
-                "Names or groups of the backends it serves. Empty = every backend of its address family.",
+                "Names or groups of the backends it serves. Empty = every backend (of its address family, \
+                 unless mode is `l7`).",
             ),
             proxy_protocol: t.choice(
                 "proxy_protocol",
                 ProxyProtocol::Off,
-                "PROXY protocol header towards the backend, which must expect it.",
+                "PROXY protocol header towards the backend, which must expect it. In mode `l7` every client \
+                 then has connections of its own to the backend.",
             ),
             line: t.line(),
         }

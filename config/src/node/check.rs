@@ -1,14 +1,15 @@
 //! Checks that span several keys or sections.
 
-use core::net::SocketAddr;
-
 use super::NodeConfig;
-use super::backend::{Backend, Health, Listener, ListenerEntry, ProxyProtocol, Transport};
+use super::backend::{Backend, Health};
 use super::io::{Driver, Io, Want};
 use super::limits::Lists;
-use super::server::{Mode, Server};
-use super::syn::SynProxy;
+use super::server::Mode;
 use crate::reader::Table;
+
+mod resolve;
+
+pub(super) use resolve::{resolve, routes};
 
 /// Fewest SNAT ports: below this a worker's slice is used up by a handful of clients.
 const SNAT_PORTS_MIN: u32 = 1_024;
@@ -138,149 +139,6 @@ pub(super) fn lists(t: &Table<'_>, lists: &Lists) {
     }
 }
 
-/// Listeners and backends: short forms become entries, names become indexes.
-pub(super) fn resolve(
-    t: &Table<'_>,
-    given: &Given,
-    server: &Server,
-    syn: &SynProxy,
-    entries: Vec<ListenerEntry>,
-    mut backends: Vec<Backend>,
-) -> (Vec<Listener>, Vec<Backend>) {
-    if !entries.is_empty() && given.bind_address {
-        t.conflict("listeners", "[server] bind_address is given as well; keep one of the two");
-    }
-    if !backends.is_empty() && given.backend_address {
-        t.conflict("backends", "[server] backend_address is given as well; keep one of the two");
-    }
-    if backends.is_empty() {
-        let address = server.backend_address.clone();
-        backends.push(Backend {
-            name: "default".into(),
-            group: None,
-            address,
-            weight: 1,
-            connections_max: None,
-        });
-    }
-    check_backends(t, &backends);
-    let entries = if entries.is_empty() { vec![default_listener(server)] } else { entries };
-    let mut listeners: Vec<Listener> = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let line = entry.line;
-        let listener = resolve_listener(t, syn, &backends, entry);
-        if listeners.iter().any(|other| other.name == listener.name) {
-            t.conflict_on(line, "[[listeners]]", &format!("two listeners are called `{}`", listener.name));
-        }
-        let address = (listener.protocol, listener.bind_address);
-        if let Some(other) = listeners.iter().find(|other| (other.protocol, other.bind_address) == address) {
-            t.conflict_on(
-                line,
-                "[[listeners]]",
-                &format!("`{}` and `{}` both accept on {}", other.name, listener.name, listener.bind_address),
-            );
-        }
-        listeners.push(listener);
-    }
-    (listeners, backends)
-}
-
-fn default_listener(server: &Server) -> ListenerEntry {
-    ListenerEntry {
-        name: Some("default".into()),
-        protocol: Transport::Tcp,
-        bind_address: server.bind_address,
-        syn_cookies: None,
-        backends: Vec::new(),
-        proxy_protocol: ProxyProtocol::Off,
-        line: None,
-    }
-}
-
-fn check_backends(t: &Table<'_>, backends: &[Backend]) {
-    for (index, backend) in backends.iter().enumerate() {
-        let others = backends.iter().take(index);
-        if others.clone().any(|other| other.name == backend.name) {
-            t.conflict("backends", &format!("two backends are called `{}`", backend.name));
-        }
-        if backends
-            .iter()
-            .any(|other| other.group.as_deref() == Some(&backend.name) && other.name != backend.name)
-        {
-            t.conflict("backends", &format!("`{}` is the name of a backend and of a group", backend.name));
-        }
-        let Some(address) = backend.address.address() else { continue };
-        if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 {
-            let why = format!("`{}` has the address {address}, which nobody can connect to", backend.name);
-            t.conflict("backends", &why);
-        }
-    }
-}
-
-fn resolve_listener(t: &Table<'_>, syn: &SynProxy, backends: &[Backend], entry: ListenerEntry) -> Listener {
-    let protocol = match entry.protocol {
-        Transport::Tcp => "tcp",
-        Transport::Udp => "udp",
-    };
-    let at = entry.bind_address;
-    let name = entry.name.unwrap_or_else(|| format!("{protocol}-{}-{}", at.ip(), at.port()));
-    let fail = |why: String| t.conflict_on(entry.line, "[[listeners]]", &format!("listener `{name}`: {why}"));
-    if at.port() == 0 {
-        fail(format!("{at} has port 0"));
-    }
-    let mut chosen = Vec::new();
-    for wanted in &entry.backends {
-        let mut found = false;
-        for (index, backend) in backends.iter().enumerate() {
-            if backend.name != *wanted && backend.group.as_deref() != Some(wanted) {
-                continue;
-            }
-            found = true;
-            if let Some(address) = other_family(backend, &at) {
-                fail(format!(
-                    "{at} is {} but backend `{}` is {} at {address}",
-                    family(&at),
-                    backend.name,
-                    family(&address)
-                ));
-            } else if !chosen.contains(&index) {
-                chosen.push(index);
-            }
-        }
-        if !found {
-            fail(format!("no backend or group is called `{wanted}`"));
-        }
-    }
-    if entry.backends.is_empty() {
-        chosen = (0..backends.len())
-            .filter(|i| backends.get(*i).is_some_and(|backend| other_family(backend, &at).is_none()))
-            .collect();
-        if chosen.is_empty() {
-            fail(format!("{at} is {} but no backend is", family(&at)));
-        }
-    }
-    if entry.protocol == Transport::Udp && entry.proxy_protocol != ProxyProtocol::Off {
-        fail("PROXY protocol is for TCP".into());
-    }
-    Listener {
-        name,
-        protocol: entry.protocol,
-        bind_address: at,
-        syn_cookies: entry.syn_cookies.unwrap_or(syn.syn_cookies),
-        backends: chosen,
-        proxy_protocol: entry.proxy_protocol,
-    }
-}
-
-/// The backend's address if its family is not that of `at`. Of a name it is known only at run time.
-fn other_family(backend: &Backend, at: &SocketAddr) -> Option<SocketAddr> {
-    backend.address.address().filter(|address| address.is_ipv4() != at.is_ipv4())
-}
-
-fn family(addr: &SocketAddr) -> &'static str {
-    if addr.is_ipv4() { "IPv4" } else { "IPv6" }
-}
-
 /// What spans sections.
 pub(super) fn whole(t: &Table<'_>, given: &Given, config: &NodeConfig) {
     let Io { snat_ports, .. } = config.io;
@@ -295,30 +153,7 @@ pub(super) fn whole(t: &Table<'_>, given: &Given, config: &NodeConfig) {
             );
         }
     }
-    if config.io.driver == Driver::Socket {
-        if config.server.mode == Mode::Syn {
-            t.conflict("io", "driver = \"socket\" cannot answer SYNs: mode = \"syn\" needs `xdp` or `auto`");
-        }
-        if config.io.zero_copy == Want::Require {
-            t.conflict("io", "zero_copy = \"require\" needs driver = \"xdp\"");
-        }
-    }
-    if config.io.driver == Driver::Xdp {
-        for backend in config
-            .backends
-            .iter()
-            .filter(|b| b.address.address().is_some_and(|address| address.ip().is_loopback()))
-        {
-            t.conflict(
-                "io",
-                &format!(
-                    "driver = \"xdp\" cannot reach backend `{}` at {}: no interface leads to a loopback \
-                 address",
-                    backend.name, backend.address
-                ),
-            );
-        }
-    }
+    drivers(t, config);
     if config.metrics.enable && !config.metrics.bind_address.ip().is_loopback() && !given.token {
         t.conflict(
             "metrics",
@@ -328,20 +163,58 @@ pub(super) fn whole(t: &Table<'_>, given: &Given, config: &NodeConfig) {
             ),
         );
     }
-    if config.server.mode == Mode::L7 {
-        for (key, path) in [("cert_path", &config.tls.cert_path), ("key_path", &config.tls.key_path)] {
-            if path.is_none() {
-                t.conflict("tls", &format!("mode = \"l7\" needs {key}"));
-            }
-        }
-    }
     if config.waf.enable && config.waf.rules_path.is_none() && config.waf.crs_path.is_none() {
         t.conflict("waf", "enable = true needs rules_path or crs_path");
     }
-    if config.waf.enable && config.server.mode != Mode::L7 {
+    if config.waf.enable && !config.has_l7() {
         t.conflict("waf", "enable = true needs [server] mode = \"l7\": other modes do not see requests");
+    }
+    if !config.routes.is_empty() && !config.has_l7() {
+        t.conflict("routes", "no listener has mode = \"l7\": other modes do not see requests");
     }
     if config.geo.enable && config.geo.country_path.is_none() && config.geo.asn_path.is_none() {
         t.conflict("geo", "enable = true needs country_path or asn_path");
     }
+}
+
+/// What each driver cannot do.
+fn drivers(t: &Table<'_>, config: &NodeConfig) {
+    let driver = config.io.driver;
+    if driver == Driver::Socket {
+        if config.listeners.iter().any(|listener| listener.mode == Mode::Syn) {
+            t.conflict("io", "driver = \"socket\" cannot answer SYNs: mode = \"syn\" needs `xdp` or `auto`");
+        }
+        if config.io.zero_copy == Want::Require {
+            t.conflict("io", "zero_copy = \"require\" needs driver = \"xdp\"");
+        }
+    }
+    if driver == Driver::Xdp {
+        // In mode `l7` the kernel makes the connections to backends, and it reaches its own loopback.
+        let by_frames = |index: usize| {
+            config
+                .listeners
+                .iter()
+                .any(|listener| listener.mode != Mode::L7 && listener.backends.contains(&index))
+        };
+        for (index, backend) in config.backends.iter().enumerate() {
+            if !is_loopback(backend) || !by_frames(index) {
+                continue;
+            }
+            t.conflict(
+                "io",
+                &format!(
+                    "driver = \"xdp\" cannot reach backend `{}` at {}: no interface leads to a loopback \
+                     address",
+                    backend.name, backend.address
+                ),
+            );
+        }
+    }
+    if config.io.transparent && config.listeners.iter().all(|listener| listener.mode == Mode::L7) {
+        t.conflict("io", "transparent = true: mode = \"l7\" cannot keep the client's address as source");
+    }
+}
+
+fn is_loopback(backend: &Backend) -> bool {
+    backend.address.address().is_some_and(|address| address.ip().is_loopback())
 }

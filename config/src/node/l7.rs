@@ -1,48 +1,8 @@
-//! `[tls]`, `[waf]`, `[geo]`: what `l7` mode needs.
-//!
-//! Parsed and checked like the rest, so that one file serves a node before and after it gets the mode.
+//! `[waf]`, `[geo]`: what is looked for in requests, and where they come from.
 
 use std::path::PathBuf;
 
 use crate::reader::{Choice, Table};
-
-/// A version of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsVersion {
-    /// RFC 5246.
-    V1_2,
-    /// RFC 8446.
-    V1_3,
-}
-
-impl Choice for TlsVersion {
-    const ALL: &'static [(&'static str, Self)] = &[("TLSv1.2", Self::V1_2), ("TLSv1.3", Self::V1_3)];
-}
-
-/// `[tls]`.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// Certificate chain, PEM.
-    pub cert_path: Option<PathBuf>,
-    /// Private key, PEM.
-    pub key_path: Option<PathBuf>,
-    /// Versions offered; never empty.
-    pub protocols: Vec<TlsVersion>,
-}
-
-impl Tls {
-    pub(crate) fn read(t: &mut Table<'_>) -> Self {
-        Self {
-            cert_path: t.value_optional("cert_path", "Certificate chain, PEM. Required in `l7` mode."),
-            key_path: t.value_optional("key_path", "Private key, PEM. Required in `l7` mode."),
-            protocols: t.choices(
-                "protocols",
-                &[TlsVersion::V1_3, TlsVersion::V1_2],
-                "Versions offered to clients.",
-            ),
-        }
-    }
-}
 
 /// `[waf]`.
 #[derive(Clone, Debug)]
@@ -64,7 +24,7 @@ pub struct Waf {
 impl Waf {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         Self {
-            enable: t.boolean("enable", false, "Inspect requests. Needs `mode = \"l7\"`."),
+            enable: t.boolean("enable", false, "Inspect requests. Needs a listener of mode `l7`."),
             rules_path: t.value_optional("rules_path", "JSON rules, e.g. `config/waf_rules.json`."),
             crs_path: t.value_optional("crs_path", "Directory of the OWASP Core Rule Set."),
             paranoia_level: t.integer(
@@ -80,7 +40,8 @@ impl Waf {
                 100,
                 1_000_000_000,
                 "requests/s",
-                "Requests per second from one source; 0 = no limit.",
+                "Requests per second from one source to `l7` listeners; more are answered with 429. 0 = no limit. \
+                 Works without `enable`; the burst is `[limits] request_burst`.",
             ),
         }
     }

@@ -41,6 +41,12 @@ pub struct Limits {
     pub udp_burst: u32,
     /// ICMP errors per second that are looked at.
     pub icmp_rate: u32,
+    /// Requests a source may send at once above `[waf] rate_limit_rps`.
+    pub request_burst: u32,
+    /// Requests per second on the whole node.
+    pub request_rate_total: Option<u32>,
+    /// Requests at once above that.
+    pub request_burst_total: u32,
     /// Sources and prefixes the limiter can tell apart.
     pub slots: u32,
 }
@@ -55,8 +61,8 @@ impl Limits {
                 100,
                 RATE,
                 "connections/s",
-                "New connections (in `l7` mode: requests) per second from one source, counted once its \
-                 address is validated; 0 = no limit.",
+                "New connections per second from one source, counted once its address is validated; 0 = no \
+                 limit. Requests have `[waf] rate_limit_rps`.",
             ),
             source_burst: t.integer(
                 "source_burst",
@@ -135,6 +141,28 @@ impl Limits {
                 1..=1_000_000,
                 "messages/s",
                 "ICMP errors per second and worker that are matched to flows.",
+            ),
+            request_burst: t.integer(
+                "request_burst",
+                200,
+                1..=1_000_000,
+                "requests",
+                "How many requests a source may send at once above `[waf] rate_limit_rps`: a page and all \
+                 that belongs to it.",
+            ),
+            request_rate_total: t.limit(
+                "request_rate_total",
+                0,
+                RATE,
+                "requests/s",
+                "Requests per second on the whole node; more are answered with 503. 0 = no limit.",
+            ),
+            request_burst_total: t.integer(
+                "request_burst_total",
+                1_000,
+                1..=16_777_216,
+                "requests",
+                "How many requests may come at once above `request_rate_total`.",
             ),
             slots: t.integer(
                 "slots",

@@ -226,7 +226,9 @@ impl Udp {
                 16_384,
                 64..=4_194_304,
                 "flows",
-                "UDP flows one worker can hold; the one idle longest goes when full.",
+                "UDP flows one worker can hold; memory for them is taken at start. When full, the oldest flow that \
+                 no backend has answered goes (its source may be forged); an answered one never does, and a new \
+                 one is then dropped as `flow_table_full`. With socket I/O the flow idle longest goes.",
             ),
             idle_timeout: t.duration(
                 "idle_timeout",
@@ -247,18 +249,20 @@ impl Udp {
             ),
             amplification_ratio_max: t.integer(
                 "amplification_ratio_max",
-                0,
+                30,
                 0..=1_000_000,
                 "bytes per byte",
-                "Most bytes a backend may answer per byte that a source has sent; 0 = no limit.",
+                "Most bytes a backend may answer per byte that a source has sent, until the source has gone on \
+                 speaking after three answers, which no forged one does; 0 = no limit. 30 lets every DNS answer \
+                 of 1,232 bytes pass.",
             ),
             reassembly_max: t.integer(
                 "reassembly_max",
                 256,
                 0..=65_536,
                 "datagrams",
-                "Fragmented datagrams under reassembly per worker; further ones are dropped as \
-                 `fragment_table_full`.",
+                "Fragmented datagrams under reassembly per worker (0 counts as 1). When full, the oldest one is \
+                 given up for a new one; one source may have 16.",
             ),
             reassembly_timeout: t.duration(
                 "reassembly_timeout",

@@ -73,6 +73,19 @@ impl Table<'_> {
         (value > 0).then_some(value)
     }
 
+    /// A whole number beyond 32 bits, up to `max`, where 0 means that there is no limit.
+    pub(crate) fn limit_wide(
+        &mut self,
+        key: &'static str,
+        default: i64,
+        max: i64,
+        unit: &'static str,
+        text: &'static str,
+    ) -> Option<u64> {
+        let value: u64 = self.integer(key, default, 0..=max, unit, text);
+        (value > 0).then_some(value)
+    }
+
     fn read_integer(&self, key: &str, range: &RangeInclusive<i64>, unit: &str) -> Option<i64> {
         let value = match self.raw(key)? {
             Raw::Toml(DeValue::Integer(number)) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
@@ -141,6 +154,19 @@ impl Table<'_> {
     ) -> Duration {
         self.note_duration(key, Some(default), &range, unit, text);
         self.read_duration(key, &range, unit).unwrap_or(default)
+    }
+
+    /// A duration up to `max` where 0 means that there is none.
+    pub(crate) fn duration_limit(
+        &mut self,
+        key: &'static str,
+        default: Duration,
+        max: Duration,
+        unit: Unit,
+        text: &'static str,
+    ) -> Option<Duration> {
+        let value = self.duration(key, default, Duration::ZERO..=max, unit, text);
+        (value > Duration::ZERO).then_some(value)
     }
 
     /// A duration or nothing.
@@ -287,6 +313,22 @@ impl Table<'_> {
     pub(crate) fn value_optional<V: Value>(&mut self, key: &'static str, text: &'static str) -> Option<V> {
         self.note(key, "string", String::new(), V::EXPECTED.into(), "", text);
         self.read_value(key)
+    }
+
+    /// A value with a shape of its own where the empty string means that there is none.
+    pub(crate) fn value_or_off<V: Value>(
+        &mut self,
+        key: &'static str,
+        default: &'static str,
+        text: &'static str,
+    ) -> Option<V> {
+        self.note(key, "string", format!("\"{default}\""), V::EXPECTED.into(), "", text);
+        match self.raw(key) {
+            None => V::parse(default).ok(),
+            Some(Raw::Text("")) => None,
+            Some(Raw::Toml(DeValue::String(text))) if text.is_empty() => None,
+            Some(_) => self.read_value(key),
+        }
     }
 
     /// A value that has no default; `placeholder` stands in after the mistake was noted.
