@@ -17,12 +17,13 @@ use secbeat_net::filter::{Filter, Listed};
 use secbeat_net::flow::Protocol;
 use secbeat_net::time::Instant;
 use secbeat_net::timer_wheel::TimerWheel;
+use secbeat_net::udp::ROUNDS_VALIDATED;
 use secbeat_net::verdict::DropReason;
 
 use super::plan::Plan;
 use super::settings::{Policy, Settings};
 use super::shared::Shared;
-use super::slab::{Key, Slab};
+use crate::slab::{Key, Slab};
 use super::worker::{flow_token, listener_token};
 use crate::telemetry::counters::{Counter, WorkerCounters};
 use crate::upstream::{BackendId, BackendOutcome, Outcome};
@@ -56,7 +57,20 @@ struct Flow {
     bytes_out: u64,
     /// The backend has answered.
     is_answered: bool,
+    /// Times the client spoke again after an answer; see `net::udp::ROUNDS_VALIDATED`.
+    rounds: u8,
+    /// The last datagram was an answer.
+    is_answer_last: bool,
     is_queued: bool,
+}
+
+impl Flow {
+    /// Whether the backend may send `bytes` more to a client that perhaps never asked: the rule of `net::udp`.
+    fn may_answer(&self, bytes: u64, ratio_max: u64) -> bool {
+        ratio_max == 0
+            || self.rounds >= ROUNDS_VALIDATED
+            || self.bytes_out.saturating_add(bytes) <= self.bytes_in.saturating_mul(ratio_max)
+    }
 }
 
 /// All UDP of one worker.
@@ -212,6 +226,9 @@ impl Datagrams {
             Ok(_) => {
                 flow.active_at = turn.now;
                 flow.bytes_in = flow.bytes_in.saturating_add(len as u64);
+                if core::mem::take(&mut flow.is_answer_last) {
+                    flow.rounds = flow.rounds.saturating_add(1);
+                }
                 turn.counters.add(Counter::BytesOut, len as u64);
                 Ok(())
             }
@@ -249,6 +266,8 @@ impl Datagrams {
                 bytes_in: 0,
                 bytes_out: 0,
                 is_answered: false,
+                rounds: 0,
+                is_answer_last: false,
                 is_queued: false,
             })
         });
@@ -311,7 +330,7 @@ impl Datagrams {
                 let outcome = BackendOutcome { backend: flow.backend, outcome: Outcome::Established };
                 turn.shared.upstream.report(outcome);
             }
-            if ratio_max > 0 && flow.bytes_out + len as u64 > flow.bytes_in.saturating_mul(ratio_max) {
+            if !flow.may_answer(len as u64, ratio_max) {
                 turn.counters.count_drop(DropReason::UdpAmplification);
                 continue;
             }
@@ -323,6 +342,7 @@ impl Datagrams {
                 Ok(()) => {
                     flow.active_at = turn.now;
                     flow.bytes_out = flow.bytes_out.saturating_add(len as u64);
+                    flow.is_answer_last = true;
                     turn.counters.add(Counter::BytesOut, len as u64);
                 }
                 Err(_) => turn.counters.count_drop(DropReason::TxFull),

@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 
 use secbeat_net::limit::{Rate, RateLimit};
+use secbeat_net::udp::ROUNDS_VALIDATED;
 
 use super::*;
 
@@ -114,6 +115,22 @@ fn reflected_and_amplified_traffic_is_dropped() {
     ask(&honest, front.addr, b"x");
     // Five answers of one byte to a question of one: two pass.
     eventually("drops", || front.drops(DropReason::UdpAmplification) == 4);
+}
+
+#[test]
+fn client_that_goes_on_speaking_is_answered_in_full() {
+    let change = |settings: &mut Settings, _: &mut Policy| settings.amplification_ratio_max = 1;
+    let front = start(change, udp_origin(3));
+    let client = client();
+    for _ in 0..=ROUNDS_VALIDATED {
+        ask(&client, front.addr, b"x");
+    }
+    // The fourth question shows the third answer heard: of its three answers none is lost any more.
+    let mut buffer = [0; 16];
+    for _ in 0..2 {
+        client.recv_from(&mut buffer).unwrap();
+    }
+    eventually("drops", || front.drops(DropReason::UdpAmplification) == 6);
 }
 
 #[test]
