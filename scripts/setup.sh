@@ -124,13 +124,15 @@ install_packages() {
     # shellcheck disable=SC2086  # a list of packages
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $1 \
         || fail "installing failed. The command was: apt-get install -y --no-install-recommends $1"
-    # Nor at the next boot: the lab starts its own nginx inside a namespace.
-    case " $1 " in
-        *" nginx-light "*)
-            if command -v systemctl >/dev/null 2>&1; then
-                as_root systemctl disable nginx >/dev/null 2>&1 || true
-            fi ;;
-    esac
+    # Nor at the next boot: the lab starts its own servers inside namespaces.
+    for service in nginx haproxy; do
+        case " $1 " in
+            *" $service"*)
+                if command -v systemctl >/dev/null 2>&1; then
+                    as_root systemctl disable "$service" >/dev/null 2>&1 || true
+                fi ;;
+        esac
+    done
     if [ $placed = yes ]; then
         as_root rm -f "$policy"
         trap - EXIT INT TERM
