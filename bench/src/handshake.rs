@@ -2,7 +2,7 @@
 //!
 //! One thread, `concurrency` connections at a time, each fresh. What is reported is what a person would feel:
 //! how many pages arrived whole within the deadline, and how long connect and connect + GET took.
-//! Cannot: TLS, keep-alive (use wrk for those).
+//! Cannot: keep-alive (use wrk for that).
 
 mod request;
 
@@ -17,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::lab::{SMALL_PATH, Topology, VIP4};
 use crate::stats::{Spread, show_us};
+use crate::tls::{self, Alpn};
 use crate::{interrupt, netns};
 pub(crate) use request::{Outcome, Progress, Request};
 
@@ -32,6 +33,9 @@ pub(crate) struct Options {
     /// Path to fetch; empty: connect only
     #[arg(long, default_value = SMALL_PATH)]
     pub(crate) path: String,
+    /// Over TLS 1.3, a full handshake each time, any certificate
+    #[arg(long)]
+    pub(crate) tls: bool,
     /// Connections to make in all
     #[arg(long, default_value_t = 200)]
     pub(crate) count: u64,
@@ -61,6 +65,7 @@ impl Options {
         Self {
             to: SocketAddr::new(IpAddr::V4(VIP4), 80),
             path: SMALL_PATH.to_owned(),
+            tls: false,
             count: 1,
             concurrency: 1,
             deadline_ms: 3000,
@@ -167,13 +172,14 @@ pub(crate) fn fetch_all(options: &Options) -> Result<Report> {
 /// When polling fails; a failing request is an outcome, not an error.
 pub(crate) fn fetch(options: &Options, stop: impl Fn() -> bool, mut tell: impl FnMut(Outcome)) -> Result<()> {
     let concurrency = options.concurrency.clamp(1, CONCURRENCY_MAX);
+    let tls = options.tls.then(|| tls::client_config(Alpn::Http1)).transpose()?;
     let mut begun = 0;
     let mut active: Vec<Request> = Vec::with_capacity(concurrency);
     loop {
         let stopping = interrupt::requested() || stop();
         while active.len() < concurrency && begun < options.count && !stopping {
             begun += 1;
-            match Request::begin(options, Instant::now()) {
+            match Request::begin(options, tls.as_ref(), Instant::now()) {
                 Ok(request) => active.push(request),
                 Err(outcome) => tell(outcome),
             }

@@ -19,6 +19,7 @@ mod node;
 mod peers;
 mod scenario;
 mod stats;
+mod tls;
 mod tool;
 
 use std::process::ExitCode;

@@ -3,16 +3,22 @@
 //! ```text
 //! Connecting --writable--> Sending --all sent--> Reading --length reached or closed--> Ended
 //! ```
+//!
+//! With TLS its handshake is a part of sending.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
 };
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 
 use super::Options;
 
@@ -36,6 +42,8 @@ pub(crate) enum Failure {
     Reset,
     /// Another status than 200, or no HTTP at all.
     Status,
+    /// No TLS, or none that both sides speak.
+    Tls,
 }
 
 impl Failure {
@@ -49,6 +57,7 @@ impl Failure {
             Self::Refused => "refused",
             Self::Reset => "reset",
             Self::Status => "status",
+            Self::Tls => "tls",
         }
     }
 }
@@ -84,6 +93,7 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Request {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     state: State,
     text: String,
     begun: Instant,
@@ -93,19 +103,28 @@ pub(crate) struct Request {
 
 impl Request {
     /// Opens a socket and sends the SYN.
-    pub(crate) fn begin(options: &Options, now: Instant) -> Result<Self, Outcome> {
+    pub(crate) fn begin(
+        options: &Options,
+        tls: Option<&Arc<ClientConfig>>,
+        now: Instant,
+    ) -> Result<Self, Outcome> {
         let failed = |failure| Outcome { connect: None, total: Duration::ZERO, failure: Some(failure) };
         let stream = open(options).map_err(|error| match error {
             Errno::ECONNREFUSED => failed(Failure::Refused),
             _ => failed(Failure::Local),
         })?;
+        let tls = tls.map(|config| {
+            let name = ServerName::IpAddress(options.to.ip().into());
+            ClientConnection::new(Arc::clone(config), name).map(Box::new)
+        });
+        let tls = tls.transpose().map_err(|_| failed(Failure::Tls))?;
         let text = if options.path.is_empty() {
             String::new()
         } else {
             format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", options.path, options.to)
         };
         let deadline = now + Duration::from_millis(options.deadline_ms);
-        Ok(Self { stream, state: State::Connecting, text, begun: now, deadline, connect: None })
+        Ok(Self { stream, tls, state: State::Connecting, text, begun: now, deadline, connect: None })
     }
 
     /// When it fails if it has not ended.
@@ -115,7 +134,12 @@ impl Request {
 
     /// Whether it waits to write rather than to read.
     pub(crate) fn wants_write(&self) -> bool {
-        !matches!(self.state, State::Reading { .. })
+        match (&self.state, &self.tls) {
+            (State::Connecting, _) => true,
+            (_, Some(tls)) => tls.wants_write(),
+            (State::Sending { .. }, None) => true,
+            (State::Reading { .. }, None) => false,
+        }
     }
 
     /// Its socket, to wait for.
@@ -159,7 +183,13 @@ impl Request {
             self.state = State::Sending { sent: 0 };
         }
         if let State::Sending { sent } = &mut self.state {
-            match self.stream.write(&self.text.as_bytes()[*sent..]) {
+            let rest = &self.text.as_bytes()[*sent..];
+            let written = match &mut self.tls {
+                // Its handshake comes first: with the request written, all of it is on its way.
+                Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).write(rest),
+                None => self.stream.write(rest),
+            };
+            match written {
                 Ok(count) => *sent += count,
                 Err(error) => return would_block(&error),
             }
@@ -171,15 +201,22 @@ impl Request {
         self.read()
     }
 
+    fn receive(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).read(chunk),
+            None => self.stream.read(chunk),
+        }
+    }
+
     fn read(&mut self) -> Result<bool, Failure> {
-        let State::Reading { head, body_left } = &mut self.state else { return Ok(false) };
         let mut chunk = [0; 16 * 1024];
         loop {
-            let count = match self.stream.read(&mut chunk) {
+            let count = match self.receive(&mut chunk) {
                 Ok(0) => return Err(Failure::Cut),
                 Ok(count) => count,
                 Err(error) => return would_block(&error),
             };
+            let State::Reading { head, body_left } = &mut self.state else { return Ok(false) };
             match body_left {
                 Some(left) => *left = left.saturating_sub(count as u64),
                 None => {
@@ -194,9 +231,12 @@ impl Request {
     }
 }
 
-fn would_block(error: &std::io::Error) -> Result<bool, Failure> {
+fn would_block(error: &io::Error) -> Result<bool, Failure> {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(false),
+        // What rustls says of a peer that breaks the protocol.
+        ErrorKind::InvalidData => Err(Failure::Tls),
+        ErrorKind::UnexpectedEof => Err(Failure::Cut),
         _ => Err(Failure::Reset),
     }
 }

@@ -13,12 +13,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde::Serialize;
 
 use super::setup::{Peer, Rig, Scheme};
+use crate::tls::{self, Alpn};
 use crate::{interrupt, stats};
 
 /// The whole node with its idle TLS connections, as the headline says: 100 MB.
@@ -116,7 +116,8 @@ fn measure(kind: Kind, connections: u32) -> Result<Row> {
     let rig = Rig::up(&[Peer::Secbeat])?;
     let scheme = if kind == Kind::Plain { Scheme::Http } else { Scheme::Https };
     let address = SocketAddr::from(([127, 0, 0, 1], Peer::Secbeat.port(scheme)));
-    let config = Arc::new(client_config(kind)?);
+    let alpn = if kind == Kind::Http2 { Alpn::Http2 } else { Alpn::Http1 };
+    let config = tls::client_config(alpn)?;
     // The first ones warm up what all share: heaps, tables, the pool towards the origin.
     let warm: Vec<Client> =
         (0..32).map(|_| Client::open(kind, address, &config)).collect::<Result<_>>().context("warm-up")?;
@@ -270,57 +271,5 @@ impl Client {
             Stream::Tls(stream) => stream.read_exact(bytes)?,
         }
         Ok(())
-    }
-}
-
-fn client_config(kind: Kind) -> Result<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-        .with_no_client_auth();
-    // Every handshake is a full one.
-    config.resumption = rustls::client::Resumption::disabled();
-    config.alpn_protocols = vec![if kind == Kind::Http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
-    Ok(config)
-}
-
-/// The node under test made its own certificate; who it is, is not what is measured.
-#[derive(Debug)]
-struct AnyCertificate;
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }
