@@ -3,6 +3,13 @@
 //! Owns: [`Rate`], [`Floods`] (eight words per connection). Does not own: what a frame means, the clock.
 //! Cost: a subtraction and a comparison per frame, no allocation.
 
+use super::frame::{FrameHeader, flag, kind};
+use super::limits::Limits;
+use super::violation::Violation;
+
+/// A DATA frame with fewer bytes than this counts as small: its header and our work for it weigh more than it.
+const SMALL_DATA_BYTES: usize = 64;
+
 /// A rate with its burst: `burst` at once, then one every `interval_ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -42,6 +49,78 @@ impl Bucket {
     pub(super) fn give_back(&mut self, rate: Rate, count: u32) {
         let span = u64::from(rate.interval_ms).saturating_mul(u64::from(count));
         self.empty_at_ms = self.empty_at_ms.saturating_sub(span);
+    }
+}
+
+/// What one client has sent of each kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Floods {
+    ping: Bucket,
+    settings: Bucket,
+    reset: Bucket,
+    small_data: Bucket,
+    window_update: Bucket,
+    priority: Bucket,
+    stray: Bucket,
+    continuations: u32,
+}
+
+impl Floods {
+    /// Counts a frame by its header.
+    ///
+    /// # Errors
+    /// The flood it is part of.
+    pub(super) fn count(
+        &mut self,
+        header: FrameHeader,
+        limits: &Limits,
+        now_ms: u64,
+    ) -> Result<(), Violation> {
+        let (bucket, rate, violation) = match header.kind {
+            kind::CONTINUATION => {
+                self.continuations += 1;
+                let is_flood = self.continuations > limits.continuations_max;
+                return if is_flood { Err(Violation::ContinuationFlood) } else { Ok(()) };
+            }
+            kind::HEADERS => {
+                self.continuations = 0;
+                return Ok(());
+            }
+            kind::DATA => {
+                if header.len >= SMALL_DATA_BYTES || header.has(flag::END_STREAM) {
+                    return Ok(());
+                }
+                (&mut self.small_data, limits.small_data, Violation::EmptyDataFlood)
+            }
+            kind::PING if header.has(flag::ACK) => return self.stray(limits, now_ms),
+            kind::PING => (&mut self.ping, limits.ping, Violation::PingFlood),
+            kind::SETTINGS => (&mut self.settings, limits.settings, Violation::SettingsFlood),
+            kind::RST_STREAM => (&mut self.reset, limits.reset, Violation::RapidReset),
+            kind::WINDOW_UPDATE => {
+                (&mut self.window_update, limits.window_update, Violation::WindowUpdateFlood)
+            }
+            kind::PRIORITY | kind::PRIORITY_UPDATE => {
+                (&mut self.priority, limits.priority, Violation::PriorityFlood)
+            }
+            _ => return self.stray(limits, now_ms),
+        };
+        if bucket.take(rate, now_ms) { Ok(()) } else { Err(violation) }
+    }
+
+    /// Counts a frame that means nothing to us: unknown type, a stream that is gone.
+    pub(super) fn stray(&mut self, limits: &Limits, now_ms: u64) -> Result<(), Violation> {
+        if self.stray.take(limits.stray, now_ms) { Ok(()) } else { Err(Violation::StrayFrameFlood) }
+    }
+
+    /// Counts a stream that we had to reset through the client's fault: as dear as one it resets itself
+    /// (CVE-2025-8671).
+    pub(super) fn own_reset(&mut self, limits: &Limits, now_ms: u64) -> Result<(), Violation> {
+        if self.reset.take(limits.reset, now_ms) { Ok(()) } else { Err(Violation::RapidReset) }
+    }
+
+    /// We sent a DATA frame: the client may update the stream's and the connection's window.
+    pub(super) fn data_sent(&mut self, limits: &Limits) {
+        self.window_update.give_back(limits.window_update, 2);
     }
 }
 
