@@ -4,11 +4,12 @@
 //! it, then the node is killed and the kernel's path takes over. Everything it made is removed at the end, on
 //! failure and on Ctrl-C.
 
+mod crowd;
 mod watch;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -21,23 +22,27 @@ use crate::lab::{self, Lab, vip};
 use crate::node::{self, Node, Settings};
 use crate::stats::show_count;
 use crate::{cpu, interrupt, netns, stats};
+use crowd::Crowd;
 use watch::{Phase, Told, Watch};
 
 /// Time between two pages of the honest client, so that the client does not become a load test.
 const BETWEEN_PAGES: Duration = Duration::from_millis(4);
 
+/// What the demonstration of `l7` mode sets: a request head has three seconds, a source 500 requests a second.
+const L7_LIMITS: &str = "[http]\nhead_timeout = 3\n\n[waf]\nrate_limit_rps = 500\n";
+
 /// Options of `demo`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// How the node works: syn or tcp
-    #[arg(long, default_value = "syn", value_parser = ["syn", "tcp"])]
+    /// How the node works: syn, tcp or l7
+    #[arg(long, default_value = "syn", value_parser = ["syn", "tcp", "l7"])]
     pub(crate) mode: String,
     /// What the attacker sends
     #[arg(long, value_enum, default_value = "syn")]
     pub(crate) kind: Kind,
-    /// How fast
-    #[arg(long, default_value = "500k")]
-    pub(crate) rate: Rate,
+    /// How fast (default: 500k, and 200k in l7 mode, where slow clients and a request flood come on top)
+    #[arg(long)]
+    pub(crate) rate: Option<Rate>,
     /// 4 or 6
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(4..=6))]
     pub(crate) family: u8,
@@ -47,6 +52,22 @@ pub(crate) struct Options {
     /// Prefix of the lab, which is made and removed
     #[arg(long, default_value = "sbdemo")]
     pub(crate) prefix: String,
+}
+
+impl Options {
+    fn is_l7(&self) -> bool {
+        self.mode == "l7"
+    }
+
+    fn rate(&self) -> Rate {
+        self.rate.unwrap_or(Rate::Fixed(if self.is_l7() { 200_000 } else { 500_000 }))
+    }
+
+    /// Where the honest client asks.
+    fn page(&self) -> String {
+        let (scheme, port) = if self.is_l7() { ("https", 443) } else { ("http", 80) };
+        format!("{scheme}://{}{}", SocketAddr::new(vip(self.family), port), lab::SMALL_PATH)
+    }
 }
 
 /// One line of the verdict.
@@ -69,15 +90,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let _awake = cpu::AwakeCores::hold();
     // In `tcp` mode handshakes pass through until there is an attack.
     let syn_cookies = if options.mode == "tcp" { "auto" } else { "always" }.to_owned();
-    let settings = Settings { mode: options.mode.clone(), syn_cookies, ..Settings::default() };
+    // Slow clients and too many requests of one source are what is shown: small numbers keep it short.
+    let extra = if options.is_l7() { L7_LIMITS } else { "" }.to_owned();
+    let settings = Settings { mode: options.mode.clone(), syn_cookies, extra, ..Settings::default() };
     let node = Node::start(&lab, &settings)?;
     println!(
-        "SecBeat runs in `{}` mode on AF_XDP, on core {}; the attacker has core {}. Page: http://{}{}\n",
+        "SecBeat runs in `{}` mode on AF_XDP, on core {}; the attacker has core {}. Page: {}\n",
         options.mode,
         cpu::defence_core(),
         cpu::ATTACK_CORE,
-        SocketAddr::new(vip(options.family), 80),
-        lab::SMALL_PATH
+        options.page(),
     );
     let verdicts = tell(&lab, options, node)?;
     let passed = show(&verdicts);
@@ -103,7 +125,7 @@ fn tell(lab: &Lab, options: &Options, node: Node) -> Result<Vec<Verdict>> {
     let stop_client = AtomicBool::new(false);
     let (tell_page, pages) = channel();
     std::thread::scope(|scope| {
-        let client = scope.spawn(|| fetch_pages(lab, options.family, &stop_client, &tell_page));
+        let client = scope.spawn(|| fetch_pages(lab, options, &stop_client, &tell_page));
         let told = tell_phases(lab, options, node, &pages);
         stop_client.store(true, Ordering::Relaxed);
         let client = client.join().map_err(|_| anyhow!("the client panicked"))?;
@@ -121,14 +143,20 @@ fn tell_phases(
     let calm = watch.run(Phase::Calm, Duration::from_secs(3), Some(&node), None)?;
     let memory_before = node.resident_kib();
     let progress = Progress::default();
+    let crowd = Crowd::default();
     let (flooded, sent) = std::thread::scope(|scope| {
         let prefix = &lab.topology.prefix;
-        let flood = flood::Options::for_lab(prefix, options.kind, options.family, options.rate, 600);
+        let flood = flood::Options::for_lab(prefix, options.kind, options.family, options.rate(), 600);
+        let crowd_runs = options.is_l7().then(|| scope.spawn(|| crowd::run(lab, options.family, &crowd)));
         let progress = &progress;
         let generator = scope.spawn(move || flood::flood(&flood, progress));
         let flooded =
             watch.run(Phase::Flood, Duration::from_secs(options.seconds), Some(&node), Some(progress));
         progress.stop.store(true, Ordering::Relaxed);
+        crowd.stop.store(true, Ordering::Relaxed);
+        if let Some(crowd_runs) = crowd_runs {
+            crowd_runs.join().map_err(|_| anyhow!("the crowd panicked"))?.context("hostile clients")?;
+        }
         let sent = generator.join().map_err(|_| anyhow!("the generator panicked"))?.context("generator")?;
         Ok::<_, anyhow::Error>((flooded?, sent))
     })?;
@@ -143,7 +171,10 @@ fn tell_phases(
         bail!("interrupted");
     }
     let growth_kib = i128::from(memory_after) - i128::from(memory_before);
-    Ok(verdicts(options, &Story { calm, flooded, after, fallback, sent, growth_kib, alive, back_after }))
+    Ok(verdicts(
+        options,
+        &Story { calm, flooded, after, fallback, sent, growth_kib, alive, back_after, crowd },
+    ))
 }
 
 /// Everything that was seen.
@@ -157,6 +188,8 @@ struct Story {
     alive: bool,
     /// From the kill to the next page.
     back_after: Option<Duration>,
+    /// Nobody but in `l7` mode.
+    crowd: Crowd,
 }
 
 fn verdicts(options: &Options, story: &Story) -> Vec<Verdict> {
@@ -167,14 +200,16 @@ fn verdicts(options: &Options, story: &Story) -> Vec<Verdict> {
         passed: phase.pages > 0 && phase.pages_ok == phase.pages,
     };
     let answered = flooded.answers as f64 / sent.packets.max(1) as f64;
-    vec![
+    // Slow clients hold connections with their TLS state until their time is over.
+    let growth_kib_max = if options.is_l7() { MEMORY_GROWTH_L7_KIB_MAX } else { MEMORY_GROWTH_KIB_MAX };
+    let mut verdicts = vec![
         pages("pages before the flood", &story.calm),
         pages("pages during the flood, each within 3 s", flooded),
         pages("pages after the flood", &story.after),
         Verdict {
             what: "flood that the attacker offered",
             found: format!("{} packets/s", show_count(sent.pps)),
-            passed: match options.rate {
+            passed: match options.rate() {
                 Rate::Fixed(pps) => sent.pps >= pps as f64 * OFFERED_SHARE_MIN,
                 Rate::Max => sent.pps > 0.0,
             },
@@ -183,17 +218,23 @@ fn verdicts(options: &Options, story: &Story) -> Vec<Verdict> {
             what: "forged packets that got an answer",
             found: format!("{:.1} % ({} SYN-ACKs)", answered * 100.0, show_count(flooded.answers as f64)),
             // How many is a question of the machine's speed and load; none would be a question of the node.
-            passed: options.kind != Kind::Syn || options.mode != "syn" || flooded.answers > 0,
+            passed: options.kind != Kind::Syn || options.mode == "tcp" || flooded.answers > 0,
         },
         Verdict {
             what: "connections opened for forged packets",
-            found: format!("{} validated, {} pages", flooded.validated, flooded.pages),
-            passed: flooded.validated <= flooded.pages as f64 + 5.0,
+            found: match story.crowd.connections() {
+                0 => format!("{} validated, {} pages", flooded.validated, flooded.pages),
+                hostile => format!(
+                    "{} validated, {} pages and {hostile} hostile clients",
+                    flooded.validated, flooded.pages
+                ),
+            },
+            passed: flooded.validated <= flooded.pages as f64 + story.crowd.connections() as f64 + 5.0,
         },
         Verdict {
             what: "growth of the node's memory during the flood",
             found: format!("{growth_kib:+} KiB"),
-            passed: *growth_kib <= MEMORY_GROWTH_KIB_MAX,
+            passed: *growth_kib <= growth_kib_max,
         },
         Verdict { what: "node still running", found: yes_or_no(story.alive), passed: story.alive },
         Verdict {
@@ -207,21 +248,52 @@ fn verdicts(options: &Options, story: &Story) -> Vec<Verdict> {
             },
             passed: story.back_after.is_some(),
         },
-    ]
+    ];
+    if options.is_l7() {
+        verdicts.splice(3..3, story.crowd.verdicts());
+    }
+    verdicts
+}
+
+impl Crowd {
+    fn connections(&self) -> u64 {
+        self.slow_opened.load(Ordering::Relaxed) + self.flood_opened.load(Ordering::Relaxed)
+    }
+
+    fn verdicts(&self) -> [Verdict; 2] {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (opened, ended) = (read(&self.slow_opened), read(&self.slow_ended));
+        let (asked, served, refused) = (read(&self.asked), read(&self.served), read(&self.refused));
+        [
+            Verdict {
+                what: "slow clients that the node ended",
+                found: format!("{ended} of {opened} connections with a request that never ends"),
+                passed: opened >= crowd::SLOW_CONNECTIONS as u64 / 2 && ended >= opened / 2,
+            },
+            Verdict {
+                what: "request flood from one source that was refused",
+                found: format!("{refused} of {asked} requests; {served} served, within its limit"),
+                passed: asked > 0 && refused > served,
+            },
+        ]
+    }
 }
 
 /// On a machine that is busy elsewhere the generator falls behind; with less than this there was no flood.
 const OFFERED_SHARE_MIN: f64 = 0.25;
 /// What a page of counters or a thread's stack may need for the first time while a flood begins.
 const MEMORY_GROWTH_KIB_MAX: i128 = 1024;
+/// The same with the crowd's connections: some 10 KiB each, while they last, and the heap's slack.
+const MEMORY_GROWTH_L7_KIB_MAX: i128 = 8 * 1024;
 
 fn yes_or_no(value: bool) -> String {
     if value { "yes" } else { "no" }.to_owned()
 }
 
-fn fetch_pages(lab: &Lab, family: u8, stop: &AtomicBool, tell: &Sender<Outcome>) -> Result<()> {
+fn fetch_pages(lab: &Lab, demo: &Options, stop: &AtomicBool, tell: &Sender<Outcome>) -> Result<()> {
     let options = handshake::Options {
-        to: SocketAddr::new(vip(family), 80),
+        to: SocketAddr::new(vip(demo.family), if demo.is_l7() { 443 } else { 80 }),
+        tls: demo.is_l7(),
         count: u64::MAX,
         ..handshake::Options::one_page()
     };

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! attacker att1 --- att0 \                        VIP 10.99.0.1, fd99::1
-//!                         edge org0 --- org1 origin (nginx: 80, 81 with PROXY protocol, 8080)
+//!                         edge org0 --- org1 origin (nginx: 80, 81 with PROXY protocol, 443 TLS, 8080)
 //! client   cli1 --- cli0 /
 //! ```
 //!
@@ -29,7 +29,7 @@ pub(crate) use build::edge_path as set_edge_path;
 pub(crate) use origin::{BIG_PATH, SMALL_PATH, make_big_file};
 pub(crate) use state::State;
 pub(crate) use topology::{
-    ATTACK, ATTACK_IDLE_IF, EDGE_ATTACK, EDGE_CLIENT, EDGE_ORIGIN, ORIGIN, Topology, VIP4, VIP6, vip,
+    ATTACK, ATTACK_IDLE_IF, CLIENT, EDGE_ATTACK, EDGE_CLIENT, EDGE_ORIGIN, ORIGIN, Topology, VIP4, VIP6, vip,
 };
 pub(crate) use tune::DefenderReceives;
 
@@ -123,7 +123,7 @@ pub(crate) enum Command {
         /// Prefix given to `up`
         #[arg(long, default_value = "sb")]
         prefix: String,
-        /// syn or tcp
+        /// syn, tcp or l7
         #[arg(long, default_value = "syn")]
         mode: String,
         /// xdp, socket or auto
@@ -306,11 +306,13 @@ fn require_tools() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("the lab needs root (network namespaces); run it with sudo");
     }
-    let missing: Vec<&str> =
-        ["ip", "ethtool", "nft", "nginx"].into_iter().filter(|name| tool::find(name).is_none()).collect();
+    let missing: Vec<&str> = ["ip", "ethtool", "nft", "nginx", "openssl"]
+        .into_iter()
+        .filter(|name| tool::find(name).is_none())
+        .collect();
     if !missing.is_empty() {
         bail!(
-            "missing programs: {} (Debian: apt install iproute2 ethtool nftables nginx)",
+            "missing programs: {} (Debian: apt install iproute2 ethtool nftables nginx openssl)",
             missing.join(", ")
         );
     }

@@ -6,7 +6,7 @@ mod metrics;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// `syn` or `tcp`.
+    /// `syn`, `tcp` or `l7`.
     pub(crate) mode: String,
     /// `xdp`, `socket` or `auto`.
     pub(crate) driver: String,
@@ -113,6 +113,10 @@ format = \"pretty\"
             block = block.join(", "),
             extra = self.extra,
         );
+        if self.mode == "l7" {
+            text.push_str(&l7_listeners(lab));
+            return text;
+        }
         for (protocol, ports) in [("tcp", TCP_PORTS.as_slice()), ("udp", UDP_PORTS.as_slice())] {
             for port in ports {
                 let proxy = if *port == 81 { "proxy_protocol = \"v2\"\n" } else { "" };
@@ -130,6 +134,30 @@ format = \"pretty\"
         }
         text
     }
+}
+
+/// HTTPS on the VIP of both families, HTTP as well, in front of the origin's port 80.
+fn l7_listeners(lab: &Lab) -> String {
+    let files = lab.state.files();
+    let mut text = format!(
+        "[tls]\ncert_path = {:?}\nkey_path = {:?}\n\n[access_log]\npath = \"off\"\n\n",
+        files.join("cert.pem"),
+        files.join("key.pem"),
+    );
+    for (family, vip, origin) in
+        [(4, IpAddr::from(VIP4), IpAddr::from(ORIGIN.far4())), (6, VIP6.into(), ORIGIN.far6().into())]
+    {
+        for (name, port, tls) in [("https", 443, true), ("http", 80, false)] {
+            let at = SocketAddr::new(vip, port);
+            text.push_str(&format!(
+                "[[listeners]]\nname = \"{name}{family}\"\nbind_address = \"{at}\"\ntls = {tls}\n\
+                 backends = [\"origin{family}\"]\n\n"
+            ));
+        }
+        let at = SocketAddr::new(origin, 80);
+        text.push_str(&format!("[[backends]]\nname = \"origin{family}\"\naddress = \"{at}\"\n\n"));
+    }
+    text
 }
 
 /// A running node. When dropped, it is ended and its pinned programs are taken off the interfaces.

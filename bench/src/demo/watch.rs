@@ -128,6 +128,17 @@ impl<'a> Watch<'a> {
             line.len(),
             show_us(Spread::of(&ok).p99_us),
         );
+        let (requests, refused) =
+            (now.metrics.requests() - before.metrics.requests(), now.metrics.refused_requests());
+        if now.metrics.requests() > 0.0 {
+            println!(
+                "{:17} HTTP: requests {:>8}/s, of them refused {:>8}/s  connections {}",
+                "",
+                show_count(requests / seconds),
+                rate(refused, before.metrics.refused_requests()),
+                now.metrics.connections_active(),
+            );
+        }
     }
 }
 

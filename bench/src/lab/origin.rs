@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::state::State;
-use super::topology::Topology;
+use super::topology::{Topology, VIP4, VIP6};
 use crate::{netns, tool};
 
 /// A page of 1 KB.
@@ -28,6 +28,7 @@ pub(crate) fn start_nginx(topology: &Topology, state: &State) -> Result<()> {
     fs::create_dir_all(&root)?;
     write_file(state, "1k.html", SMALL_BYTES)?;
     write_file(state, "1m.bin", MEDIUM_BYTES)?;
+    make_certificate(state)?;
     let config = files.join("nginx.conf");
     fs::write(&config, configuration(&files.display().to_string()))?;
     let mut command = Command::new("ip");
@@ -66,6 +67,7 @@ http {{
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi; client_max_body_size 0;
   server {{
     listen 80 backlog=16384; listen [::]:80 backlog=16384; listen 8080; listen [::]:8080;
+    listen 443 ssl; listen [::]:443 ssl; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
     root {folder}/www;
     location = /whoami {{ return 200 \"$remote_addr $remote_port\\n\"; }}
   }}
@@ -77,6 +79,20 @@ http {{
 }}
 "
     )
+}
+
+/// A certificate for the VIP, which origin and node share: whoever answers is the same site.
+fn make_certificate(state: &State) -> Result<()> {
+    let folder = state.files();
+    let (key, cert) = (folder.join("key.pem"), folder.join("cert.pem"));
+    tool::run(&format!(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=lab.test \
+         -addext subjectAltName=DNS:lab.test,IP:{VIP4},IP:{VIP6} -keyout {} -out {}",
+        key.display(),
+        cert.display()
+    ))
+    .context("certificate of the lab")?;
+    Ok(())
 }
 
 /// Makes the file behind [`BIG_PATH`].

@@ -60,6 +60,21 @@ impl Metrics {
         self.sum("secbeat_syn_cookies_valid_total")
     }
 
+    /// HTTP requests that were answered, whatever the status.
+    pub(crate) fn requests(&self) -> f64 {
+        self.sum("secbeat_requests_total")
+    }
+
+    /// Those answered with 429.
+    pub(crate) fn refused_requests(&self) -> f64 {
+        self.by_label("secbeat_requests_total", "status").get("429").copied().unwrap_or(0.0)
+    }
+
+    /// Connections of clients.
+    pub(crate) fn connections_active(&self) -> f64 {
+        self.sum("secbeat_connections_active")
+    }
+
     /// Drops by reason, those of the workers and those of the XDP program (`drop_...`).
     pub(crate) fn drops_by_reason(&self) -> BTreeMap<String, f64> {
         let mut drops = self.by_label(WORKER_DROPS, "reason");

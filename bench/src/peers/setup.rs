@@ -265,6 +265,7 @@ fn secbeat(folder: &Path) -> String {
 [tls]\ncert_path = \"{folder}/cert.pem\"\nkey_path = \"{folder}/key.pem\"\n
 [limits]\nsource_rate = 0\nsource_connections = 0\n
 [waf]\nrate_limit_rps = 0\n
+[http]\nmax_requests = 0\n
 [access_log]\npath = \"off\"\n
 [api]\nbind_address = \"127.0.0.1:{api}\"\n
 [logging]\nformat = \"pretty\"\n

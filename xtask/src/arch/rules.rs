@@ -187,6 +187,7 @@ pub(super) const WORD_PLACES: &[WordPlace] = &[
             "dataplane/node/src/session/tls",
             "dataplane/node/src/api",
             "bench/src/tls",
+            "bench/src/demo/crowd",
             "bench/src/peers/idle",
             "bench/src/handshake/request",
         ],
