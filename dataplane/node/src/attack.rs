@@ -76,6 +76,11 @@ impl Thresholds {
             AttackKind::RstFlood => self.rst_pps,
             AttackKind::SynFlood => self.syn_pps,
             AttackKind::UdpFlood => self.udp_pps,
+            // Requests are judged one by one, by sessions, which report each themselves.
+            AttackKind::HttpFlood
+            | AttackKind::PathTraversal
+            | AttackKind::ProtocolAbuse
+            | AttackKind::SlowClient => u64::MAX,
         }
     }
 }

@@ -35,12 +35,29 @@ pub enum AttackKind {
     SynFlood,
     /// UDP datagrams above the limits.
     UdpFlood,
+    /// Requests above the limits of rates.
+    HttpFlood,
+    /// Targets that climb out of their root.
+    PathTraversal,
+    /// Messages that break HTTP's framing, and violations of HTTP/2 made to cost much.
+    ProtocolAbuse,
+    /// Clients that send or take so slowly that they hold a place without using it.
+    SlowClient,
 }
 
 impl AttackKind {
     /// Every kind, in the order of [`AttackKind::index`].
-    pub const ALL: [Self; 5] =
-        [Self::AckFlood, Self::FragmentFlood, Self::RstFlood, Self::SynFlood, Self::UdpFlood];
+    pub const ALL: [Self; 9] = [
+        Self::AckFlood,
+        Self::FragmentFlood,
+        Self::RstFlood,
+        Self::SynFlood,
+        Self::UdpFlood,
+        Self::HttpFlood,
+        Self::PathTraversal,
+        Self::ProtocolAbuse,
+        Self::SlowClient,
+    ];
 
     /// The label value in metrics, logs and the API.
     pub const fn name(self) -> &'static str {
@@ -50,6 +67,10 @@ impl AttackKind {
             Self::RstFlood => "rst_flood",
             Self::SynFlood => "syn_flood",
             Self::UdpFlood => "udp_flood",
+            Self::HttpFlood => "http_flood",
+            Self::PathTraversal => "path_traversal",
+            Self::ProtocolAbuse => "protocol_abuse",
+            Self::SlowClient => "slow_client",
         }
     }
 
@@ -66,6 +87,12 @@ pub enum Offence {
     ConnectionRate,
     /// Kept more connections than allowed, again and again.
     ConnectionLimit,
+    /// Sent more requests than allowed, again and again.
+    RequestRate,
+    /// Sent requests that were refused as attacks, again and again.
+    Request,
+    /// Held connections open without using them, again and again.
+    SlowClient,
 }
 
 impl Offence {
@@ -74,6 +101,9 @@ impl Offence {
         match self {
             Self::ConnectionRate => "connection_rate",
             Self::ConnectionLimit => "connection_limit",
+            Self::RequestRate => "request_rate",
+            Self::Request => "request",
+            Self::SlowClient => "slow_client",
         }
     }
 }

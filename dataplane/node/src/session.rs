@@ -14,8 +14,13 @@
 //! Cost: an idle session holds its state (below 1 KiB beside TLS) and no buffer; a request of a warm worker touches
 //! no allocator.
 
+pub mod access_log;
+mod buffer;
 pub mod pages;
 pub mod policy;
+mod request_id;
+mod route;
+mod slab;
 pub mod tls;
 
 use core::net::SocketAddr;

@@ -10,6 +10,7 @@ mod metrics;
 pub mod node;
 mod number;
 mod process;
+pub mod requests;
 
 use core::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,17 +1,20 @@
 //! What sessions must know to serve a request: compiled from configuration; immutable; replaced whole between turns.
 //!
-//! Owns: [`L7Policy`] and its parts, and the choice of a route. Does not own: how it is compiled from configuration
-//! (`policy`), certificates (`tls`), backends and their health (`upstream`), tables that change request by request.
-//! A running exchange keeps the decisions made for it; the next request of the same session meets the new policy.
-//! Cost: choosing a route compares host and path with each route of the listener in turn.
+//! Owns: [`L7Policy`] and its parts. Does not own: how it is compiled from configuration (`crate::policy`), the choice
+//! of a route (`route`), certificates (`tls`), backends and their health (`upstream`), tables that change request by
+//! request. A running exchange keeps the decisions made for it; the next request of the same session meets the new
+//! policy.
 
 use core::time::Duration;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use secbeat_net::limit::RateLimit;
+use secbeat_config::node::ServerHeader;
+use secbeat_http::h2;
+use secbeat_net::limit::{Rate, RateLimit};
 
 use super::pages::Pages;
+pub use super::route::{RouteTable, Scope};
 use super::tls::Acceptor;
 use crate::attack::OffencePolicy;
 use crate::event::ListenerId;
@@ -27,19 +30,25 @@ pub struct L7Policy {
     pub routes: Vec<Route>,
     /// Sizes.
     pub limits: Limits,
+    /// The same for HTTP/2.
+    pub h2: Arc<h2::Limits>,
     /// Times.
     pub timeouts: Timeouts,
     /// Requests per time.
     pub rates: Rates,
-    /// What backends are told about the client.
+    /// What backends are told about the client, and clients about the backend.
     pub forwarding: Forwarding,
+    /// What is looked for in requests.
+    pub inspection: Inspection,
     /// Which requests are written down.
-    pub access_log: AccessLog,
+    pub access_log: AccessLogPolicy,
     /// What error pages say.
     pub pages: Pages,
     /// A path that the node answers itself with 200 as long as it is not draining, 503 then; before limits and
     /// routes. `None` = no such path.
     pub health_path: Option<Box<[u8]>>,
+    /// Whether WebSocket upgrades are passed through.
+    pub upgrade: bool,
     /// When a source that breaks limits is banned.
     pub offences: OffencePolicy,
     /// Certificates and protocol versions; shared by all workers and reloadable by itself. `None` = no listener
@@ -56,14 +65,11 @@ pub struct Listener {
     pub tls: bool,
     /// What requests get.
     pub service: Service,
-    /// Routes of this listener, as indices into [`L7Policy::routes`]; the first that matches is taken.
-    pub routes: Box<[u16]>,
+    /// Which routes serve requests to this listener.
+    pub routes: RouteTable,
     /// Group of backends, by name, for what matches no route; `None` = 404.
     pub group: Option<Arc<str>>,
-    /// Hosts served, lower case without port (`*.` at the front covers every subdomain); a request for another gets
-    /// 421. Empty = all.
-    pub hosts: Box<[Box<[u8]>]>,
-    /// Whether HTTP/2 is offered: by ALPN with TLS, with prior knowledge without.
+    /// Whether HTTP/2 is taken with prior knowledge on a listener without TLS; with TLS the client's ALPN decides.
     pub http2: bool,
 }
 
@@ -84,75 +90,73 @@ pub enum Service {
 pub struct Route {
     /// Its name: in the access log, and as the key of its limit.
     pub name: Arc<str>,
-    /// Hosts, lower case without port; `*.` at the front covers every subdomain. Empty = any.
-    pub hosts: Box<[Box<[u8]>]>,
-    /// Paths that start with this, at a whole segment: `/a` covers `/a` and `/a/b`, not `/ab`. Empty = any.
-    pub path: Box<[u8]>,
     /// Group of backends, by name: indices change with a reload of `upstream`.
     pub group: Arc<str>,
     /// Requests of all sources together.
-    pub rate: Option<RateLimit>,
+    pub rate: Option<RequestRate>,
     /// Requests of one source.
-    pub source_rate: Option<RateLimit>,
+    pub source_rate: Option<RequestRate>,
     /// Largest request body, bytes; `None` = [`Limits::request_body_max`].
     pub body_max: Option<u64>,
-    /// Time for one exchange; `None` = [`Timeouts::total`].
-    pub timeout: Option<Duration>,
+    /// From the end of the request to the head of the response; `None` = as the client of backends is told.
+    pub response_timeout: Option<Duration>,
 }
 
-/// Sizes, in bytes and items.
+/// A limit and how long who is over it is told to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestRate {
+    pub(super) limit: RateLimit,
+    pub(super) retry_after_s: u32,
+}
+
+impl RequestRate {
+    /// Prepares a rate. `Retry-After` is the time in which one further request is allowed, at least a second.
+    pub fn new(rate: Rate) -> Self {
+        let one = rate.interval.as_secs_f64() / rate.count.max(1) as f64;
+        Self { limit: RateLimit::new(rate), retry_after_s: (one.ceil() as u32).max(1) }
+    }
+}
+
+/// Sizes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Request line and fields together. Larger: 431 (a target alone: 414).
-    pub request_head_max: usize,
-    /// Request target. Longer: 414.
-    pub target_max: usize,
-    /// Header fields. More: 431.
-    pub fields_max: usize,
-    /// Request body. Longer: 413.
-    pub request_body_max: u64,
-    /// Requests of one connection; the last one's answer says `Connection: close`. 0 = no limit.
-    pub requests_per_connection_max: u32,
-    /// HTTP/2 streams at once per connection.
-    pub streams_max: u32,
+    /// Of heads: request line 414, head and fields 431; chunks and trailers 400.
+    pub head: secbeat_http::limits::Limits,
+    /// Request body, bytes. Longer: 413. `None` = no limit.
+    pub request_body_max: Option<u64>,
+    /// Requests of one connection; the last one's answer says so. `None` = no limit.
+    pub requests_max: Option<u32>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            request_head_max: 32 << 10,
-            target_max: 8 << 10,
-            fields_max: 100,
-            request_body_max: 64 << 20,
-            requests_per_connection_max: 0,
-            streams_max: 100,
+            head: secbeat_http::limits::Limits::default(),
+            request_body_max: None,
+            requests_max: Some(10_000),
         }
     }
 }
 
-/// Times; each has a counter. Zero = no limit.
+/// Times; each has a counter.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// From accept to the end of the TLS handshake.
     pub tls_handshake: Duration,
-    /// From the first byte of a request (from accept for the first one) to the end of its head.
+    /// From the first byte of a request (from accept for the first one) to the end of its head: 408.
     pub request_head: Duration,
-    /// Longest pause between two bytes of a request body.
-    pub request_body_idle: Duration,
-    /// Slowest request body, bytes per second, after a grace of [`Timeouts::request_body_idle`]; 0 = any.
-    pub request_body_rate_min: u32,
-    /// Longest time in which the client takes nothing of a response that waits for it.
-    pub response_write: Duration,
-    /// Slowest client that takes a response while some waits for it, bytes per second; 0 = any.
-    pub response_rate_min: u32,
     /// Between two requests of a connection.
     pub keep_alive: Duration,
-    /// For the backend's first byte, from the end of the request. Past: 504.
-    pub upstream_response: Duration,
+    /// Time that the two rates below are averaged over; a peer that moves nothing in it has ended.
+    pub rate_grace: Duration,
+    /// Slowest request body, bytes per second, 408; 0 = one byte per [`Timeouts::rate_grace`].
+    pub request_rate_min: u32,
+    /// Slowest client that takes a response while some waits for it, bytes per second, reset; 0 = as above.
+    pub response_rate_min: u32,
     /// A tunnel (WebSocket) without a byte in either direction.
     pub tunnel_idle: Duration,
-    /// One exchange in all, tunnels excepted.
-    pub total: Duration,
+    /// One exchange in all, tunnels excepted; `None` = no limit.
+    pub total: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -160,45 +164,51 @@ impl Default for Timeouts {
         Self {
             tls_handshake: Duration::from_secs(10),
             request_head: Duration::from_secs(10),
-            request_body_idle: Duration::from_secs(15),
-            request_body_rate_min: 500,
-            response_write: Duration::from_secs(30),
-            response_rate_min: 500,
             keep_alive: Duration::from_secs(60),
-            upstream_response: Duration::from_secs(60),
-            tunnel_idle: Duration::from_secs(300),
-            total: Duration::from_secs(3_600),
+            rate_grace: Duration::from_secs(10),
+            request_rate_min: 500,
+            response_rate_min: 500,
+            tunnel_idle: Duration::from_secs(600),
+            total: Some(Duration::from_secs(3_600)),
         }
     }
 }
 
 /// Requests per time; `None` = no limit. Sources on the allowlist are exempt.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Rates {
     /// Of one source.
-    pub source: Option<RateLimit>,
+    pub source: Option<RequestRate>,
     /// Of the whole node.
-    pub global: Option<RateLimit>,
+    pub global: Option<RequestRate>,
     /// Leading bits of an IPv6 address that make one source.
     pub source_len_v6: u8,
 }
 
-/// What backends are told about the client.
+impl Default for Rates {
+    fn default() -> Self {
+        Self { source: None, global: None, source_len_v6: 64 }
+    }
+}
+
+/// What backends are told about the client, and clients about the backend.
 #[derive(Clone, Debug)]
 pub struct Forwarding {
-    /// Proxies in front of the node whose `X-Forwarded-*` and `Forwarded` are believed and extended; from anybody else
-    /// these fields are removed.
+    /// Proxies in front of the node whose `X-Forwarded-*`, `Forwarded` and request ids are believed and extended; from
+    /// anybody else these fields are removed.
     pub trusted: Box<[IpNet]>,
     /// Send `X-Forwarded-For`, `-Proto`, `-Host`.
     pub x_forwarded: bool,
     /// Send `Forwarded` (RFC 7239).
     pub forwarded: bool,
-    /// Send `X-Request-ID`, in requests and responses; one from a trusted proxy is kept.
-    pub request_id: bool,
+    /// Field of the request's id, in requests and responses; `None` = none.
+    pub request_id: Option<Box<[u8]>>,
     /// Name in `Via` of requests and responses (RFC 9110 §7.6.3); `None` = send none.
-    pub via: Option<Box<[u8]>>,
-    /// Whether `Server` and `X-Powered-By` of backends are removed from responses.
-    pub hide_server: bool,
+    pub via: Option<Box<str>>,
+    /// What clients see as `Server`.
+    pub server: ServerHeader,
+    /// Send PROXY v2 to backends; connections are then used for one client alone.
+    pub proxy_protocol: bool,
 }
 
 impl Default for Forwarding {
@@ -207,25 +217,39 @@ impl Default for Forwarding {
             trusted: Box::default(),
             x_forwarded: true,
             forwarded: false,
-            request_id: true,
+            request_id: Some(b"x-request-id"[..].into()),
             via: None,
-            hide_server: false,
+            server: ServerHeader::Pass,
+            proxy_protocol: false,
         }
+    }
+}
+
+/// What is looked for in requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Inspection {
+    /// Whether targets that climb out of their root are refused.
+    pub refuse_traversal: bool,
+}
+
+impl Default for Inspection {
+    fn default() -> Self {
+        Self { refuse_traversal: true }
     }
 }
 
 /// Which requests are written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AccessLog {
+pub struct AccessLogPolicy {
     /// Whether any.
     pub enable: bool,
-    /// One of so many requests; errors (status 400 and above) and blocked ones always. 1 = all.
-    pub sample: u32,
+    /// Of a million requests, how many; those that failed or were refused (status 400 and above) always are.
+    pub sample_ppm: u32,
 }
 
-impl Default for AccessLog {
+impl Default for AccessLogPolicy {
     fn default() -> Self {
-        Self { enable: true, sample: 1 }
+        Self { enable: false, sample_ppm: 1_000_000 }
     }
 }
 
@@ -244,12 +268,15 @@ impl Default for L7Policy {
             listeners: Vec::new(),
             routes: Vec::new(),
             limits: Limits::default(),
+            h2: Arc::default(),
             timeouts: Timeouts::default(),
-            rates: Rates { source: None, global: None, source_len_v6: 64 },
+            rates: Rates::default(),
             forwarding: Forwarding::default(),
-            access_log: AccessLog::default(),
+            inspection: Inspection::default(),
+            access_log: AccessLogPolicy::default(),
             pages: Pages::default(),
             health_path: None,
+            upgrade: true,
             offences: OffencePolicy { offences_max: 0, window: Duration::from_secs(60) },
             tls: None,
         }

@@ -9,6 +9,7 @@
 use secbeat_net::verdict::DropReason;
 
 use super::number::Number;
+use super::requests::RequestCounters;
 use crate::event::AttackKind;
 
 macro_rules! numbers {
@@ -110,6 +111,52 @@ numbers! {
         IcmpTranslated = "icmp_translated",
         /// Times a listener switched to cookies or back.
         CookieSwitches = "cookie_switches",
+        /// Clients' connections taken over by sessions.
+        SessionsOpened = "sessions_opened",
+        /// Sessions ended, for whatever reason.
+        SessionsClosed = "sessions_closed",
+        /// Clients' connections that no session could be made for: all in use, draining.
+        SessionsRefused = "sessions_refused",
+        /// Requests that came as HTTP/1.0 or 1.1.
+        RequestsHttp1 = "requests_http1",
+        /// Requests that came as HTTP/2.
+        RequestsHttp2 = "requests_http2",
+        /// Connections switched to WebSocket.
+        Upgrades = "upgrades",
+        /// Bytes of request bodies taken from clients.
+        RequestBodyBytes = "request_body_bytes",
+        /// Bytes of response bodies handed to clients.
+        ResponseBodyBytes = "response_body_bytes",
+        /// Requests refused by inspection.
+        RequestsBlocked = "requests_blocked",
+        /// Requests refused because their source sent too many.
+        RequestsLimitedSource = "requests_limited_source",
+        /// Requests refused because a route had too many.
+        RequestsLimitedRoute = "requests_limited_route",
+        /// Requests refused because the node had too many.
+        RequestsLimitedGlobal = "requests_limited_global",
+        /// Requests that could not be read.
+        RequestsMalformed = "requests_malformed",
+        /// Requests whose client went away before they were answered.
+        RequestsAbandoned = "requests_abandoned",
+        /// Responses cut off because the backend failed in the middle.
+        ResponsesTruncated = "responses_truncated",
+        /// Sessions ended because the TLS handshake took too long.
+        TimeoutsTlsHandshake = "timeouts_tls_handshake",
+        /// Sessions ended because the head of a request took too long.
+        TimeoutsRequestHead = "timeouts_request_head",
+        /// Requests ended because the client sent their body too slowly.
+        TimeoutsRequestBody = "timeouts_request_body",
+        /// Sessions ended because the client took a response too slowly.
+        TimeoutsResponse = "timeouts_response",
+        /// Sessions ended because no further request came.
+        TimeoutsKeepAlive = "timeouts_keep_alive",
+        /// Requests ended because the backend did not begin to answer within the time of their route.
+        TimeoutsUpstream = "timeouts_upstream",
+        /// Tunnels ended because nothing moved in them.
+        TimeoutsTunnel = "timeouts_tunnel",
+        /// Requests ended because they took too long in all.
+        TimeoutsTotal = "timeouts_total",
         /// Passes of the loop.
         Turns = "turns",
         /// Passes that found nothing to do.
@@ -118,6 +165,24 @@ numbers! {
         Sleeps = "sleeps",
         /// Policies adopted.
         PoliciesAdopted = "policies_adopted",
+        /// Requests meant for a backend.
+        UpstreamRequests = "upstream_requests",
+        /// Connections to backends begun for requests.
+        UpstreamConnects = "upstream_connects",
+        /// Requests sent on a connection that was there already.
+        UpstreamReused = "upstream_reused",
+        /// Requests sent again on another connection before the first byte of a response.
+        UpstreamRetries = "upstream_retries",
+        /// Requests for which no backend gave a whole, well-formed response.
+        UpstreamFailed = "upstream_failed",
+        /// Requests whose backend did not connect, answer or go on in time.
+        UpstreamTimeouts = "upstream_timeouts",
+        /// Requests refused because backends have as many connections as they may and enough requests wait.
+        UpstreamOverloaded = "upstream_overloaded",
+        /// Connections to backends closed because bytes came that belong to no request.
+        UpstreamLeftover = "upstream_leftover",
+        /// Times a worker left a backend alone because its requests failed.
+        UpstreamBreakerOpened = "upstream_breaker_opened",
     }
 }
 
@@ -144,8 +209,20 @@ numbers! {
         CookieListeners = "cookie_listeners",
         /// Number of the policy in force.
         PolicyGeneration = "policy_generation",
+        /// Sessions.
+        Sessions = "sessions",
+        /// Requests being served, tunnels included.
+        Exchanges = "exchanges",
+        /// Buffers in which bytes of sessions wait, 16 KiB each as a rule.
+        SessionBuffers = "session_buffers",
         /// The core the worker is pinned to, plus one; 0 = not pinned.
         Core = "core",
+        /// Connections to backends that carry requests, unused ones included.
+        UpstreamConnections = "upstream_connections",
+        /// Unused connections to backends.
+        UpstreamIdle = "upstream_idle",
+        /// Requests that wait for a connection to a backend.
+        UpstreamWaiting = "upstream_waiting",
     }
 }
 
@@ -157,6 +234,8 @@ pub struct WorkerCounters {
     gauges: [Number; Gauge::COUNT],
     drops: [Number; DropReason::COUNT],
     attacks: [Number; AttackKind::ALL.len()],
+    /// What is counted about requests.
+    pub requests: RequestCounters,
 }
 
 impl Default for WorkerCounters {
@@ -173,6 +252,7 @@ impl WorkerCounters {
             gauges: [const { Number::new() }; Gauge::COUNT],
             drops: [const { Number::new() }; DropReason::COUNT],
             attacks: [const { Number::new() }; AttackKind::ALL.len()],
+            requests: RequestCounters::new(),
         }
     }
 
