@@ -39,7 +39,12 @@ haproxy        haproxy
 h2load         nghttp2-client
 slowhttptest   slowhttptest
 sslscan        sslscan
-/usr/share/doc/python3-venv  python3-venv
+nc             netcat-openbsd
+/usr/bin/python3  python3
+/usr/lib/python3/dist-packages/websockets  python3-websockets
+/usr/lib/python3/dist-packages/h2          python3-h2
+/usr/lib/python3/dist-packages/hyperframe  python3-hyperframe
+/usr/lib/python3/dist-packages/hpack       python3-hpack
 '
 
 say() { printf 'setup: %s\n' "$*"; }
