@@ -1,5 +1,6 @@
 #!/bin/sh
-# Real programs through a real node, in network namespaces: curl, wrk, nmap and iperf3 against nginx.
+# Real programs through a real node, in network namespaces: curl, wrk, nmap and iperf3 against nginx;
+# in syn mode also captures of handshakes, compared option by option.
 #
 #   tests/end_to_end.sh syn | tcp
 #
@@ -232,6 +233,7 @@ echo "end to end: mode $mode"
 $bench lab up --prefix "$lab" >"$scratch/up" 2>&1 || { cat "$scratch/up"; exit 1; }
 check "the node starts on AF_XDP" start_node xdp
 programs
+[ "$mode" != syn ] || check "cookies keep every option a client offers" tests/handshake_options.sh "$lab"
 bans
 crash
 drain

@@ -25,7 +25,7 @@ trap 'exit 130' INT TERM
 # Only SYNs and SYN-ACKs, of both families.
 syns='(tcp[13] & 2 != 0) or (ip6[6] = 6 and ip6[53] & 2 != 0)'
 capture() {
-    ip netns exec "$lab-$1" tcpdump -q -U -s 160 -i "$2" -w "$work/$1.pcap" "$syns" 2>"$work/$1.log" &
+    ip netns exec "$lab-$1" tcpdump -q -U --immediate-mode -Z root -s 160 -i "$2" -w "$work/$1.pcap" "$syns" 2>"$work/$1.log" &
     captures="$captures $!"
     for _ in $(seq 50); do
         grep -q 'listening on' "$work/$1.log" && return 0
@@ -37,7 +37,8 @@ capture() {
 capture client cli1
 capture origin org1
 
-port=45000
+# Other ports each time: those of the last run still wait in TIME-WAIT.
+port=$((45000 + $$ % 200 * 50))
 # one <family> <timestamps> <sack> <scaling> <mss>; mss 0 leaves it to the interface
 one() {
     port=$((port + 1))
@@ -71,7 +72,7 @@ for family in 4 6; do
     one $family 1 1 1 0
 done
 sleep 0.3
-for pid in $captures; do kill -INT "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; done
+for pid in $captures; do kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; done
 captures=''
 python3 tests/handshake_options.py "$work/cases" "$work/client.pcap" "$work/origin.pcap" 10000 32767 \
     ${merged:+--merge "$merged"}
