@@ -27,6 +27,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod privilege;
 pub mod session;
+mod slab;
 pub mod start;
 mod sync;
 pub mod telemetry;

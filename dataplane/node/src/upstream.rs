@@ -12,6 +12,7 @@
 
 mod feed;
 mod health;
+pub mod http;
 mod live;
 mod monitor;
 mod pool;

@@ -17,7 +17,6 @@ mod pipe;
 mod plan;
 mod settings;
 mod shared;
-mod slab;
 mod worker;
 
 use core::net::SocketAddr;

@@ -29,7 +29,7 @@ use super::pipe::Pool;
 use super::plan::Plan;
 use super::settings::Policy;
 use super::shared::{Shared, Wish};
-use super::slab::{Key, Slab};
+use crate::slab::{Key, Slab};
 use crate::attack::Offenders;
 use crate::event::{Event as Report, What, WorkerId};
 use crate::telemetry::counters::{Counter, Gauge, WorkerCounters};

@@ -5,8 +5,8 @@
 
 /// Names one entry, for ever: its slot is given away again under another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    pub(super) index: u32,
+pub(crate) struct Key {
+    pub(crate) index: u32,
     generation: u32,
 }
 
@@ -15,11 +15,11 @@ const GENERATION_BITS: u32 = 24;
 
 impl Key {
     /// As the upper bits of a poll token.
-    pub(super) fn to_bits(self) -> usize {
+    pub(crate) fn to_bits(self) -> usize {
         (self.generation as usize) << 32 | self.index as usize
     }
 
-    pub(super) fn from_bits(bits: usize) -> Self {
+    pub(crate) fn from_bits(bits: usize) -> Self {
         Self { index: (bits & 0xffff_ffff) as u32, generation: (bits >> 32) as u32 }
     }
 }
@@ -32,7 +32,7 @@ struct Slot<T> {
 
 /// The table.
 #[derive(Debug)]
-pub(super) struct Slab<T> {
+pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     max: u32,
@@ -40,20 +40,20 @@ pub(super) struct Slab<T> {
 }
 
 impl<T> Slab<T> {
-    pub(super) fn new(max: u32) -> Self {
+    pub(crate) fn new(max: u32) -> Self {
         Self { slots: Vec::new(), free: Vec::new(), max, len: 0 }
     }
 
-    pub(super) fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         self.len
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.len >= self.max
     }
 
     /// Stores what `make` makes of its key; `None` when full.
-    pub(super) fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Option<Key> {
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Option<Key> {
         if self.is_full() {
             return None;
         }
@@ -72,7 +72,11 @@ impl<T> Slab<T> {
         Some(key)
     }
 
-    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        self.slots.get(key.index as usize).filter(|slot| slot.generation == key.generation)?.value.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         self.slots
             .get_mut(key.index as usize)
             .filter(|slot| slot.generation == key.generation)?
@@ -80,7 +84,7 @@ impl<T> Slab<T> {
             .as_mut()
     }
 
-    pub(super) fn remove(&mut self, key: Key) -> Option<T> {
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
         let value = slot.value.take()?;
         slot.generation = (slot.generation + 1) & ((1 << GENERATION_BITS) - 1);
@@ -90,13 +94,13 @@ impl<T> Slab<T> {
     }
 
     /// The key of whatever is in slot `index` now.
-    pub(super) fn key_at(&self, index: u32) -> Option<Key> {
+    pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
         let slot = self.slots.get(index as usize)?;
         slot.value.is_some().then_some(Key { index, generation: slot.generation })
     }
 
     /// Everything stored.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let key = Key { index: u32::try_from(index).ok()?, generation: slot.generation };
             slot.value.as_ref().map(|value| (key, value))
