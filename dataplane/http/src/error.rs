@@ -43,6 +43,8 @@ errors! {
     ChunkEnd = "chunk_end", 400;
     /// CONNECT: this is no tunnel to elsewhere.
     Connect = "connect", 501;
+    /// A `Connection` that is no list of tokens, or that nominates framing or Host (RFC 9110 §7.6.1).
+    ConnectionOption = "connection_option", 400;
     /// A Content-Length that is not digits, or over 2^63 - 1 (RFC 9110 §8.6).
     ContentLength = "content_length", 400;
     /// More than one Content-Length, equal or not (RFC 9112 §6.3).

@@ -35,3 +35,6 @@ pub enum Upgrade {
     /// Anything else, h2c among it: never passed on, the request is an ordinary one.
     Other,
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,6 +139,13 @@ impl Fields {
         known
     }
 
+    pub(crate) fn drop_forbidden_trailers(&mut self) {
+        let bytes = &self.bytes;
+        self.entries.retain(|entry| {
+            !entry.known.is_forbidden_in_trailers() && !Known::is_alias(entry.name().of(bytes))
+        });
+    }
+
     /// Puts the last field first: Host leads what we write.
     pub(crate) fn last_to_front(&mut self) {
         if !self.entries.is_empty() {

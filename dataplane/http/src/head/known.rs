@@ -43,6 +43,7 @@ known! {
     KeepAlive = "keep-alive";
     Location = "location";
     Origin = "origin";
+    Proxy = "proxy";
     ProxyAuthenticate = "proxy-authenticate";
     ProxyAuthorization = "proxy-authorization";
     ProxyConnection = "proxy-connection";
@@ -75,6 +76,7 @@ const BY_LENGTH: [&[Known]; NAME_LEN_MAX + 1] = {
     table[2] = &[Te];
     table[3] = &[Via];
     table[4] = &[Host, Date];
+    table[5] = &[Proxy];
     table[6] = &[Accept, Cookie, Origin, Expect, Server];
     table[7] = &[Referer, Upgrade, Trailer, AltSvc];
     table[8] = &[Location];
@@ -102,6 +104,19 @@ impl Known {
             }
         }
         Self::Other
+    }
+
+    /// Whether a name passes as a known one with servers that read `_` as `-` (CGI and what came after it):
+    /// `Content_Length`, `X_Forwarded_For`.
+    pub fn is_alias(name: &[u8]) -> bool {
+        if name.len() > NAME_LEN_MAX || memchr::memchr(b'_', name).is_none() {
+            return false;
+        }
+        let mut dashed = [0u8; NAME_LEN_MAX];
+        for (to, from) in dashed.iter_mut().zip(name) {
+            *to = if *from == b'_' { b'-' } else { *from };
+        }
+        Self::of(dashed.get(..name.len()).unwrap_or_default()) != Self::Other
     }
 
     /// Whether a field concerns one connection only and never passes a proxy (RFC 9110 §7.6.1), named by

@@ -134,6 +134,17 @@ impl Request {
         self.version = version;
     }
 
+    pub(crate) fn push_bytes(&mut self, bytes: &[u8]) -> Span {
+        self.fields.push_bytes(bytes)
+    }
+
+    /// Makes a checked authority in the buffer the Host field.
+    pub(crate) fn push_host(&mut self, authority: Span) {
+        let name = self.fields.push_bytes(b"Host");
+        self.fields.push_parsed(name, authority);
+        self.fields.last_to_front();
+    }
+
     pub(crate) fn set_parsed_method(&mut self, span: Span, method: Method) {
         self.method_span = span;
         self.method = method;
