@@ -7,6 +7,7 @@
 
 use arrayvec::ArrayVec;
 use core::time::Duration;
+use std::os::fd::RawFd;
 
 /// Frames taken at once. 64 is the kernel's NAPI budget: more would only queue in the ring.
 pub const BURST_FRAMES_MAX: usize = 64;
@@ -78,6 +79,10 @@ pub trait PacketIo {
     /// Hands queued frames to the kernel, takes back completed ones and refills receive rings. Once per turn.
     fn flush(&mut self);
 
-    /// Sleeps until a frame arrives or `timeout` passes.
+    /// Sleeps until a frame arrives, a watched descriptor is readable, or `timeout` passes.
     fn wait(&mut self, timeout: Duration);
+
+    /// Lets a further descriptor end [`PacketIo::wait`]: that of a worker's sockets. It must stay open as long as the
+    /// engine is used; an engine that never sleeps has no use for it.
+    fn watch(&mut self, descriptor: RawFd);
 }

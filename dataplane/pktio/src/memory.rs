@@ -14,6 +14,7 @@
 //! the queues and a spare queue filled at construction.
 
 use core::time::Duration;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -300,6 +301,8 @@ impl PacketIo for MemoryIo {
 
     /// Returns at once: nothing here knows when the next frame comes.
     fn wait(&mut self, _timeout: Duration) {}
+
+    fn watch(&mut self, _descriptor: RawFd) {}
 }
 
 #[cfg(test)]

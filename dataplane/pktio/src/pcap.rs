@@ -10,6 +10,7 @@ pub use file::{PcapError, Reader, Record, SNAP_BYTES_MAX, Writer, fuzz};
 
 use core::time::Duration;
 use std::io::Write;
+use std::os::fd::RawFd;
 
 use crate::chunks::{Chunks, Place};
 use crate::io::{Burst, Frame, PacketIo, Port};
@@ -166,6 +167,8 @@ impl<W: Write> PacketIo for PcapIo<W> {
 
     /// Returns at once: the next frame is there or never comes.
     fn wait(&mut self, _timeout: Duration) {}
+
+    fn watch(&mut self, _descriptor: RawFd) {}
 }
 
 /// Another engine, with everything it receives and transmits written into a capture.
@@ -250,6 +253,10 @@ impl<IO: PacketIo, W: Write> PacketIo for Recorder<IO, W> {
 
     fn wait(&mut self, timeout: Duration) {
         self.inner.wait(timeout);
+    }
+
+    fn watch(&mut self, descriptor: RawFd) {
+        self.inner.watch(descriptor);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use core::ptr::NonNull;
 use core::time::Duration;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use xsk_rs::Umem;
 use xsk_rs::umem::frame::FrameDesc;
@@ -215,5 +215,9 @@ impl PacketIo for XskIo {
 
     fn wait(&mut self, timeout: Duration) {
         options::poll(&mut self.pollfds, timeout);
+    }
+
+    fn watch(&mut self, descriptor: RawFd) {
+        self.pollfds.push(libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 });
     }
 }
