@@ -9,17 +9,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 driver=$1
-big_mib=${E2E_BIG_MIB:-16}
-bench=target/release/secbeat-bench
-node=target/release/secbeat-node
 lab=e2el7-$driver
-folder=/run/secbeat-bench/$lab/files
-v4=10.99.0.1
-v6='[fd99::1]'
-client_address=10.10.2.2
-failures=0
-started=''
-node_pid=''
+big_mib=${E2E_BIG_MIB:-16}
 
 if [ "$(id -u)" != 0 ]; then
     code=0
@@ -27,121 +18,7 @@ if [ "$(id -u)" != 0 ]; then
     [ "$code" = 77 ] && { echo "end to end: skipped: needs root"; exit 0; }
     exit "$code"
 fi
-
-cleanup() {
-    for pid in $started $node_pid; do
-        kill "$pid" 2>/dev/null || true
-    done
-    [ -n "${E2E_KEEP:-}" ] || $bench lab down --prefix "$lab" >/dev/null 2>&1 || true
-    rm -rf "$scratch"
-}
-scratch=$(mktemp -d)
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
-on() {
-    place=$1
-    shift
-    ip netns exec "$lab-$place" "$@"
-}
-fetch() { on client curl -sk -m 20 "$@"; }
-api() { on edge curl -s -m 5 "$@"; }
-
-# check <sentence> <command...>: one line per check; the command's output is shown when it fails.
-check() {
-    sentence=$1
-    shift
-    if "$@" >"$scratch/output" 2>&1; then
-        printf '  ok      %s\n' "$sentence"
-    else
-        printf '  FAILED  %s\n' "$sentence"
-        sed 's/^/            /' "$scratch/output" | tail -n 12
-        failures=$((failures + 1))
-    fi
-}
-
-config() {
-    cat <<END
-[server]
-mode = "l7"
-worker_threads = 1
-max_connections = 50000
-keepalive_timeout = 20
-drain_timeout = 20
-state_dir = "$folder/state"
-[io]
-driver = "$driver"
-interfaces = ["att0", "cli0"]
-attach = "native"
-pin_dir = "/run/secbeat-bench/$lab/bpf/secbeat"
-[tls]
-cert_path = "$folder/cert.pem"
-key_path = "$folder/key.pem"
-[limits]
-source_rate = 0
-source_connections = 0
-[waf]
-rate_limit_rps = 0
-[http]
-head_timeout = 4
-rate_grace = 4
-[lists]
-auto_ban = false
-[logging]
-format = "pretty"
-[access_log]
-path = "$folder/access.log"
-END
-    for family in 4 6; do
-        if [ $family = 4 ]; then vip=$v4 origin=10.10.3.2; else vip=$v6 origin='[fd00:10:3::2]'; fi
-        cat <<END
-[[listeners]]
-name = "https$family"
-bind_address = "$vip:443"
-tls = true
-backends = ["nginx$family"]
-[[listeners]]
-name = "http$family"
-bind_address = "$vip:80"
-tls = false
-backends = ["nginx$family"]
-[[listeners]]
-name = "redirect$family"
-bind_address = "$vip:81"
-tls = false
-redirect_https = 443
-backends = ["nginx$family"]
-[[backends]]
-name = "nginx$family"
-address = "$origin:80"
-[[backends]]
-name = "echo$family"
-address = "$origin:8000"
-END
-        for path in echo bytes wait trickle cut ws; do
-            cat <<END
-[[routes]]
-name = "$path$family"
-listeners = ["https$family", "http$family"]
-path_prefix = "/$path"
-backends = ["echo$family"]
-END
-        done
-    done
-}
-
-start_node() {
-    config >"$folder/l7.toml"
-    mkdir -p "$folder/state"
-    ip netns exec "$lab-edge" $node --config "$folder/l7.toml" >>"$folder/l7.log" 2>&1 &
-    node_pid=$!
-    for _ in $(seq 100); do
-        api -f -o /dev/null http://127.0.0.1:9191/health && return 0
-        sleep 0.1
-    done
-    tail -n 15 "$folder/l7.log"
-    return 1
-}
+. tests/l7_lab.sh
 
 status_is() { want=$1; shift; got=$(fetch -o /dev/null -w '%{http_code}' "$@"); [ "$got" = "$want" ] || { echo "answers $got, not $want"; return 1; }; }
 version_is() { want=$1; shift; got=$(fetch -o /dev/null -w '%{http_version}' "$@"); [ "$got" = "$want" ] || { echo "speaks $got, not $want"; return 1; }; }
@@ -301,16 +178,6 @@ drain() {
     gone() { for _ in $(seq 150); do [ -d "/proc/$node_pid" ] || return 0; sleep 0.1; done; return 1; }
     check "a download that runs when the node is told to stop is finished" finished
     check "the node ends by itself" gone
-}
-
-start_echo() {
-    ip netns exec "$lab-origin" python3 tests/origin.py 8000 --bind 10.10.3.2 --bind fd00:10:3::2 >"$scratch/echo" 2>&1 &
-    echo_pid=$!
-    started="$started $echo_pid"
-    for _ in $(seq 50); do
-        on origin curl -sf -m 2 -o /dev/null http://10.10.3.2:8000/echo && return 0
-        sleep 0.1
-    done
 }
 
 bad_link() {

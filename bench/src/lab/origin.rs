@@ -2,13 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::state::State;
-use super::topology::{Topology, VIP4, VIP6};
+use super::topology::{ORIGIN, Topology, VIP4, VIP6};
 use crate::{netns, tool};
 
 /// A page of 1 KB.
@@ -57,7 +58,9 @@ fn answers(origin: &str) -> bool {
     netns::inside(origin, || Ok(std::net::TcpStream::connect("127.0.0.1:80")?)).is_ok()
 }
 
+/// `/echo` is for an origin that a test may start beside nginx, on port 8000.
 fn configuration(folder: &str) -> String {
+    let echo = SocketAddr::new(ORIGIN.far4().into(), 8000);
     format!(
         "daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/../logs/nginx warn;
 events {{ worker_connections 16384; }}
@@ -68,6 +71,7 @@ http {{
   server {{
     listen 80 backlog=16384; listen [::]:80 backlog=16384; listen 8080; listen [::]:8080;
     listen 443 ssl; listen [::]:443 ssl; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+    location /echo {{ proxy_pass http://{echo}; proxy_http_version 1.1; proxy_request_buffering off; }}
     root {folder}/www;
     location = /whoami {{ return 200 \"$remote_addr $remote_port\\n\"; }}
   }}

@@ -1,0 +1,84 @@
+#!/bin/sh
+# l7 mode over a bad link, beside the kernel's own TCP in the same lab: many HTTPS connections at once, down and up.
+#
+#   tests/bad_link.sh [MiB] [connections]       default: 1024 MiB on 96 connections
+#
+# The link has 10 ms each way, 2 % loss and 1 % reordering. Every byte is compared; the node must reach at least 0.8 of
+# what the kernel's path (nginx with TLS, the same certificate) reaches. The rounds alternate; medians count.
+set -eu
+cd "$(dirname "$0")/.."
+driver=xdp
+lab=badlink
+mib=${1:-1024}
+connections=${2:-96}
+rounds=${BAD_LINK_ROUNDS:-1}
+
+if [ "$(id -u)" != 0 ]; then
+    code=0
+    scripts/as_root.sh "$0" "$@" || code=$?
+    [ "$code" = 77 ] && { echo "bad link: skipped: needs root"; exit 0; }
+    exit "$code"
+fi
+. tests/l7_lab.sh
+
+part=$(((mib << 20) / connections))
+total=$((part * connections))
+
+# down <folder>: every part of /big on a connection of its own; milliseconds on standard output.
+down() {
+    mkdir -p "$1"
+    begun=$(date +%s%N)
+    seq 0 $((connections - 1)) | on client xargs -P "$connections" -I{} sh -c \
+        "curl -sk --http1.1 -m 900 -r \$(({} * $part))-\$(({} * $part + $part - 1)) -o $1/{} https://$v4/big"
+    echo $((($(date +%s%N) - begun) / 1000000))
+}
+sum_of_parts() { for index in $(seq 0 $((connections - 1))); do cat "$1/$index"; done | sha256sum; }
+
+# up <prefix of URL>: the same upload on every connection; the origin says what it received.
+up() {
+    rm -rf "$scratch/answers"
+    mkdir -p "$scratch/answers"
+    begun=$(date +%s%N)
+    seq 0 $((connections - 1)) | on client xargs -P "$connections" -I{} \
+        curl -sk --http1.1 -m 900 -T "$scratch/piece" -H Expect: -o "$scratch/answers/{}" "$1"
+    echo $((($(date +%s%N) - begun) / 1000000))
+}
+
+median() { sort -n | sed -n "$(((rounds + 1) / 2))p"; }
+
+$bench lab up --prefix "$lab" --impair "--delay-ms 10 --loss 2 --reorder 1 --seed 7" >"$scratch/up" || { cat "$scratch/up"; exit 1; }
+$bench lab big --prefix "$lab" "$mib" >/dev/null
+head -c "$part" /dev/urandom >"$scratch/piece"
+piece_sum=$(sha256sum <"$scratch/piece" | cut -d' ' -f1)
+big_sum=$(head -c "$total" "$folder/www/big" | sha256sum)
+start_echo
+same_down() { [ "$(sum_of_parts "$1")" = "$big_sum" ]; }
+same_up() {
+    [ "$(cat "$scratch"/answers/* | jq -r .sha256 | grep -c "$piece_sum")" = "$connections" ]
+}
+for _ in $(seq "$rounds"); do
+    down "$scratch/kernel" >>"$scratch/kernel_down"
+    check "$mib MiB come down unchanged on the kernel's path" same_down "$scratch/kernel"
+    up "https://$v4/echo" >>"$scratch/kernel_up"
+    check "$mib MiB go up unchanged on the kernel's path" same_up
+    start_node
+    down "$scratch/node" >>"$scratch/node_down"
+    check "$mib MiB come down unchanged through the node" same_down "$scratch/node"
+    up "https://$v4/echo" >>"$scratch/node_up"
+    check "$mib MiB go up unchanged through the node" same_up
+    kill "$node_pid"
+    wait "$node_pid" 2>/dev/null || true
+    node_pid=''
+    rm -rf "/run/secbeat-bench/$lab/bpf/secbeat" "$scratch/kernel" "$scratch/node"
+    sleep 0.2
+done
+for way in down up; do
+    kernel=$(median <"$scratch/kernel_$way")
+    ours=$(median <"$scratch/node_$way")
+    ratio=$((kernel * 100 / ours))
+    echo "  $way: kernel $((total * 8 / kernel / 1000)) Mbit/s, node $((total * 8 / ours / 1000)) Mbit/s: $ratio %"
+    at_least() { [ "$ratio" -ge 80 ]; }
+    check "$way at 80 % of the kernel or better" at_least
+done
+[ "$failures" = 0 ] || { echo "bad link: $failures checks failed"; exit 1; }
+echo "bad link: all checks passed"
