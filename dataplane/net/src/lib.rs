@@ -26,6 +26,7 @@ pub mod proxy_protocol;
 pub mod siphash;
 pub mod splice;
 pub mod syncookie;
+pub mod tcp;
 pub mod time;
 pub mod timer_wheel;
 pub mod udp;
