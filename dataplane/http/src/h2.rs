@@ -8,20 +8,22 @@
 //! [`Pool`] that all connections of a worker share, whatever a client does wrong comes back as a named
 //! [`Violation`]. [`Limits`] says what one connection may cost.
 
+mod assembler;
 mod event;
 mod flood;
 mod frame;
+mod hpack;
 mod limits;
-mod pipe;
 mod pool;
-mod request;
-mod scanner;
 mod server;
+mod stream;
+mod timeout;
 mod violation;
+mod window;
 
 pub use event::{Event, StreamId};
 pub use flood::Rate;
 pub use limits::Limits;
 pub use pool::Pool;
 pub use server::{Gone, Server};
-pub use violation::{Reason, Scope, Violation};
+pub use violation::{Reason, Violation};

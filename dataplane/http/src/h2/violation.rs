@@ -1,7 +1,8 @@
 //! What a client did that HTTP/2 or our limits do not allow: one variant, one name, one counter.
 //!
-//! Owns: the list, the error code each entry is answered with (RFC 9113 §7), whether it ends the stream or the
-//! connection. Does not own: the counters themselves; the caller adds one for each [`Event::Violation`](super::Event).
+//! Owns: the list and the error code each entry is answered with (RFC 9113 §7). Does not own: the counters; the
+//! caller adds one for each [`Event::Violation`](super::Event), which also says whether a stream or the connection
+//! ended.
 
 /// Error codes of RST_STREAM and GOAWAY (RFC 9113 §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,17 +65,8 @@ impl Reason {
     }
 }
 
-/// What a violation ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// RST_STREAM, or an answer on this stream; the connection goes on.
-    Stream,
-    /// GOAWAY, then close.
-    Connection,
-}
-
 macro_rules! violations {
-    ($($(#[$doc:meta])* $variant:ident, $name:literal, $scope:ident, $reason:ident;)*) => {
+    ($($(#[$doc:meta])* $variant:ident, $name:literal, $reason:ident;)*) => {
         /// Why a stream or a connection was ended by us.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Violation {
@@ -92,17 +84,19 @@ macro_rules! violations {
                 }
             }
 
-            /// What it ends.
-            pub const fn scope(self) -> Scope {
-                match self {
-                    $(Self::$variant => Scope::$scope,)*
-                }
-            }
-
             /// The error code the client is told.
             pub const fn reason(self) -> Reason {
                 match self {
                     $(Self::$variant => Reason::$reason,)*
+                }
+            }
+
+            /// The status such a request is answered with, where an answer says more than a reset.
+            pub const fn status(self) -> Option<u16> {
+                match self {
+                    Self::HeaderListSize => Some(431),
+                    Self::Connect => Some(501),
+                    _ => None,
                 }
             }
 
@@ -116,69 +110,67 @@ macro_rules! violations {
 
 violations! {
     /// The connection did not open with the client preface (RFC 9113 §3.4).
-    Preface, "preface", Connection, ProtocolError;
+    Preface, "preface", ProtocolError;
     /// A frame of impossible length for its type, or longer than SETTINGS_MAX_FRAME_SIZE (RFC 9113 §4.2).
-    FrameSize, "frame_size", Connection, FrameSizeError;
+    FrameSize, "frame_size", FrameSizeError;
     /// A frame on a stream where it cannot be, or out of order (RFC 9113 §5.1, §6).
-    FrameOrder, "frame_order", Connection, ProtocolError;
+    FrameOrder, "frame_order", ProtocolError;
     /// A frame on a stream that the client itself had ended (RFC 9113 §5.1).
-    StreamClosed, "stream_closed", Connection, StreamClosed;
+    StreamClosed, "stream_closed", StreamClosed;
     /// A setting with a value out of its range (RFC 9113 §6.5.2).
-    SettingValue, "setting_value", Connection, ProtocolError;
+    SettingValue, "setting_value", ProtocolError;
     /// A header block that cannot be decoded (RFC 7541), or that ends within a field.
-    Compression, "compression", Connection, CompressionError;
-    /// More DATA than the window allows, or a window above 2^31-1 (RFC 9113 §6.9.1).
-    FlowControl, "flow_control", Connection, FlowControlError;
-    /// A window update of zero, or past 2^31-1, for one stream.
-    StreamFlowControl, "stream_flow_control", Stream, FlowControlError;
+    Compression, "compression", CompressionError;
+    /// More DATA than a window allows, or a window above 2^31-1 (RFC 9113 §6.9.1).
+    FlowControl, "flow_control", FlowControlError;
+    /// A window update by zero (RFC 9113 §6.9).
+    WindowIncrement, "window_increment", ProtocolError;
     /// Our SETTINGS were not acknowledged in time.
-    SettingsTimeout, "settings_timeout", Connection, SettingsTimeout;
+    SettingsTimeout, "settings_timeout", SettingsTimeout;
     /// PING frames above their rate (CVE-2019-9512).
-    PingFlood, "ping_flood", Connection, EnhanceYourCalm;
+    PingFlood, "ping_flood", EnhanceYourCalm;
     /// SETTINGS frames above their rate, or too many settings in one (CVE-2019-9515).
-    SettingsFlood, "settings_flood", Connection, EnhanceYourCalm;
+    SettingsFlood, "settings_flood", EnhanceYourCalm;
     /// Streams reset by the client, or by us through its fault, above their rate (CVE-2023-44487, CVE-2025-8671).
-    RapidReset, "rapid_reset", Connection, EnhanceYourCalm;
+    RapidReset, "rapid_reset", EnhanceYourCalm;
     /// A header block in too many frames (CVE-2024-27316).
-    ContinuationFlood, "continuation_flood", Connection, EnhanceYourCalm;
+    ContinuationFlood, "continuation_flood", EnhanceYourCalm;
     /// DATA frames with no or very few bytes above their rate (CVE-2019-9518).
-    EmptyDataFlood, "empty_data_flood", Connection, EnhanceYourCalm;
+    EmptyDataFlood, "empty_data_flood", EnhanceYourCalm;
     /// WINDOW_UPDATE frames above what our DATA asks for (CVE-2019-9511).
-    WindowUpdateFlood, "window_update_flood", Connection, EnhanceYourCalm;
+    WindowUpdateFlood, "window_update_flood", EnhanceYourCalm;
     /// PRIORITY and PRIORITY_UPDATE frames above their rate (CVE-2019-9513).
-    PriorityFlood, "priority_flood", Connection, EnhanceYourCalm;
+    PriorityFlood, "priority_flood", EnhanceYourCalm;
     /// Frames of unknown types, or on streams that are gone, above their rate.
-    StrayFrameFlood, "stray_frame_flood", Connection, EnhanceYourCalm;
+    StrayFrameFlood, "stray_frame_flood", EnhanceYourCalm;
     /// A header list so far above its limit that decoding it to the end is not worth it (HPACK bomb).
-    HeaderBomb, "header_bomb", Connection, EnhanceYourCalm;
+    HeaderBomb, "header_bomb", EnhanceYourCalm;
     /// A header list above SETTINGS_MAX_HEADER_LIST_SIZE, or with too many fields; answered with 431.
-    HeaderListSize, "header_list_size", Stream, EnhanceYourCalm;
+    HeaderListSize, "header_list_size", EnhanceYourCalm;
     /// More streams at once than SETTINGS_MAX_CONCURRENT_STREAMS.
-    ConcurrentStreams, "concurrent_streams", Stream, RefusedStream;
+    ConcurrentStreams, "concurrent_streams", RefusedStream;
     /// A malformed request: pseudo-header fields missing, doubled, unknown or after others (RFC 9113 §8.3).
-    PseudoHeader, "pseudo_header", Stream, ProtocolError;
+    PseudoHeader, "pseudo_header", ProtocolError;
     /// A field name with upper case or bytes that are no token, a value with CR, LF, NUL (RFC 9113 §8.2.1).
-    FieldBytes, "field_bytes", Stream, ProtocolError;
+    FieldBytes, "field_bytes", ProtocolError;
     /// Connection, Transfer-Encoding, Upgrade and their like, or TE with more than `trailers` (RFC 9113 §8.2.2).
-    ConnectionField, "connection_field", Stream, ProtocolError;
+    ConnectionField, "connection_field", ProtocolError;
     /// Content-Length doubled, unreadable, or not what the DATA frames add up to (RFC 9113 §8.1.1).
-    ContentLength, "content_length", Stream, ProtocolError;
+    ContentLength, "content_length", ProtocolError;
     /// :authority and Host say different things, or one of them is no authority.
-    Authority, "authority", Stream, ProtocolError;
+    Authority, "authority", ProtocolError;
     /// Trailers without END_STREAM, or with pseudo-header fields (RFC 9113 §8.1).
-    Trailers, "trailers", Stream, ProtocolError;
-    /// CONNECT: we are no forward proxy.
-    Connect, "connect", Stream, RefusedStream;
-    /// A stream that depends on itself (RFC 9113 §5.3.1 of the older text).
-    SelfDependency, "self_dependency", Stream, ProtocolError;
+    Trailers, "trailers", ProtocolError;
+    /// CONNECT: this is no tunnel to elsewhere; answered with 501.
+    Connect, "connect", RefusedStream;
     /// A preface, frame or header block that stays unfinished for too long.
-    SlowHead, "slow_head", Connection, EnhanceYourCalm;
+    SlowHead, "slow_head", EnhanceYourCalm;
     /// A request body of which nothing arrives for too long, although there is room for it.
-    SlowBody, "slow_body", Stream, Cancel;
+    SlowBody, "slow_body", Cancel;
     /// A stream window kept shut while we have something to send (CVE-2019-9517).
-    StalledStream, "stalled_stream", Stream, Cancel;
+    StalledStream, "stalled_stream", Cancel;
     /// The connection window, or the transport, kept shut while we have something to send.
-    StalledConnection, "stalled_connection", Connection, EnhanceYourCalm;
+    StalledConnection, "stalled_connection", EnhanceYourCalm;
 }
 
 #[cfg(test)]

@@ -47,12 +47,7 @@ impl Assembler {
         Self { is_trailers: true, ..Self::default() }
     }
 
-    /// Whether the list is so far above its limit that the connection is not worth keeping.
-    pub(super) fn is_bomb(&self, limits: &Limits) -> bool {
-        self.list_bytes > limits.header_list_bytes_max as usize * 2
-    }
-
-    /// The first thing found wrong so far.
+    /// The first thing found wrong.
     pub(super) fn violation(&self) -> Option<Violation> {
         self.violation
     }
@@ -176,6 +171,10 @@ impl Assembler {
             }
             Known::Cookie => self.cookie_count += 1,
             _ => {}
+        }
+        if self.is_trailers && known.is_forbidden_in_trailers() {
+            // Dropped, as HTTP/1.1 trailers are.
+            return Ok(());
         }
         let name = fields.push_bytes(name);
         let value = fields.push_bytes(value);
