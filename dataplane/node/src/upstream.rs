@@ -39,6 +39,7 @@ pub use health::Checked;
 
 pub use settings::{
     BACKENDS_MAX, BackendSettings, EjectionSettings, GroupSettings, HealthSettings, Settings, Target,
+    route_group,
 };
 pub use snapshot::{Backend, BackendId, BackendsSnapshot, Group, TRIES_MAX, TcpOptions};
 pub use status::{BackendStatus, Status};

@@ -154,11 +154,12 @@ impl Client {
         exchange.hash = begin.hash;
         exchange.client = begin.client;
         exchange.stage = Stage::Waiting(now);
-        exchange.attempt = 0;
+        exchange.tried.clear();
         exchange.connections = 0;
         exchange.wants_new = false;
         exchange.is_idempotent = is_idempotent;
         exchange.is_last = begin.is_last;
+        exchange.response_timeout = begin.response_timeout.unwrap_or(self.settings.response_timeout);
         exchange.backend = None;
         exchange.failure = None;
         self.counters.count(Counter::UpstreamRequests);
@@ -179,6 +180,14 @@ impl Client {
         self.exchanges.get(id.0).map_or(0, |exchange| exchange.outgoing.room())
     }
 
+    /// There is no room, and [`What::Writable`] shall say when there is: for callers that ask for room before they have
+    /// bytes to offer.
+    pub fn want_room(&mut self, id: ExchangeId) {
+        if let Some(exchange) = self.exchanges.get_mut(id.0) {
+            exchange.outgoing.want_room();
+        }
+    }
+
     /// Sends body (or tunnel) bytes; the framing is added here. Returns how many were taken: after fewer than given,
     /// [`What::Writable`] follows. When the backend answers early and takes no more, the rest is taken and dropped.
     pub fn send_body(&mut self, id: ExchangeId, bytes: &[u8]) -> usize {
@@ -197,6 +206,9 @@ impl Client {
             Ok(len) => {
                 if len > 0 {
                     connection.active_at = self.now;
+                }
+                if exchange.outgoing.is_writable_due() {
+                    self.enqueue(key);
                 }
                 len
             }

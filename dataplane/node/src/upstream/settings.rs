@@ -6,7 +6,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use secbeat_config::node::{NodeConfig, Transport};
+use secbeat_config::node::{Mode, NodeConfig, Transport};
 pub use secbeat_config::units::Target;
 
 /// How often names are resolved again: most servers' records live for a minute or more, and a change of address is
@@ -104,6 +104,11 @@ impl Default for EjectionSettings {
     }
 }
 
+/// The name of a route's group, which no listener's can be: names of listeners hold no colon.
+pub fn route_group(route: &str) -> String {
+    format!("route:{route}")
+}
+
 /// Everything the backends of a node are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -120,15 +125,21 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings that a node's configuration asks for: one group per listener, under the listener's name.
+    /// The settings that a node's configuration asks for: one group per listener, under the listener's name, and one
+    /// per route, under [`route_group`].
     pub fn from_config(config: &NodeConfig) -> Self {
+        let users =
+            |index: usize| config.listeners.iter().filter(move |listener| listener.backends.contains(&index));
         let serves_tcp = |index: usize| {
-            let mut users = config.listeners.iter().filter(|listener| listener.backends.contains(&index));
-            // Nobody uses it: there is no reason to spare it either.
-            users.clone().next().is_none() || users.any(|listener| listener.protocol == Transport::Tcp)
+            let mut users = users(index).peekable();
+            // Nobody uses it: there is no reason to spare it either. Routes are always TCP.
+            users.peek().is_none()
+                || users.any(|listener| listener.protocol == Transport::Tcp)
+                || config.routes.iter().any(|route| route.backends.contains(&index))
         };
         let family = |index: usize| {
-            let mut users = config.listeners.iter().filter(|listener| listener.backends.contains(&index));
+            // `l7` makes connections of its own, whatever the family of the client's.
+            let mut users = users(index).filter(|listener| listener.mode != Mode::L7);
             let first = users.next()?.bind_address.is_ipv4();
             users.all(|listener| listener.bind_address.is_ipv4() == first).then_some(first)
         };
@@ -141,10 +152,15 @@ impl Settings {
             check: serves_tcp(index),
             wants_ipv4: family(index),
         });
-        let groups = config.listeners.iter().map(|listener| GroupSettings {
+        let of_listeners = config.listeners.iter().map(|listener| GroupSettings {
             name: listener.name.clone(),
             backends: listener.backends.clone(),
         });
+        let of_routes = config
+            .routes
+            .iter()
+            .map(|route| GroupSettings { name: route_group(&route.name), backends: route.backends.clone() });
+        let groups = of_listeners.chain(of_routes);
         let health = &config.health;
         Self {
             backends: backends.collect(),

@@ -105,27 +105,25 @@ impl BackendsSnapshot {
     /// counts from 0; each further one gives another backend of the group, `None` when all were tried or at the
     /// [`TRIES_MAX`]th. Backends at their connection limit are passed over; see [`BackendsSnapshot::reserve`].
     pub fn pick(&self, group: usize, hash: u64, attempt: u32) -> Option<BackendId> {
-        self.pick_where(group, hash, attempt, |id| self.has_room(id))
-    }
-
-    /// Like [`BackendsSnapshot::pick`] with another idea of who can take a connection than "below its limit": a pool may
-    /// have one to spare, or know better.
-    pub fn pick_where(
-        &self,
-        group: usize,
-        hash: u64,
-        attempt: u32,
-        accepts: impl Fn(BackendId) -> bool,
-    ) -> Option<BackendId> {
         let table = &self.groups.get(group)?.table;
         let mut tried: ArrayVec<BackendId, TRIES_MAX> = ArrayVec::new();
         loop {
-            let id = table.lookup_where(hash, |id| !tried.contains(&id) && accepts(id))?;
+            let id = table.lookup_where(hash, |id| !tried.contains(&id) && self.has_room(id))?;
             if usize::try_from(attempt).is_ok_and(|attempt| attempt == tried.len()) {
                 return Some(id);
             }
             tried.try_push(id).ok()?;
         }
+    }
+
+    /// The backend for `hash` among those that `accepts` lets pass: for who knows more of them than their limits.
+    pub fn pick_where(
+        &self,
+        group: usize,
+        hash: u64,
+        accepts: impl Fn(BackendId) -> bool,
+    ) -> Option<BackendId> {
+        self.groups.get(group)?.table.lookup_where(hash, accepts)
     }
 
     /// Counts a connection to a backend as open unless the backend has reached its limit. Each success must be

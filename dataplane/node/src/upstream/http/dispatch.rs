@@ -13,7 +13,7 @@ use mio::net::TcpStream;
 
 use super::connection::{Connection, Stage as ConnectionStage};
 use super::event::{Failure, What};
-use super::exchange::Stage;
+use super::exchange::{Exchange, Stage};
 use super::{Client, Key};
 use crate::telemetry::counters::Counter;
 use crate::upstream::{BackendId, BackendOutcome, BackendsSnapshot, Outcome};
@@ -56,18 +56,15 @@ impl Client {
         self.adopt(&snapshot);
         loop {
             let Some(exchange) = self.exchanges.get(key) else { return Err(Failure::NoBackend) };
-            if exchange.attempt >= self.settings.tries.max(1) {
+            if exchange.tried.len() >= self.settings.tries.max(1) as usize || exchange.tried.is_full() {
                 return Err(exchange.failure.unwrap_or(Failure::Connect));
             }
-            let (group, hash, attempt) = (exchange.group, exchange.hash, exchange.attempt);
-            let client = exchange.client;
+            let (group, hash, client) = (exchange.group, exchange.hash, exchange.client);
             let may_reuse = !exchange.wants_new;
             let can_connect = !self.connections.is_full();
             let has_idle = |id| may_reuse && self.backends.has_idle(id, client);
-            let admits =
-                |id| self.backends.backend(id).is_none_or(|backend| backend.breaker.admits(self.now));
-            let picked = snapshot.pick_where(group, hash, attempt, |id| {
-                admits(id) && (can_connect && snapshot.has_room(id) || has_idle(id))
+            let picked = snapshot.pick_where(group, hash, |id| {
+                self.admits(exchange, id) && (can_connect && snapshot.has_room(id) || has_idle(id))
             });
             let Some(id) = picked else {
                 return self.not_picked(&snapshot, key);
@@ -85,24 +82,29 @@ impl Client {
                 }
             }
             if let Some(exchange) = self.exchanges.get_mut(key) {
-                exchange.attempt += 1;
+                exchange.note_tried(id);
                 exchange.failure = Some(Failure::Connect);
             }
         }
     }
 
+    /// Whether a backend may be asked: not yet tried for this request, and its breaker closed.
+    fn admits(&self, exchange: &Exchange, id: BackendId) -> bool {
+        !exchange.tried.contains(&id)
+            && self.backends.backend(id).is_none_or(|backend| backend.breaker.admits(self.now))
+    }
+
     /// Why there is nobody: full, cut off by breakers, or nobody at all.
     fn not_picked(&self, snapshot: &BackendsSnapshot, key: Key) -> Result<Found, Failure> {
         let Some(exchange) = self.exchanges.get(key) else { return Err(Failure::NoBackend) };
-        let (group, hash, attempt) = (exchange.group, exchange.hash, exchange.attempt);
-        let closed = |id| self.backends.backend(id).is_none_or(|backend| backend.breaker.admits(self.now));
-        if snapshot.pick_where(group, hash, attempt, closed).is_some() {
+        let (group, hash) = (exchange.group, exchange.hash);
+        if snapshot.pick_where(group, hash, |id| self.admits(exchange, id)).is_some() {
             return Ok(Found::Full);
         }
         if let Some(failure) = exchange.failure {
             return Err(failure);
         }
-        let anybody = snapshot.pick_where(group, hash, 0, |_| true).is_some();
+        let anybody = snapshot.pick_where(group, hash, |_| true).is_some();
         Err(if anybody { Failure::BreakerOpen } else { Failure::NoBackend })
     }
 
@@ -188,7 +190,7 @@ impl Client {
                 backend.breaker.on_abandoned();
             }
         } else {
-            exchange.attempt += 1;
+            exchange.note_tried(backend);
             self.on_fault(backend);
         }
         if again {

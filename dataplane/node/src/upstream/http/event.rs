@@ -3,6 +3,7 @@
 //! Owns: these types. Does not own: what leads to them (`upstream::http`).
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use secbeat_http::error::Error as HttpError;
 use secbeat_http::h1::{BodyKind, Upgrade};
@@ -33,6 +34,8 @@ pub struct Begin<'a> {
     pub client: Option<(SocketAddr, SocketAddr)>,
     /// The connection must not carry another request afterwards (`h1::Head::has_unusual_body`).
     pub is_last: bool,
+    /// Time for the head of the response; `None` = as [`super::Settings::response_timeout`] says.
+    pub response_timeout: Option<Duration>,
     /// Comes back in every event.
     pub user: u64,
 }

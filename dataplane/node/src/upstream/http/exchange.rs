@@ -9,14 +9,16 @@
 //! to a pool with its buffers, so that a warm worker allocates nothing for a request.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
+use arrayvec::ArrayVec;
 use secbeat_net::time::Instant;
 
 use super::event::Failure;
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use crate::slab::Key;
-use crate::upstream::BackendId;
+use crate::upstream::{BackendId, TRIES_MAX};
 
 /// Where an exchange stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +39,15 @@ pub(super) struct Exchange {
     pub(super) hash: u64,
     pub(super) client: Option<(SocketAddr, SocketAddr)>,
     pub(super) stage: Stage,
-    /// Backends tried before the present one.
-    pub(super) attempt: u32,
+    /// Backends that failed it.
+    pub(super) tried: ArrayVec<BackendId, TRIES_MAX>,
     /// Connections used, reused ones that turned out dead among them.
     pub(super) connections: u32,
     /// A used connection was dead: the next one is to be new.
     pub(super) wants_new: bool,
     pub(super) is_idempotent: bool,
     pub(super) is_last: bool,
+    pub(super) response_timeout: Duration,
     pub(super) backend: Option<BackendId>,
     /// The last reason why a backend could not be had.
     pub(super) failure: Option<Failure>,
@@ -60,11 +63,12 @@ impl Exchange {
             hash: 0,
             client: None,
             stage: Stage::Over,
-            attempt: 0,
+            tried: ArrayVec::new(),
             connections: 0,
             wants_new: false,
             is_idempotent: false,
             is_last: false,
+            response_timeout: Duration::ZERO,
             backend: None,
             failure: None,
             outgoing: Outgoing::new(),
@@ -78,6 +82,12 @@ impl Exchange {
             Stage::UnderWay(key) => Some(key),
             Stage::Waiting(_) | Stage::Over => None,
         }
+    }
+
+    /// A backend failed it.
+    pub(super) fn note_tried(&mut self, id: BackendId) {
+        // Full only if more tries are allowed than there are places; then the last ones may be tried twice.
+        let _ = self.tried.try_push(id);
     }
 
     /// Whether another connection may have the request: no byte of a response came, and either the backend cannot have

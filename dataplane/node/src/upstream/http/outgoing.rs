@@ -151,6 +151,11 @@ impl Outgoing {
         }
     }
 
+    /// Says when there is room, as after a short `push`.
+    pub(super) fn want_room(&mut self) {
+        self.owes_writable = true;
+    }
+
     /// Takes body bytes into the buffer; says how many.
     pub(super) fn push(&mut self, bytes: &[u8]) -> usize {
         if self.is_refused {
@@ -190,11 +195,7 @@ impl Outgoing {
         let is_raw =
             matches!(self.rest, Rest::Length(_) | Rest::Tunnel) && !self.keeps_all && !self.is_refused;
         if !is_raw || !*is_writable {
-            let len = self.push(bytes);
-            if *is_writable {
-                self.flush(socket, is_writable)?;
-            }
-            return Ok(len);
+            return self.push_by_windows(bytes, socket, is_writable);
         }
         let offered = match self.rest {
             Rest::Length(left) => bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
@@ -216,6 +217,25 @@ impl Outgoing {
         let direct = written.saturating_sub(waiting_len);
         self.note_taken(direct);
         Ok(direct + self.push(bytes.get(direct..).unwrap_or_default()))
+    }
+
+    /// Through the buffer, a window at a time, as long as the socket takes them.
+    fn push_by_windows(
+        &mut self,
+        bytes: &[u8],
+        socket: &mut impl Write,
+        is_writable: &mut bool,
+    ) -> io::Result<usize> {
+        let mut taken = 0;
+        loop {
+            let len = self.push(bytes.get(taken..).unwrap_or_default());
+            taken += len;
+            self.flush(socket, is_writable)?;
+            if len == 0 || taken == bytes.len() || self.has_unsent() {
+                self.owes_writable = taken < bytes.len();
+                return Ok(taken);
+            }
+        }
     }
 
     /// Writes what waits.
@@ -259,9 +279,14 @@ impl Outgoing {
         self.unsent() == 0 && core::mem::take(&mut self.owes_fin)
     }
 
-    /// Whether the caller is to be told that there is room; says so once.
+    /// Whether the caller is to be told that there is room.
+    pub(super) fn is_writable_due(&self) -> bool {
+        self.owes_writable && self.room() > 0
+    }
+
+    /// The same; says so once.
     pub(super) fn take_writable(&mut self) -> bool {
-        self.owes_writable && self.room() > 0 && core::mem::take(&mut self.owes_writable)
+        self.is_writable_due() && core::mem::take(&mut self.owes_writable)
     }
 
     fn note_taken(&mut self, len: usize) {

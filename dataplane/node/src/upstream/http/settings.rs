@@ -5,7 +5,8 @@
 use core::time::Duration;
 
 use mio::Token;
-use secbeat_http::limits::Limits;
+use secbeat_config::NodeConfig;
+use secbeat_http::limits::{FIELDS_CEILING, Limits};
 
 /// What one worker's client is told.
 #[derive(Clone, Debug)]
@@ -55,6 +56,40 @@ pub struct BreakerSettings {
     pub window: Duration,
     /// How long the backend is left alone.
     pub open_time: Duration,
+}
+
+impl Settings {
+    /// The settings that a node's configuration asks for, for its only worker; see [`Settings::workers`].
+    pub fn from_config(config: &NodeConfig) -> Self {
+        let upstream = &config.http.upstream;
+        let breaker = upstream.breaker_percent.map(|percent| BreakerSettings {
+            percent,
+            requests_min: upstream.breaker_requests_min,
+            window: upstream.breaker_window,
+            open_time: upstream.breaker_time,
+        });
+        let head_bytes_max = u32::try_from(config.http.head_bytes_max).unwrap_or(u32::MAX);
+        let fields_max = u16::try_from(config.http.fields_max).unwrap_or(u16::MAX);
+        let defaults = Self::default();
+        Self {
+            connect_timeout: upstream.connect_timeout,
+            response_timeout: upstream.response_timeout,
+            idle_timeout: upstream.idle_timeout,
+            keepalive_timeout: upstream.keepalive_timeout,
+            tunnel_idle_timeout: config.http.tunnel_idle_timeout,
+            idle_max: upstream.idle_max,
+            waiting_max: upstream.waiting_max,
+            tries: u32::from(upstream.retries) + 1,
+            breaker,
+            limits: Limits {
+                // Backends are trusted further than clients: never less than the default.
+                head_bytes_max: head_bytes_max.max(defaults.limits.head_bytes_max),
+                fields_max: fields_max.clamp(defaults.limits.fields_max, FIELDS_CEILING as u16),
+                ..defaults.limits
+            },
+            ..defaults
+        }
+    }
 }
 
 impl Default for BreakerSettings {

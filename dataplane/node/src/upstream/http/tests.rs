@@ -175,6 +175,7 @@ impl World {
             upgrade: None,
             client: None,
             is_last: false,
+            response_timeout: None,
             user,
         };
         change(&mut begin);

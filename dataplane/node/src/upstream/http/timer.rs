@@ -117,7 +117,7 @@ impl Client {
                 Awaited::Other(self.now + settings.idle_timeout)
             }
             Phase::ExpectHead => {
-                Awaited::Backend(active_at + settings.response_timeout, Failure::ResponseTimeout)
+                Awaited::Backend(active_at + exchange.response_timeout, Failure::ResponseTimeout)
             }
         })
     }
