@@ -33,6 +33,8 @@ pub enum Purpose {
     Table = 3,
     /// Which backend a flow gets: the same on every node of a fleet.
     Balance = 4,
+    /// Session tickets of TLS: the same on every node of a fleet.
+    Ticket = 5,
 }
 
 /// The node's secret, ready to derive keys from.
