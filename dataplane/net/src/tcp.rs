@@ -441,9 +441,9 @@ impl Stack {
         self.shared.chunks.used() * 4 > self.shared.chunks.capacity() * 3
     }
 
-    /// Whether seven eighths of all chunks are in use.
+    /// Whether four fifths of all chunks are in use; sending alone takes seven eighths at most.
     fn is_pressed(&self) -> bool {
-        self.shared.chunks.used() * 8 > self.shared.chunks.capacity() * 7
+        self.shared.chunks.used() * 5 > self.shared.chunks.capacity() * 4
     }
 
     /// What a connection's window is made of now.

@@ -49,6 +49,15 @@ fn write(pool: &mut ChunkPool, chunk: u32, at: usize, bytes: &[u8]) {
     }
 }
 
+/// Moves the data of a chunk so that it starts at `to`.
+fn move_data(pool: &mut ChunkPool, chunk: u32, to: usize) {
+    let (start, end) = bounds(pool, chunk);
+    if let Some(bytes) = pool.bytes_mut(chunk).get_mut(..CHUNK_BYTES) {
+        bytes.copy_within(start..end, to);
+    }
+    set_bounds(pool, chunk, to, to + (end - start));
+}
+
 impl Chain {
     /// No bytes.
     pub(super) const EMPTY: Self = Self { head: NONE, tail: NONE, len: 0 };
@@ -69,6 +78,9 @@ impl Chain {
     pub(super) fn push(&mut self, pool: &mut ChunkPool, owner: u32, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while !rest.is_empty() {
+            if self.tail != NONE {
+                self.move_tail_front(pool, rest.len());
+            }
             let (mut start, mut end) =
                 if self.tail == NONE { (0, CHUNK_BYTES) } else { bounds(pool, self.tail) };
             if end == CHUNK_BYTES {
@@ -119,16 +131,17 @@ impl Chain {
     /// Makes room in the first chunk for `len` bytes in front of its data, when it holds little.
     fn move_head_back(&self, pool: &mut ChunkPool, len: usize) {
         let (start, end) = bounds(pool, self.head);
-        let held = end - start;
-        // The tail's end must stay where it is only if nothing may follow it; what follows goes to a new chunk then.
-        if start - HEAD_BYTES >= len || held > SMALL_BYTES || end == CHUNK_BYTES {
-            return;
+        if start - HEAD_BYTES < len && end < CHUNK_BYTES && end - start <= SMALL_BYTES {
+            move_data(pool, self.head, CHUNK_BYTES - (end - start));
         }
-        let new_start = CHUNK_BYTES - held;
-        if let Some(bytes) = pool.bytes_mut(self.head).get_mut(..CHUNK_BYTES) {
-            bytes.copy_within(start..end, new_start);
+    }
+
+    /// Makes room in the last chunk for `len` bytes behind its data, when it holds little.
+    fn move_tail_front(&self, pool: &mut ChunkPool, len: usize) {
+        let (start, end) = bounds(pool, self.tail);
+        if CHUNK_BYTES - end < len && start > HEAD_BYTES && end - start <= SMALL_BYTES {
+            move_data(pool, self.tail, HEAD_BYTES);
         }
-        set_bounds(pool, self.head, new_start, CHUNK_BYTES);
     }
 
     /// Appends another chain of the same connection.
@@ -138,8 +151,11 @@ impl Chain {
                 break;
             }
             let (start, end) = bounds(pool, other.head);
-            let (to_start, to_end) = bounds(pool, self.tail);
             let held = end - start;
+            if held <= SMALL_BYTES {
+                self.move_tail_front(pool, held);
+            }
+            let (to_start, to_end) = bounds(pool, self.tail);
             if held > SMALL_BYTES || held > CHUNK_BYTES - to_end {
                 break;
             }

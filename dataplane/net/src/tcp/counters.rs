@@ -45,8 +45,8 @@ pub struct Counters {
     pub pruned_bytes: u64,
     /// In-order bytes that could not be stored and were not acknowledged.
     pub store_failed_bytes: u64,
-    /// Times a receive window was closed because the owner did not take the data.
-    pub zero_windows: u64,
+    /// Times a receive window fell below a segment because the owner did not take the data.
+    pub windows_closed: u64,
     /// Keep-alive probes sent.
     pub keep_alives: u64,
     /// Clients whose link (MAC, VLAN or port) changed within a connection.

@@ -21,7 +21,7 @@ pub struct Limits {
     pub time_wait: Duration,
     /// Bytes in chunks for data received out of order, data the owner has not taken and data not yet acknowledged,
     /// over all connections. When three quarters are used, receive windows do not grow and new data out of order is
-    /// refused; at seven eighths what was received out of order goes, and peers that take nothing are reset after
+    /// refused; at four fifths what was received out of order goes, and peers that take nothing are reset after
     /// `stall_pressed` already. In-order data that finds no room is not acknowledged.
     pub chunk_bytes_max: usize,
     /// Connections that hold data received out of order at once; 1.3 KiB each. When full, more is not stored: it comes again.

@@ -66,6 +66,7 @@ impl Stack {
             owner,
         };
         let rcv_nxt = open.client_isn.wrapping_add(1);
+        let rcv_buffer = self.limits.receive_window.min(0xffff << scale_ours);
         let rcv_edge = rcv_nxt.wrapping_add(u32::from(open.window));
         // Our clock goes on from the TSval of our SYN-ACK, as the client echoed it.
         let ts_offset = open.timestamps.map_or(0, |ts| ts.echo.wrapping_sub(now.as_millis() as u32));
@@ -81,7 +82,7 @@ impl Stack {
             rcv_nxt,
             rcv_edge,
             ack_sent: rcv_nxt,
-            rcv_buffer: self.limits.receive_window.min(0xffff << scale_ours),
+            rcv_buffer,
             ts_recent: open.timestamps.map_or(0, |ts| ts.value),
             ts_recent_secs: now.as_secs() as u32,
             ts_offset,
@@ -101,7 +102,7 @@ impl Stack {
             user: 0,
             progress_at: now,
             progress_una: open.isn.wrapping_add(1),
-            round_edge: rcv_edge,
+            round_edge: rcv_nxt.wrapping_add(rcv_buffer),
             round_ms: now.as_millis() as u32,
             fin_seq: 0,
             retry_at: NEVER,

@@ -1,1 +1,9 @@
-//! Tests of the receiving side and of states.
+//! Tests of connections as a whole, written as packet traces: what the client sends, what it must get.
+
+mod attacks;
+mod closing;
+mod harness;
+mod owner;
+mod receiving;
+mod robustness;
+mod timers;

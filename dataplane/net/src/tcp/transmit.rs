@@ -107,13 +107,13 @@ impl Connection {
     }
 
     /// Window, acknowledgement and flags of a segment that leaves now.
-    fn own(&mut self, buffer: u32, flags: Flags, seq: u32, zero_windows: &mut u64) -> Own {
+    fn own(&mut self, buffer: u32, flags: Flags, seq: u32, windows_closed: &mut u64) -> Own {
         let window = self.window_field(buffer);
         let told = u32::from(window) << self.scale_ours;
         let was_closed = self.marks.take(Marks::WINDOW_CLOSED);
         if told < u32::from(self.rcv_mss).min(buffer / 2) {
             self.marks.insert(Marks::WINDOW_CLOSED);
-            *zero_windows += u64::from(!was_closed && window == 0);
+            *windows_closed += u64::from(!was_closed);
         }
         let echo = if self.marks.intersects(Marks::ECN_ECHO) { Flags::ECE } else { Flags::NONE };
         Own { flags: flags | Flags::ACK | echo, seq, ack: self.rcv_nxt, window }
@@ -161,7 +161,7 @@ impl Stack {
         let options = self.options(connection, now);
         let buffer = self.buffer(connection.rcv_buffer);
         let connection = self.table.get_mut(slot)?;
-        let own = connection.own(buffer, Flags::NONE, seq, &mut self.counters.zero_windows);
+        let own = connection.own(buffer, Flags::NONE, seq, &mut self.counters.windows_closed);
         let port = emit(packet, &connection.link, &connection.key, own, &options, 0, |_| {})?;
         connection.note_ack_sent();
         self.counters.segments_out += 1;
@@ -200,7 +200,7 @@ impl Stack {
         let outgoing = connection.sender.poll_segment(&mut self.shared, options.len, clock, now)?;
         let push = if outgoing.push { Flags::PSH } else { Flags::NONE };
         let fin = if outgoing.fin { Flags::FIN } else { Flags::NONE };
-        let own = connection.own(buffer, push | fin, outgoing.seq, &mut self.counters.zero_windows);
+        let own = connection.own(buffer, push | fin, outgoing.seq, &mut self.counters.windows_closed);
         let (sender, shared) = (&connection.sender, &self.shared);
         let len = usize::from(outgoing.len);
         let port = emit(packet, &connection.link, &connection.key, own, &options, len, |payload| {
