@@ -10,6 +10,8 @@
 
 pub mod error;
 pub mod forwarded;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod h1;
 pub mod h2;
 pub mod head;

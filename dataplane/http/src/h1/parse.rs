@@ -300,6 +300,9 @@ fn start_line_error(block: &[u8]) -> Error {
     let line_len = memchr::memchr(b'\n', block).unwrap_or(block.len());
     let line = block.get(..line_len).unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if memchr::memchr(b'\r', line).is_some() {
+        return Error::BareLineEnd;
+    }
     let mut words = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
@@ -307,16 +310,19 @@ fn start_line_error(block: &[u8]) -> Error {
         return Error::StartLine;
     };
     if !syntax::is_token(method) {
-        Error::Method
-    } else if !syntax::is_target(target) {
-        Error::Target
-    } else if matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
-    {
-        Error::Version
-    } else if memchr::memchr(b'\r', line).is_some() {
-        Error::BareLineEnd
-    } else {
-        Error::StartLine
+        return Error::Method;
+    }
+    if !syntax::is_target(target) {
+        return Error::Target;
+    }
+    match version {
+        // Nothing is wrong with this line: the line end that httparse missed is further down.
+        b"HTTP/1.0" | b"HTTP/1.1" => Error::BareLineEnd,
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Error::Version
+        }
+        _ => Error::StartLine,
     }
 }

@@ -83,7 +83,10 @@ fn end_line(
     if progress.lines > 0 {
         return Ok(Some(Bounds { start: usize::from(progress.empty_lines) * 2, end }));
     }
-    if side == Side::Response || progress.empty_lines >= limits.empty_lines_max {
+    if side == Side::Response {
+        return Err(Error::Status);
+    }
+    if progress.empty_lines >= limits.empty_lines_max {
         return Err(Error::StartLine);
     }
     progress.empty_lines += 1;

@@ -39,10 +39,9 @@ fn set_absolute(head: &mut Request, span: Span) -> Result<(), Error> {
     if !syntax::is_authority(authority) {
         return Err(Error::HostInvalid);
     }
-    if let Some(host) = head.fields().known(Known::Host) {
-        if !host.eq_ignore_ascii_case(authority) {
-            return Err(Error::HostMismatch);
-        }
+    let host = head.fields().known(Known::Host);
+    if host.is_some_and(|host| !host.eq_ignore_ascii_case(authority)) {
+        return Err(Error::HostMismatch);
     }
     let path_start = span.len - u32::try_from(path.len()).unwrap_or(span.len);
     let parsed = match path {
