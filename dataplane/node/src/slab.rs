@@ -52,6 +52,19 @@ impl<T> Slab<T> {
         self.len >= self.max
     }
 
+    /// The key that the next [`Slab::insert_with`] gives; `None` when full.
+    pub(crate) fn next_key(&self) -> Option<Key> {
+        if self.is_full() {
+            return None;
+        }
+        match self.free.last() {
+            Some(&index) => {
+                self.slots.get(index as usize).map(|slot| Key { index, generation: slot.generation })
+            }
+            None => Some(Key { index: u32::try_from(self.slots.len()).ok()?, generation: 0 }),
+        }
+    }
+
     /// Stores what `make` makes of its key; `None` when full.
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Option<Key> {
         if self.is_full() {
@@ -115,10 +128,15 @@ mod tests {
     #[test]
     fn key_of_a_removed_entry_finds_nothing_in_the_reused_slot() {
         let mut slab = Slab::new(1);
+        let next = slab.next_key();
         let first = slab.insert_with(|_| 'a').unwrap();
+        assert_eq!(next, Some(first));
+        assert_eq!(slab.next_key(), None);
         assert!(slab.insert_with(|_| 'b').is_none(), "full");
         assert_eq!(slab.remove(first), Some('a'));
+        let next = slab.next_key();
         let second = slab.insert_with(|_| 'b').unwrap();
+        assert_eq!(next, Some(second));
         assert_eq!(first.index, second.index);
         assert!(slab.get_mut(first).is_none() && slab.remove(first).is_none());
         assert_eq!(Key::from_bits(second.to_bits()), second);

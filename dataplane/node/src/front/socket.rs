@@ -1,4 +1,5 @@
-//! `tcp` mode over kernel sockets: accept, choose a backend, move bytes with `splice(2)`. Needs no privilege.
+//! `tcp` and `l7` mode over kernel sockets. Needs no privilege. In `tcp` mode: accept, choose a backend, move bytes with
+//! `splice(2)`. In `l7` mode: accept, read, hand the bytes to a session.
 //!
 //! ```text
 //!  worker thread (one per core)                                    shared (atomic, or replaced whole)
@@ -6,12 +7,13 @@
 //!             SO_REUSEPORT: each worker has its own listeners
 //! ```
 //!
-//! Owns: listeners, connections, UDP flows, pipes, their limits. Does not own: health of backends (`upstream`), the
+//! Owns: listeners, connections, UDP flows, pipes, their limits; clients of sessions (`l7`). Does not own: health of backends (`upstream`), the
 //! lists (`lists`), privileges: [`SocketFront::new`] binds, so that low ports can be had before they are given up.
 //! Cost: about 400 bytes a connection, two descriptors, and up to four more while bytes are in flight.
 
 mod connection;
 mod datagram;
+mod l7;
 mod listen;
 mod pipe;
 mod plan;
@@ -30,9 +32,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{SockaddrStorage, getsockname};
 use secbeat_net::flow::HashKey;
 
-pub use settings::{ListenerSettings, Policy, Protocol, Settings};
+pub use settings::{ListenerSettings, Policy, Protocol, Service, Settings};
 
 use crate::event::{EventQueue, WorkerId};
+use crate::session;
 use crate::telemetry::counters::WorkerCounters;
 use crate::upstream::Upstream;
 use crate::worker::clock::Clock;
@@ -85,6 +88,8 @@ pub struct Environment {
     pub counters: Vec<Arc<WorkerCounters>>,
     /// A random secret: strangers must not be able to aim at slots of the limiter.
     pub key: HashKey,
+    /// What the sessions of all workers share.
+    pub sessions: Arc<session::Shared>,
 }
 
 /// The socket front with its listeners bound, not yet serving.
@@ -100,11 +105,13 @@ impl SocketFront {
     /// # Errors
     /// When a listener cannot be bound or has no backends.
     pub fn new(settings: Settings, policy: Policy, environment: Environment) -> Result<Self, Error> {
-        let Environment { upstream, events, clock, counters, key } = environment;
+        let counters = environment.counters.clone();
         raise_descriptor_limit(u64::from(settings.connections_max) * DESCRIPTORS_PER_CONNECTION);
         let empty = Plan::empty(settings.clone());
-        let shared = Arc::new(Shared::new(empty, policy, upstream, events, clock, counters.len(), key));
+        let shared = Arc::new(Shared::new(empty, policy.clone(), environment, counters.len()));
         Handle { shared: Arc::clone(&shared) }.reload(settings)?;
+        // Once more, now that the plan has listeners.
+        shared.set_policy(policy);
         let addresses = shared.plan.load().addresses();
         Ok(Self { shared, counters, addresses })
     }
@@ -152,11 +159,10 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Replaces the policy; within 100 ms every worker has it, and connections of sources it blocks are cut.
+    /// Replaces the policy (after [`Handle::reload`], when both change: sessions' listeners are found by its names);
+    /// within 100 ms every worker has it, and connections of sources it blocks are cut.
     pub fn set_policy(&self, policy: Policy) {
-        self.shared.policy.store(Arc::new(policy));
-        self.shared.policy_generation.fetch_add(1, Ordering::AcqRel);
-        self.shared.wake();
+        self.shared.set_policy(policy);
     }
 
     /// Replaces the settings; within 100 ms every worker has them. Listeners that stay keep their sockets and

@@ -1,13 +1,14 @@
 //! The settings in force, with a number for each listener that outlives reloads.
 //!
 //! Owns: [`Plan`], immutable and replaced whole, and what a new one changes ([`Change`]). Does not own: sockets' use.
-//! A listener that stays (same protocol and address) keeps its slot, so that connections find their settings; slots of
+//! A listener that stays (same protocol, address and service) keeps its slot, so that connections find their settings; slots of
 //! listeners that went are not given away again: an old connection must not be taken for one of the new listener's.
 
 use core::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use super::settings::{ListenerSettings, Protocol, Settings};
+use super::settings::{ListenerSettings, Protocol, Service, Settings};
+use crate::session::L7Policy;
 
 /// Slots in the life of a process. A thousand reloads, each with a full set of 64 new listeners; after that the node
 /// must be restarted ([`super::Error::SlotsExhausted`]).
@@ -74,6 +75,17 @@ impl Plan {
         self.slots.get(usize::from(slot))?.as_ref()
     }
 
+    /// Sessions know their listener by its slot: puts the listeners of `l7`, which are in any order, where theirs are.
+    pub(super) fn place(&self, l7: &L7Policy) -> L7Policy {
+        let by_name = |name: &str| l7.listeners.iter().flatten().find(|listener| &*listener.name == name);
+        let http = |slot: &ListenerSettings| slot.service == Service::Http;
+        let listeners = self.slots.iter().map(|slot| {
+            let slot = slot.as_ref().filter(|slot| http(slot))?;
+            by_name(&slot.name).cloned()
+        });
+        L7Policy { listeners: listeners.collect(), ..l7.clone() }
+    }
+
     /// Notes where a listener really is bound (port 0 in the settings lets the kernel choose).
     pub(super) fn set_bound(&mut self, slot: u16, address: SocketAddr) {
         if let Some(Some(listener)) = self.slots.get_mut(usize::from(slot)) {
@@ -88,5 +100,5 @@ impl Plan {
 }
 
 fn is_same(old: &ListenerSettings, new: &ListenerSettings) -> bool {
-    old.protocol == new.protocol && old.bind_address == new.bind_address
+    old.protocol == new.protocol && old.bind_address == new.bind_address && old.service == new.service
 }

@@ -4,15 +4,27 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::sync::Arc;
 
-use secbeat_config::node::{Limits, NodeConfig, ProxyProtocol, Transport};
+use secbeat_config::node::{Limits, Mode, NodeConfig, ProxyProtocol, Transport};
 use secbeat_net::filter::Filter;
 use secbeat_net::limit::{ConnectionLimits, Rate, RateLimit};
 
 use crate::attack::OffencePolicy;
+use crate::session::L7Policy;
+use crate::upstream::http;
 
 /// Transport protocol of a listener.
 pub use secbeat_net::flow::Protocol;
+
+/// What happens with a TCP listener's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Their bytes are passed on as they are.
+    Forward,
+    /// They carry HTTP, with or without TLS, and become sessions (`l7`).
+    Http,
+}
 
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +35,14 @@ pub struct ListenerSettings {
     pub protocol: Protocol,
     /// Where it listens; `[::]` is IPv6 only.
     pub bind_address: SocketAddr,
-    /// Whether the backend gets a PROXY v2 header first (TCP only).
+    /// What happens with its connections.
+    pub service: Service,
+    /// Whether the backend gets a PROXY v2 header first (`Forward` over TCP only; sessions know by themselves).
     pub proxy_protocol: bool,
 }
 
 /// What the front is told at start.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// The listeners.
     pub listeners: Vec<ListenerSettings>,
@@ -60,6 +74,8 @@ pub struct Settings {
     pub amplification_ratio_max: u32,
     /// Slots of the rate limiter.
     pub limiter_slots: usize,
+    /// Connections of sessions to backends.
+    pub upstream: http::Settings,
 }
 
 impl Settings {
@@ -72,6 +88,10 @@ impl Settings {
                 Transport::Udp => Protocol::Udp,
             },
             bind_address: listener.bind_address,
+            service: match listener.mode {
+                Mode::L7 => Service::Http,
+                _ => Service::Forward,
+            },
             proxy_protocol: listener.proxy_protocol == ProxyProtocol::V2,
         });
         Self {
@@ -90,6 +110,7 @@ impl Settings {
             amplification_ports: config.udp.amplification_ports.clone(),
             amplification_ratio_max: config.udp.amplification_ratio_max,
             limiter_slots: usize::try_from(config.limits.slots).unwrap_or(usize::MAX),
+            upstream: http::Settings::from_config(config),
         }
     }
 }
@@ -109,11 +130,13 @@ pub struct Policy {
     pub udp_rate: Option<RateLimit>,
     /// When repeated offences are reported as an offender.
     pub offences: OffencePolicy,
+    /// What sessions go by. Its listeners are found by name: their numbers are given by the front.
+    pub l7: Arc<L7Policy>,
 }
 
 impl Policy {
     /// The policy that a node's configuration asks for, with an already compiled `filter`.
-    pub fn from_config(config: &NodeConfig, filter: Filter) -> Self {
+    pub fn from_config(config: &NodeConfig, filter: Filter, l7: Arc<L7Policy>) -> Self {
         let limits = &config.limits;
         Self {
             filter,
@@ -125,6 +148,7 @@ impl Policy {
                 offences_max: if config.lists.auto_ban { config.lists.offences_max } else { 0 },
                 window: config.lists.offence_window,
             },
+            l7,
         }
     }
 
@@ -137,6 +161,7 @@ impl Policy {
             prefix_rate: None,
             udp_rate: None,
             offences: OffencePolicy { offences_max: 0, window: Duration::from_secs(1) },
+            l7: Arc::default(),
         }
     }
 }

@@ -17,9 +17,11 @@ use secbeat_net::time::Instant;
 use secbeat_net::verdict::DropReason;
 use secbeat_net::wire::{Headers, IpVersion};
 
+use super::Environment;
 use super::plan::{Change, Plan};
 use super::settings::Policy;
 use crate::event::EventQueue;
+use crate::session;
 use crate::upstream::Upstream;
 use crate::worker::clock::Clock;
 
@@ -53,6 +55,7 @@ pub(super) struct Shared {
     pub(super) policy: ArcSwap<Policy>,
     pub(super) policy_generation: AtomicU64,
     pub(super) counts: ConnectionCounts,
+    pub(super) sessions: Arc<session::Shared>,
     rates: RateTable,
     key: HashKey,
     pub(super) events: Arc<EventQueue>,
@@ -73,15 +76,8 @@ pub(super) struct Admitted {
 }
 
 impl Shared {
-    pub(super) fn new(
-        plan: Plan,
-        policy: Policy,
-        upstream: Arc<Upstream>,
-        events: Arc<EventQueue>,
-        clock: Clock,
-        workers: usize,
-        key: HashKey,
-    ) -> Self {
+    pub(super) fn new(plan: Plan, policy: Policy, environment: Environment, workers: usize) -> Self {
+        let Environment { upstream, events, clock, key, sessions, counters: _ } = environment;
         Self {
             counts: ConnectionCounts::new(counted_max(policy.connections.total), key),
             rates: RateTable::new(plan.settings.limiter_slots),
@@ -89,6 +85,7 @@ impl Shared {
             policy_generation: AtomicU64::new(1),
             key,
             upstream,
+            sessions,
             events,
             clock,
             wish: AtomicU8::new(Wish::Serve as u8),
@@ -100,6 +97,14 @@ impl Shared {
             planning: Mutex::new(()),
             inboxes: (0..workers).map(|_| Mutex::default()).collect(),
         }
+    }
+
+    /// Puts a policy in force, with the listeners of its sessions where this plan has theirs.
+    pub(super) fn set_policy(&self, mut policy: Policy) {
+        policy.l7 = Arc::new(self.plan.load().place(&policy.l7));
+        self.policy.store(Arc::new(policy));
+        self.policy_generation.fetch_add(1, Ordering::AcqRel);
+        self.wake();
     }
 
     pub(super) fn wish(&self) -> Wish {

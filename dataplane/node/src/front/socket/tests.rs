@@ -1,5 +1,6 @@
 //! The socket front with real sockets on loopback.
 
+mod http_clients;
 mod limits;
 mod stream;
 mod udp;
@@ -8,11 +9,13 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Instant as WallClock;
 
+use secbeat_net::limit::{RateCell, RateTable};
+use secbeat_net::time::Instant;
 use secbeat_net::verdict::DropReason;
 
 use super::*;
 use crate::telemetry::counters::Counter;
-use crate::upstream::{BackendSettings, Settings as Backends};
+use crate::upstream::{BackendSettings, Settings as Backends, http};
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,6 +37,7 @@ fn settings(protocol: Protocol, bind: &str) -> Settings {
             name: "default".into(),
             protocol,
             bind_address: bind.parse().unwrap(),
+            service: Service::Forward,
             proxy_protocol: false,
         }],
         connections_max: 4_096,
@@ -50,7 +54,20 @@ fn settings(protocol: Protocol, bind: &str) -> Settings {
         amplification_ports: Vec::new(),
         amplification_ratio_max: 0,
         limiter_slots: 1_024,
+        upstream: http::Settings::default(),
     }
+}
+
+/// What sessions share.
+fn sessions(upstream: &Arc<Upstream>, events: &Arc<EventQueue>) -> Arc<session::Shared> {
+    Arc::new(session::Shared {
+        rates: RateTable::new(1_024),
+        global: RateCell::new(Instant::ZERO),
+        key: HashKey([7, 9]),
+        events: Arc::clone(events),
+        upstream: Arc::clone(upstream),
+        access_log: session::access_log::AccessLog::new(),
+    })
 }
 
 impl Front {
@@ -61,7 +78,10 @@ impl Front {
     fn start(settings: Settings, policy: Policy, backends: &[SocketAddr]) -> Self {
         let backends =
             backends.iter().enumerate().map(|(n, addr)| BackendSettings::new(format!("backend-{n}"), *addr));
-        let upstream = Upstream::new(Backends::one_group(backends.collect())).unwrap();
+        Self::start_with(settings, policy, Upstream::new(Backends::one_group(backends.collect())).unwrap())
+    }
+
+    fn start_with(settings: Settings, policy: Policy, upstream: Arc<Upstream>) -> Self {
         let counters: Vec<_> = (0..WORKERS).map(|_| Arc::new(WorkerCounters::new())).collect();
         let (events, clock) = (Arc::new(EventQueue::default()), Clock::start());
         let environment = Environment {
@@ -70,6 +90,7 @@ impl Front {
             clock,
             counters: counters.clone(),
             key: HashKey([3, 5]),
+            sessions: sessions(&upstream, &events),
         };
         let front = SocketFront::new(settings, policy, environment).unwrap();
         let addr = front.local_addresses()[0];

@@ -25,13 +25,14 @@ use secbeat_net::timer_wheel::TimerWheel;
 
 use super::connection::{Connected, Connection, Outcome, Side, Stage, reset};
 use super::datagram::{self, Datagrams};
+use super::l7::L7;
 use super::pipe::Pool;
 use super::plan::Plan;
 use super::settings::Policy;
 use super::shared::{Shared, Wish};
-use crate::slab::{Key, Slab};
 use crate::attack::Offenders;
 use crate::event::{Event as Report, What, WorkerId};
+use crate::slab::{Key, Slab};
 use crate::telemetry::counters::{Counter, Gauge, WorkerCounters};
 use crate::upstream::{BackendOutcome, Outcome as Fate};
 
@@ -44,16 +45,24 @@ const TIMERS_PER_TURN_MAX: usize = 1_024;
 /// How long accepting rests when descriptors have run out; an ending connection wakes it earlier.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Kinds of poll tokens, in their lowest two bits.
+/// Bits of a poll token that say what kind it is of.
+const KIND_BITS: u32 = 3;
+/// Client of a `tcp` listener.
 const KIND_CLIENT: usize = 0;
+/// Its backend.
 const KIND_BACKEND: usize = 1;
 const KIND_LISTENER: usize = 2;
+/// UDP flow.
 const KIND_FLOW: usize = 3;
+/// Client of an `l7` listener.
+pub(super) const KIND_CLIENT_L7: usize = 4;
+/// Connection of the HTTP client to a backend.
+const KIND_BACKEND_L7: usize = 5;
 /// The waker's token: no slab is this large.
 const WAKE: Token = Token(usize::MAX);
 
 pub(super) fn token(kind: usize, bits: usize) -> Token {
-    Token(bits << 2 | kind)
+    Token(bits << KIND_BITS | kind)
 }
 
 /// The token of a UDP flow.
@@ -91,7 +100,11 @@ pub(super) struct Worker {
     poll: Poll,
     listeners: Vec<Listener>,
     connections: Slab<Connection>,
+    /// TCP connections of every kind, at most.
+    connections_max: u32,
     datagrams: Datagrams,
+    /// Made when the first `l7` listener comes.
+    l7: Option<L7>,
     timers: TimerWheel,
     pipes: Pool,
     /// Connections with something to do.
@@ -129,7 +142,9 @@ impl Worker {
             poll,
             listeners: Vec::new(),
             connections: Slab::new(connections_max),
+            connections_max,
             datagrams: Datagrams::new(&plan.settings, now),
+            l7: None,
             timers: TimerWheel::new(connections_max, now),
             pipes: Pool::new(plan.settings.pipe_bytes),
             queue: VecDeque::new(),
@@ -171,6 +186,7 @@ impl Worker {
         }
         self.accept();
         self.serve();
+        self.serve_l7();
         let turn = datagram::Turn {
             registry: self.poll.registry(),
             shared: &self.shared,
@@ -189,10 +205,16 @@ impl Worker {
 
     fn sleep(&self) -> Duration {
         let is_accepting = self.accept_paused_until.is_none() && self.listeners.iter().any(|l| l.is_ready);
-        if !self.queue.is_empty() || is_accepting || self.datagrams.has_work() {
+        let has_l7_work = self.l7.as_ref().is_some_and(L7::has_work);
+        if !self.queue.is_empty() || is_accepting || self.datagrams.has_work() || has_l7_work {
             return Duration::ZERO;
         }
-        let next = [self.timers.poll_timeout(), self.datagrams.poll_timeout(), Some(self.housekeeping_at)];
+        let next = [
+            self.timers.poll_timeout(),
+            self.datagrams.poll_timeout(),
+            self.l7.as_ref().and_then(L7::poll_timeout),
+            Some(self.housekeeping_at),
+        ];
         let now = self.shared.clock.now();
         next.into_iter().flatten().min().map_or(HOUSEKEEPING_INTERVAL, |at| at.saturating_since(now))
     }
@@ -202,14 +224,24 @@ impl Worker {
             self.housekeeping_at = self.now;
             return;
         }
-        let bits = event.token().0 >> 2;
-        match event.token().0 & 3 {
+        let bits = event.token().0 >> KIND_BITS;
+        match event.token().0 & ((1 << KIND_BITS) - 1) {
             KIND_CLIENT => self.on_ready(Key::from_bits(bits), Side::Client, event),
             KIND_BACKEND => self.on_ready(Key::from_bits(bits), Side::Backend, event),
             KIND_LISTENER => {
                 match self.listeners.iter_mut().find(|listener| usize::from(listener.index) == bits) {
                     Some(listener) => listener.is_ready = true,
                     None => self.datagrams.on_listener_ready(bits),
+                }
+            }
+            KIND_CLIENT_L7 => {
+                if let Some(l7) = &mut self.l7 {
+                    l7.on_client_ready(Key::from_bits(bits), event);
+                }
+            }
+            KIND_BACKEND_L7 => {
+                if let Some(l7) = &mut self.l7 {
+                    l7.on_backend_ready(event, self.now);
                 }
             }
             _ => self.datagrams.on_flow_ready(Key::from_bits(bits)),
@@ -316,6 +348,30 @@ impl Worker {
         // Its descriptors are free now.
         drop(connection);
         self.accept_paused_until = None;
+    }
+
+    /// Gives `l7` clients their turn, and takes note of those that ended.
+    fn serve_l7(&mut self) {
+        let Some(l7) = &mut self.l7 else { return };
+        l7.serve(self.now);
+        let mut ended = 0;
+        let (counts, limits) = (&self.shared.counts, &self.policy.connections);
+        let (bytes_in, bytes_out) = l7.take_accounts(|source| {
+            counts.release(source, limits);
+            ended += 1;
+        });
+        self.counters.add(Counter::BytesIn, bytes_in);
+        self.counters.add(Counter::BytesOut, bytes_out);
+        if ended > 0 {
+            self.counters.add(Counter::ConnectionsClosed, ended);
+            // Their descriptors are free now.
+            self.accept_paused_until = None;
+        }
+    }
+
+    /// TCP connections of every kind.
+    fn connections_count(&self) -> u32 {
+        self.connections.len() + self.l7.as_ref().map_or(0, L7::len)
     }
 
     fn report(&self, what: What) {

@@ -17,7 +17,7 @@ fn localhost() -> Prefix {
     Prefix::new(LOCALHOST, 32).unwrap()
 }
 
-fn blocking(expires: Option<secbeat_net::time::Instant>) -> Policy {
+pub(super) fn blocking(expires: Option<secbeat_net::time::Instant>) -> Policy {
     let block = vec![Block { prefix: localhost(), expires, reason: 1 }];
     Policy { filter: Filter::new(Parts { block, ..Parts::default() }).unwrap(), ..Policy::open() }
 }
@@ -189,9 +189,11 @@ fn reload_moves_listeners_without_touching_open_connections() {
 fn second_front_on_a_taken_port_is_refused_with_the_reason() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream = Upstream::new(Backends::one_group(vec![BackendSettings::new("b", nobody())])).unwrap();
+    let events = Arc::default();
     let environment = Environment {
+        sessions: sessions(&upstream, &events),
         upstream,
-        events: Arc::default(),
+        events,
         clock: Clock::start(),
         counters: vec![Arc::default()],
         key: HashKey([1, 2]),

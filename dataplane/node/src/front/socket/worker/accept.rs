@@ -8,12 +8,15 @@ use mio::Interest;
 use mio::net::TcpStream;
 use nix::errno::Errno;
 use secbeat_net::flow::Protocol;
-use secbeat_net::limit::Refusal;
+use secbeat_net::limit::Refusal as Limited;
 use secbeat_net::verdict::DropReason;
 
 use super::{ACCEPT_PAUSE, Connection, Ending, KIND_CLIENT, Worker, reset, token};
 use crate::event::Offence;
-use crate::front::socket::shared::Wish;
+use crate::front::socket::l7::{Arrival, NotOpened};
+use crate::front::socket::settings::Service;
+use crate::front::socket::shared::{Admitted, Wish};
+use crate::session::Refusal;
 use crate::telemetry::counters::Counter;
 
 /// Connections taken from one listener per turn: a flood of connections must not starve those that are open.
@@ -56,9 +59,16 @@ impl Worker {
     }
 
     fn on_accepted(&mut self, stream: TcpStream, source: SocketAddr, listener: u16) {
-        if let Err(reason) = self.take_in(&stream, source, listener) {
-            self.counters.count_drop(reason);
-            reset(&stream);
+        let admitted = match self.take_in(&stream, source, listener) {
+            Ok(admitted) => admitted,
+            Err(reason) => {
+                self.counters.count_drop(reason);
+                reset(&stream);
+                return;
+            }
+        };
+        if self.plan.listener(listener).is_some_and(|listener| listener.service == Service::Http) {
+            self.open_l7(stream, source, listener, admitted.is_exempt);
             return;
         }
         let now = self.now;
@@ -73,12 +83,51 @@ impl Worker {
         }
     }
 
+    /// Hands a connection that was let in to the sessions.
+    fn open_l7(&mut self, stream: TcpStream, source: SocketAddr, listener: u16, exempt: bool) {
+        let bound = self.plan.listener(listener).map(|listener| listener.bind_address);
+        let destination = match bound {
+            Some(bound) if !bound.ip().is_unspecified() => bound,
+            // A request may be told which of our addresses it came to.
+            _ => stream.local_addr().unwrap_or(source),
+        };
+        self.counters.count(Counter::ConnectionsOpened);
+        let arrival = Arrival { stream, source, destination, listener, exempt };
+        let opened = match &mut self.l7 {
+            Some(l7) => l7.open(arrival, self.poll.registry(), self.now),
+            None => Err(NotOpened::Full),
+        };
+        let reason = match opened {
+            Ok(()) => {
+                self.counters.count(Counter::ConnectionsEstablished);
+                return;
+            }
+            Err(NotOpened::Refused(Refusal::Draining)) => DropReason::Draining,
+            Err(NotOpened::Refused(Refusal::HandshakeRate)) => DropReason::ConnectionRate,
+            Err(NotOpened::Refused(Refusal::NoListener)) => DropReason::NotOurs,
+            Err(NotOpened::Refused(Refusal::Full) | NotOpened::Full) => DropReason::ConnectionLimit,
+            Err(NotOpened::Io(error)) => {
+                tracing::debug!(%error, "a client's socket cannot be polled");
+                DropReason::ConnectionLimit
+            }
+        };
+        self.counters.count_drop(reason);
+        self.counters.count(Counter::ConnectionsFailed);
+        self.counters.count(Counter::ConnectionsClosed);
+        self.shared.counts.release(source.ip(), &self.policy.connections);
+    }
+
     /// Whether a connection may come in; counts it if so.
-    fn take_in(&mut self, stream: &TcpStream, source: SocketAddr, listener: u16) -> Result<(), DropReason> {
+    fn take_in(
+        &mut self,
+        stream: &TcpStream,
+        source: SocketAddr,
+        listener: u16,
+    ) -> Result<Admitted, DropReason> {
         if self.wish != Wish::Serve {
             return Err(DropReason::Draining);
         }
-        if self.connections.is_full() {
+        if self.connections_count() >= self.connections_max {
             return Err(DropReason::ConnectionLimit);
         }
         let bound = self.plan.listener(listener).map(|listener| listener.bind_address);
@@ -98,10 +147,10 @@ impl Worker {
             }
         };
         match self.shared.counts.acquire(source.ip(), &policy.connections, admitted.is_exempt) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(admitted),
             Err(refusal) => {
                 // Only what the source itself did is held against it.
-                if refusal == Refusal::Source {
+                if refusal == Limited::Source {
                     self.on_offence(source, Offence::ConnectionLimit);
                 }
                 Err(DropReason::ConnectionLimit)

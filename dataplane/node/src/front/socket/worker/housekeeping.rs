@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mio::Interest;
@@ -9,12 +10,17 @@ use mio::net::TcpListener;
 use secbeat_net::filter::Listed;
 use secbeat_net::verdict::DropReason;
 
-use super::{Ending, Key, Listener, Worker, listener_token};
+use super::{Ending, KIND_BACKEND_L7, KIND_BITS, Key, Listener, Worker, listener_token};
 use crate::event::What;
 use crate::front::socket::Protocol;
+use crate::front::socket::l7::L7;
 use crate::front::socket::plan::Change;
+use crate::front::socket::settings::Service;
 use crate::front::socket::shared::Wish;
+use crate::session::{Sessions, Setup};
 use crate::telemetry::counters::{Counter, Gauge};
+use crate::upstream::http::{self, Tokens};
+use crate::upstream::random::Random;
 
 impl Worker {
     pub(super) fn keep_house(&mut self) {
@@ -27,8 +33,11 @@ impl Worker {
         if self.wish < self.shared.wish() {
             self.on_wish();
         }
-        self.counters.set(Gauge::ConnectionsActive, u64::from(self.connections.len()));
-        self.counters.set(Gauge::FlowsUsed, u64::from(self.connections.len()));
+        if let Some(l7) = &mut self.l7 {
+            l7.keep_house(self.now);
+        }
+        self.counters.set(Gauge::ConnectionsActive, u64::from(self.connections_count()));
+        self.counters.set(Gauge::FlowsUsed, u64::from(self.connections_count()));
         self.counters.set(Gauge::UdpFlows, u64::from(self.datagrams.len()));
     }
 
@@ -49,6 +58,9 @@ impl Worker {
             match change {
                 Change::Listen { .. } if self.wish != Wish::Serve => {}
                 Change::Listen { slot, protocol, socket } => {
+                    if self.plan.listener(slot).is_some_and(|listener| listener.service == Service::Http) {
+                        self.start_l7();
+                    }
                     if let Err(error) = self.listen(slot, protocol, socket) {
                         tracing::error!(slot, %error, "a listener cannot be polled");
                     }
@@ -59,6 +71,39 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Makes the sessions, unless they are there.
+    fn start_l7(&mut self) {
+        if self.l7.is_some() {
+            return;
+        }
+        let registry = match self.poll.registry().try_clone() {
+            Ok(registry) => registry,
+            Err(error) => {
+                tracing::error!(worker = self.id, %error, "no sessions: their sockets cannot be polled");
+                return;
+            }
+        };
+        let workers = u32::try_from(self.shared.wakers.len()).unwrap_or(1);
+        let client = http::Client::new(
+            http::Settings { workers, ..self.plan.settings.upstream.clone() },
+            Arc::clone(&self.shared.upstream),
+            registry,
+            Tokens { kind: KIND_BACKEND_L7, shift: KIND_BITS },
+            Arc::clone(&self.counters),
+            self.now,
+        );
+        let setup = Setup {
+            worker: self.id,
+            sessions_max: self.connections_max,
+            policy: Arc::clone(&self.policy.l7),
+            shared: Arc::clone(&self.shared.sessions),
+            page: Arc::clone(&self.counters),
+            client,
+            seed: Random::new().next(),
+        };
+        self.l7 = Some(L7::new(Sessions::new(setup, self.now), self.connections_max, self.now));
     }
 
     fn listen(&mut self, slot: u16, protocol: Protocol, fd: OwnedFd) -> io::Result<()> {
@@ -81,6 +126,9 @@ impl Worker {
         }
         let old = std::mem::replace(&mut self.policy, self.shared.policy.load_full());
         self.policy_generation = generation;
+        if let Some(l7) = &mut self.l7 {
+            l7.sessions_mut().adopt(Arc::clone(&self.policy.l7));
+        }
         self.counters.count(Counter::PoliciesAdopted);
         self.counters.set(Gauge::PolicyGeneration, generation);
         self.recount(&old);
@@ -97,10 +145,11 @@ impl Worker {
         if lengths(was) == lengths(is) {
             return;
         }
-        for (_, connection) in self.connections.iter() {
-            self.shared.counts.release(connection.source.ip(), was);
+        let l7 = self.l7.iter().flat_map(L7::sources);
+        for source in self.connections.iter().map(|(_, connection)| connection.source.ip()).chain(l7) {
+            self.shared.counts.release(source, was);
             // An open connection is counted whatever the new limits say.
-            let _ = self.shared.counts.acquire(connection.source.ip(), is, true);
+            let _ = self.shared.counts.acquire(source, is, true);
         }
     }
 
@@ -113,7 +162,10 @@ impl Worker {
             .filter(|(_, connection)| banned(connection.source.ip()))
             .map(|(key, _)| key)
             .collect();
-        self.counters.add_drops(DropReason::Blocklisted, keys.len() as u64);
+        let l7 = self.l7.as_mut().map_or(0, |l7| {
+            l7.cut(|source| matches!(filter.listed(source, self.now), Listed::Blocked { .. }), self.now)
+        });
+        self.counters.add_drops(DropReason::Blocklisted, keys.len() as u64 + l7);
         for key in keys {
             self.close(key, Ending::Reset);
         }
@@ -131,6 +183,9 @@ impl Worker {
         self.accept();
         self.listeners.clear();
         self.datagrams.drain();
+        if let Some(l7) = &mut self.l7 {
+            l7.drain(self.now);
+        }
     }
 
     /// Whether the worker has nothing left to do.
@@ -140,7 +195,7 @@ impl Worker {
             Wish::Stop => true,
             Wish::Drain => {
                 let is_late = self.shared.drain_until().is_some_and(|until| self.now >= until);
-                is_late || self.connections.len() == 0 && self.datagrams.len() == 0
+                is_late || self.connections_count() == 0 && self.datagrams.len() == 0
             }
         }
     }
@@ -148,10 +203,12 @@ impl Worker {
     /// Cuts what is left.
     pub(super) fn end(&mut self) {
         let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
-        let cut = keys.len() as u64;
+        let l7 = self.l7.as_mut().map_or(0, |l7| l7.cut(|_| true, self.now));
+        let cut = keys.len() as u64 + l7;
         for key in keys {
             self.close(key, Ending::Reset);
         }
+        self.serve_l7();
         self.datagrams.close_all(&self.shared, &self.counters);
         self.counters.set(Gauge::ConnectionsActive, 0);
         self.counters.set(Gauge::UdpFlows, 0);
