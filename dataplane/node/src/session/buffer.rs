@@ -3,6 +3,8 @@
 //! Owns: [`Buffer`], a queue of bytes, and [`Buffers`], the worker's pool of them. An idle session holds none.
 //! Each user bounds what it puts in; see the constants there. Cost: no allocation as long as the pool has a buffer.
 
+use super::tls::Output;
+
 /// Unused buffers kept, 16 KiB each as a rule: 4 MiB. More go back to the allocator.
 const KEPT_MAX: usize = 256;
 
@@ -48,6 +50,13 @@ impl Buffer {
             self.start = 0;
         }
     }
+}
+
+/// What every way out needs: buffers for what waits, and room for the TLS records on their way to the front.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    pub(super) buffers: Buffers,
+    pub(super) records: Output,
 }
 
 /// The pool of one worker.

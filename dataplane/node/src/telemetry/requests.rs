@@ -11,6 +11,7 @@ use secbeat_http::h2::Violation;
 use secbeat_http::head::Method;
 
 use super::number::Number;
+use crate::session::tls::Outcome;
 
 /// Methods told apart; the last one stands for all others and for requests whose method could not be read.
 pub const METHODS: [&str; 10] =
@@ -53,6 +54,7 @@ pub struct RequestCounters {
     time_nanos: Number,
     errors: [Number; Error::ALL.len()],
     violations: [Number; Violation::ALL.len()],
+    handshakes: [Number; Outcome::COUNT],
 }
 
 impl RequestCounters {
@@ -64,6 +66,7 @@ impl RequestCounters {
             time_nanos: Number::new(),
             errors: [const { Number::new() }; Error::ALL.len()],
             violations: [const { Number::new() }; Violation::ALL.len()],
+            handshakes: [const { Number::new() }; Outcome::COUNT],
         }
     }
 
@@ -89,6 +92,13 @@ impl RequestCounters {
     /// Counts a violation of HTTP/2. Only the worker that owns the page may call this.
     pub fn count_violation(&self, violation: Violation) {
         if let Some(number) = self.violations.get(violation.index()) {
+            number.add(1);
+        }
+    }
+
+    /// Counts a TLS handshake that has ended. Only the worker that owns the page may call this.
+    pub fn count_handshake(&self, outcome: Outcome) {
+        if let Some(number) = self.handshakes.get(outcome as usize) {
             number.add(1);
         }
     }
@@ -128,6 +138,11 @@ impl RequestCounters {
     /// Violations of a kind.
     pub fn violations(&self, violation: Violation) -> u64 {
         self.violations.get(violation.index()).map_or(0, Number::get)
+    }
+
+    /// TLS handshakes that ended so.
+    pub fn handshakes(&self, outcome: Outcome) -> u64 {
+        self.handshakes.get(outcome as usize).map_or(0, Number::get)
     }
 }
 
