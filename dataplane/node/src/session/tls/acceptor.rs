@@ -32,9 +32,9 @@ const SOURCE_SLOTS: usize = 65_536;
 const SOURCE_DOMAIN: u32 = 0x746c_7373;
 /// Tickets sent after a TLS 1.3 handshake: two, so that a client can resume two connections at once.
 const TICKETS_PER_HANDSHAKE: usize = 2;
-/// Longest chain of certificates of a client that is looked at is rustls' business; how many bytes it may take in
-/// the handshake is decided here: with client certificates more than without.
+/// Most bytes of a client's handshake messages kept until they are whole: one record without certificates.
 const HANDSHAKE_BYTES_MAX: usize = 20 << 10;
+/// The same where clients show a chain of certificates, in a few records.
 const HANDSHAKE_BYTES_MAX_CLIENT_AUTH: usize = 40 << 10;
 
 /// What was loaded, for the log and the status page.
@@ -157,8 +157,8 @@ fn read(
     };
     let resolver =
         Resolver::new(&certificates).ok_or_else(|| LoadError::Settings("no certificate".into()))?;
-    let (verifier, trust) = verifier(tls, &provider)?;
-    let config = server_config(tls, provider, resolver, verifier, &trust, master)?;
+    let clients = clients(tls, &provider)?;
+    let config = server_config(tls, provider, resolver, clients, master)?;
     let rate = |per_second: u32, burst: u32| RateLimit::new(Rate { burst, ..Rate::per_second(per_second) });
     let handshake_bytes_max = match tls.client_auth {
         ClientAuth::Off => HANDSHAKE_BYTES_MAX,
@@ -175,13 +175,18 @@ fn read(
     Ok((settings, loaded))
 }
 
-/// Who checks certificates of clients, and the bytes that its judgement depends on.
-fn verifier(
-    tls: &Tls,
-    provider: &Arc<CryptoProvider>,
-) -> Result<(Option<Arc<dyn ClientCertVerifier>>, Vec<u8>), LoadError> {
+/// Certificates of clients.
+#[derive(Default)]
+struct Clients {
+    /// Who checks them; `None` = nobody is asked for one.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// The bytes that its judgement depends on: a ticket stands for one judgement and is not taken under another.
+    trust: Vec<u8>,
+}
+
+fn clients(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Clients, LoadError> {
     let Some(path) = tls.client_ca_path.as_deref().filter(|_| tls.client_auth != ClientAuth::Off) else {
-        return Ok((None, Vec::new()));
+        return Ok(Clients::default());
     };
     let (roots, mut trust) = certificate::load_authorities(path)?;
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
@@ -192,15 +197,14 @@ fn verifier(
     let verifier = builder
         .build()
         .map_err(|error| LoadError::Content { path: path.into(), reason: error.to_string() })?;
-    Ok((Some(verifier), trust))
+    Ok(Clients { verifier: Some(verifier), trust })
 }
 
 fn server_config(
     tls: &Tls,
     provider: Arc<CryptoProvider>,
     resolver: Resolver,
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
-    trust: &[u8],
+    clients: Clients,
     master: &Master,
 ) -> Result<ServerConfig, LoadError> {
     let versions: Vec<_> = tls
@@ -214,7 +218,7 @@ fn server_config(
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
         .map_err(|error| LoadError::Settings(error.to_string()))?;
-    let builder = match verifier {
+    let builder = match clients.verifier {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
@@ -228,7 +232,7 @@ fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match tls.ticket_rotation {
         Some(rotation) => {
-            config.ticketer = Tickets::new(&ticket_secret(master), trust, rotation);
+            config.ticketer = Tickets::new(&ticket_secret(master), &clients.trust, rotation);
             config.send_tls13_tickets = TICKETS_PER_HANDSHAKE;
         }
         None => config.send_tls13_tickets = 0,

@@ -139,7 +139,7 @@ impl Stream {
         let small = usize::from(self.small_records) * SMALL_RECORD_BYTES;
         let (first, rest) = plain.split_at(plain.len().min(small));
         self.small_records -= u8::try_from(first.len().div_ceil(SMALL_RECORD_BYTES)).unwrap_or(SMALL_RECORDS);
-        self.write(output, &mut |traffic, output| {
+        self.write(output, |traffic, output| {
             for record in first.chunks(SMALL_RECORD_BYTES) {
                 encrypt(traffic, record, output)?;
             }
@@ -170,7 +170,7 @@ impl Stream {
 
     /// Says that nothing more will be sent (close_notify). Nothing is said where nothing can be.
     pub fn close(&mut self, output: &mut Output) {
-        let _ = self.write(output, &mut |traffic, output| {
+        let _ = self.write(output, |traffic, output| {
             let room = output.spare(EXTRA_BYTES);
             let len = traffic.queue_close_notify(room).map_err(|_| TlsError::Closed)?;
             output.advance(len);
@@ -454,10 +454,7 @@ impl Stream {
     fn write(
         &mut self,
         output: &mut Output,
-        write: &mut dyn FnMut(
-            &mut WriteTraffic<'_, ServerConnectionData>,
-            &mut Output,
-        ) -> Result<(), TlsError>,
+        write: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>, &mut Output) -> Result<(), TlsError>,
     ) -> Result<(), TlsError> {
         let State::Traffic(connection) = &mut self.state else {
             return Err(match self.state {

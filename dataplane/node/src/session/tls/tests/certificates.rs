@@ -1,11 +1,13 @@
 //! Which certificate a client gets, what is read from files, and reload.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rcgen::{PKCS_ED25519, PKCS_RSA_SHA256};
-use rustls::SignatureScheme;
-use rustls::pki_types::CertificateDer;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::pair::Pair;
 use super::site::{NO_LIMITS, NOW, Site, master};
@@ -15,8 +17,8 @@ use crate::session::tls::{Acceptor, Engine, LoadError, Outcome};
 fn given(site: &Site, engine: &mut Engine, name: &str, files: &[&str]) -> String {
     let mut config = site.client();
     // Whatever it is, it is only looked at.
-    let anything = Anything(Arc::clone(config.crypto_provider()));
-    config.dangerous().set_certificate_verifier(Arc::new(anything));
+    let lenient = Lenient::of(&config);
+    config.dangerous().set_certificate_verifier(Arc::new(lenient));
     let mut pair = Pair::new(config, name);
     pair.run(engine);
     let certificate = pair.client.peer_certificates().unwrap()[0].clone();
@@ -63,7 +65,7 @@ fn client_that_cannot_verify_one_kind_of_key_gets_the_other() {
         ] {
             let mut engine = site.engine(&files, NO_LIMITS);
             let mut config = site.client_of(&[versions]);
-            let verifier = Only(Arc::clone(config.crypto_provider()), schemes.to_vec());
+            let verifier = Lenient { schemes: schemes.to_vec(), ..Lenient::of(&config) };
             config.dangerous().set_certificate_verifier(Arc::new(verifier));
             let mut pair = Pair::new(config, "a.test");
             pair.run(&mut engine);
@@ -141,11 +143,10 @@ fn ocsp_response_is_stapled_and_must_be_one() {
     };
     let mut engine = Engine::new(Arc::new(site.load(&with_ocsp(&ocsp)).unwrap()), NOW);
     let mut config = site.client();
-    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let verifier = Staple(Arc::clone(config.crypto_provider()), Arc::clone(&seen));
-    config.dangerous().set_certificate_verifier(Arc::new(verifier));
+    let lenient = Arc::new(Lenient::of(&config));
+    config.dangerous().set_certificate_verifier(Arc::clone(&lenient) as Arc<dyn ServerCertVerifier>);
     Pair::new(config, "a.test").run(&mut engine);
-    assert_eq!(*seen.lock().unwrap(), response);
+    assert_eq!(*lenient.staple.lock().unwrap(), response);
 
     let page = site.write("page.ocsp", "<html>");
     let error = site.load(&with_ocsp(&page)).unwrap_err();
@@ -171,93 +172,66 @@ fn self_signed_certificate_is_made_once_and_again_for_other_names() {
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);
 
     let mut config = site.client();
-    let anything = Anything(Arc::clone(config.crypto_provider()));
-    config.dangerous().set_certificate_verifier(Arc::new(anything));
+    let lenient = Lenient::of(&config);
+    config.dangerous().set_certificate_verifier(Arc::new(lenient));
     let mut pair = Pair::new(config, "localhost");
     let mut engine = Engine::new(Arc::new(acceptor), NOW);
     pair.run(&mut engine);
     assert_eq!(pair.outcome, Some(Outcome::Full));
 }
 
-mod verifiers {
-    //! Clients that look at what they get and accept it.
-
-    use std::sync::{Arc, Mutex};
-
-    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    use rustls::{DigitallySignedStruct, Error, SignatureScheme};
-
-    macro_rules! verifier {
-        ($name:ident, |$self:ident, $ocsp:ident| $look:expr, |$of:ident| $schemes:expr) => {
-            impl ServerCertVerifier for $name {
-                fn verify_server_cert(
-                    &$self,
-                    _: &CertificateDer<'_>,
-                    _: &[CertificateDer<'_>],
-                    _: &ServerName<'_>,
-                    $ocsp: &[u8],
-                    _: UnixTime,
-                ) -> Result<ServerCertVerified, Error> {
-                    $look;
-                    Ok(ServerCertVerified::assertion())
-                }
-
-                fn verify_tls12_signature(
-                    &self,
-                    message: &[u8],
-                    certificate: &CertificateDer<'_>,
-                    signed: &DigitallySignedStruct,
-                ) -> Result<HandshakeSignatureValid, Error> {
-                    verify_tls12_signature(
-                        message,
-                        certificate,
-                        signed,
-                        &self.0.signature_verification_algorithms,
-                    )
-                }
-
-                fn verify_tls13_signature(
-                    &self,
-                    message: &[u8],
-                    certificate: &CertificateDer<'_>,
-                    signed: &DigitallySignedStruct,
-                ) -> Result<HandshakeSignatureValid, Error> {
-                    verify_tls13_signature(
-                        message,
-                        certificate,
-                        signed,
-                        &self.0.signature_verification_algorithms,
-                    )
-                }
-
-                fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-                    let $of = self;
-                    $schemes
-                }
-            }
-        };
-    }
-
-    /// Accepts any certificate.
-    #[derive(Debug)]
-    pub(super) struct Anything(pub(super) Arc<CryptoProvider>);
-
-    /// Accepts any certificate of these kinds of keys.
-    #[derive(Debug)]
-    pub(super) struct Only(pub(super) Arc<CryptoProvider>, pub(super) Vec<SignatureScheme>);
-
-    /// Keeps the stapled OCSP response.
-    #[derive(Debug)]
-    pub(super) struct Staple(pub(super) Arc<CryptoProvider>, pub(super) Arc<Mutex<Vec<u8>>>);
-
-    verifier!(Anything, |self, _ocsp| (), |of| of.0.signature_verification_algorithms.supported_schemes());
-    verifier!(Only, |self, _ocsp| (), |of| of.1.clone());
-    verifier!(Staple, |self, ocsp| self.1.lock().unwrap().extend_from_slice(ocsp), |of| of
-        .0
-        .signature_verification_algorithms
-        .supported_schemes());
+/// A client that looks at what it gets and accepts it.
+#[derive(Debug)]
+struct Lenient {
+    provider: Arc<CryptoProvider>,
+    /// What it can verify.
+    schemes: Vec<SignatureScheme>,
+    /// The stapled OCSP response it saw.
+    staple: Mutex<Vec<u8>>,
 }
 
-use verifiers::{Anything, Only, Staple};
+impl Lenient {
+    fn of(config: &ClientConfig) -> Self {
+        let provider = Arc::clone(config.crypto_provider());
+        let schemes = provider.signature_verification_algorithms.supported_schemes();
+        Self { provider, schemes, staple: Mutex::default() }
+    }
+}
+
+impl ServerCertVerifier for Lenient {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        ocsp_response: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        *self.staple.lock().unwrap() = ocsp_response.to_vec();
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
+}
