@@ -493,6 +493,11 @@ impl Stack {
                 !connection.marks.intersects(Marks::SENDS)
                     || connection.marks.intersects(Marks::TRANSMIT_LISTED)
             );
+            if let Err(disagreement) = connection.sender.check(&self.shared)
+                && !is_closed
+            {
+                panic!("the sending side: {disagreement}");
+            }
             received_chunks += connection.queue.chunk_count(&self.shared.chunks);
             if let Some(set) = self.sets.get(connection.ranges).filter(|_| connection.has_ranges()) {
                 sets += 1;

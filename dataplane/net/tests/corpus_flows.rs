@@ -1,4 +1,4 @@
-//! Replays the corpora of the fuzz targets `net_splice`, `net_udp`, `net_fragment` and `net_proxy_protocol`.
+//! Replays the corpora of the fuzz targets `net_splice`, `net_tcp`, `net_udp`, `net_fragment` and `net_proxy_protocol`.
 //!
 //! The seeds among them are written by `cargo test -p secbeat-net --test corpus_flows -- --ignored`; whatever a fuzzer
 //! finds is added beside them. Each target is also run on a few thousand random inputs of a fixed seed.
@@ -6,12 +6,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use secbeat_net::{fragment, proxy_protocol, splice, udp};
+use secbeat_net::{fragment, proxy_protocol, splice, tcp, udp};
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 4] = [
+const TARGETS: [(&str, Body); 5] = [
     ("net_splice", splice::fuzz::splice),
+    ("net_tcp", tcp::fuzz::stack),
     ("net_udp", udp::fuzz::forwarder),
     ("net_fragment", fragment::fuzz::fragment),
     ("net_proxy_protocol", proxy_protocol::fuzz),
@@ -80,6 +81,7 @@ fn write_seeds() {
         steps.extend(step);
     }
     fs::write(folder("net_splice").join("whole-life"), steps).unwrap();
+    fs::write(folder("net_tcp").join("whole-life"), tcp::fuzz::seed()).unwrap();
     let pieces = [[8, 0, 4, 1, 200], [8, 4, 4, 2, 200], [0, 8, 4, 3, 20]].concat();
     fs::write(folder("net_fragment").join("three-in-order"), pieces).unwrap();
     let tcp4 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\0\0\x01\x0a\0\0\x02\x12\x34\x01\xbb";

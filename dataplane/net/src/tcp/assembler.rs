@@ -55,6 +55,7 @@ pub(super) struct Inserted {
 
 impl RangeSet {
     /// Bytes in all ranges.
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> u32 {
         self.ranges.iter().map(|range| range.chain.len()).sum()
     }
@@ -210,7 +211,7 @@ impl RangeSet {
         for range in &self.ranges {
             assert!(is_after(range.left, edge), "ranges touch or are not sorted");
             assert_eq!(distance(range.left, range.right), range.chain.len());
-            assert!(range.chain.len() > 0);
+            assert!(!range.chain.is_empty());
             edge = range.right;
         }
         self.ranges.iter().map(|range| range.chain.chunk_count(pool)).sum()

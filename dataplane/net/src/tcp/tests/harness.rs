@@ -72,11 +72,6 @@ impl Tcp {
         self
     }
 
-    pub(super) fn sack(mut self, blocks: &[(u32, u32)]) -> Self {
-        self.sack = blocks.to_vec();
-        self
-    }
-
     pub(super) fn has(&self, flags: Flags) -> bool {
         self.flags.contains(flags)
     }
