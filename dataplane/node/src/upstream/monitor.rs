@@ -193,3 +193,31 @@ fn connect(poll: &Poll, index: usize, address: SocketAddr) -> io::Result<TcpStre
     poll.registry().register(&mut stream, Token(index), Interest::WRITABLE)?;
     Ok(stream)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::{BackendSettings, Settings};
+    use super::*;
+
+    /// A regression: the due time of a backend that is never asked stayed in the past, and the thread never slept.
+    #[test]
+    fn backend_that_is_never_asked_does_not_keep_the_thread_awake() {
+        let silent = |name| BackendSettings {
+            check: false,
+            ..BackendSettings::new(name, SocketAddr::from(([127, 0, 0, 1], 9)))
+        };
+        let settings = Settings::one_group(vec![silent("dns"), silent("ntp")]);
+        let upstream = Upstream::new(settings).expect("backends");
+        let health = upstream.health_settings();
+        assert!(health.enable);
+        let mut monitor = Monitor::new(Weak::new(), Poll::new().expect("a poll"));
+        let start = Instant::now();
+        for second in 0..120 {
+            let now = start + Duration::from_secs(second);
+            let mut finished = Vec::new();
+            monitor.start_due(&upstream, &health, now, &mut finished);
+            assert_eq!(monitor.next_wake(now), SLEEP_MAX, "after {second} s");
+            assert!(finished.is_empty());
+        }
+    }
+}
