@@ -354,10 +354,13 @@ pub enum FilterAction {
     Pass,
     /// Drop and count.
     Drop,
+    /// Go on while the source keeps the rule's rate; drop and count what is above it.
+    Limit,
 }
 
 impl Choice for FilterAction {
-    const ALL: &'static [(&'static str, Self)] = &[("pass", Self::Pass), ("drop", Self::Drop)];
+    const ALL: &'static [(&'static str, Self)] =
+        &[("pass", Self::Pass), ("drop", Self::Drop), ("limit", Self::Limit)];
 }
 
 /// `[[filter.rules]]`: the first rule whose conditions all hold decides.
@@ -367,6 +370,10 @@ pub struct FilterRule {
     pub name: String,
     /// What happens.
     pub action: FilterAction,
+    /// For `limit`: packets per second from one source.
+    pub rate: u32,
+    /// For `limit`: packets a source may send at once above its rate.
+    pub burst: u32,
     /// Transport protocol; `None` = any.
     pub protocol: Option<Transport>,
     /// Sources; empty = any.
@@ -398,7 +405,26 @@ impl FilterRule {
     fn read(t: &mut Table<'_>) -> Self {
         Self {
             name: t.required("name", "unnamed", "Name in metrics and events."),
-            action: t.choice("action", FilterAction::Drop, "What happens with a packet that matches."),
+            action: t.choice(
+                "action",
+                FilterAction::Drop,
+                "What happens with a packet that matches: `limit` lets a source's packets pass up to `rate` and \
+                 drops the rest.",
+            ),
+            rate: t.integer(
+                "rate",
+                1_000,
+                1..=10_000_000,
+                "packets/s",
+                "For `limit`: packets per second from one source.",
+            ),
+            burst: t.integer(
+                "burst",
+                1_000,
+                1..=1_000_000,
+                "packets",
+                "For `limit`: how many a source may send at once above its rate.",
+            ),
             protocol: t.choice_optional("protocol", "Transport protocol; any when absent."),
             sources: t.list("sources", &[], 256, "Source prefixes; empty = any."),
             destinations: t.list("destinations", &[], 256, "Destination prefixes; empty = any."),

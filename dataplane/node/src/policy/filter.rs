@@ -10,6 +10,7 @@ use secbeat_config::NodeConfig;
 use secbeat_config::node::{FilterAction, FilterRule, Transport};
 use secbeat_config::units::PortRange;
 use secbeat_net::filter::{Action, Block, Error, Filter, Parts, Prefix, Rule};
+use secbeat_net::limit::{Rate, RateLimit};
 use secbeat_net::time::Instant;
 use secbeat_net::wire::protocol;
 
@@ -37,6 +38,11 @@ fn rule(rule: &FilterRule) -> Rule {
         action: match rule.action {
             FilterAction::Pass => Action::Allow,
             FilterAction::Drop => Action::Drop,
+            FilterAction::Limit => Action::Limit(RateLimit::new(Rate {
+                count: u64::from(rule.rate),
+                interval: Duration::from_secs(1),
+                burst: rule.burst,
+            })),
         },
         protocol: rule.protocol.map(|transport| match transport {
             Transport::Tcp => protocol::TCP,

@@ -102,6 +102,20 @@ fn forged_syns_of_a_source_never_make_it_an_offender() {
 }
 
 #[test]
+fn rule_lets_each_source_pass_up_to_its_rate() {
+    let rule =
+        "[[filter.rules]]\nname = \"calm\"\naction = \"limit\"\nrate = 1\nburst = 3\nprotocol = \"tcp\"\n";
+    let mut world = World::new(&(CONFIG.to_owned() + rule));
+    let answered =
+        |world: &mut World, host| (1..=5).filter(|&port| world.syn(at(host, port)).is_some()).count();
+    assert_eq!(answered(&mut world, "10.1.0.9"), 3);
+    assert_eq!(answered(&mut world, "10.1.0.10"), 3, "each source has its own rate");
+    assert_eq!(world.drops(DropReason::FilterRule), 4);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(answered(&mut world, "10.1.0.9"), 2, "a second gives one back");
+}
+
+#[test]
 fn allowlisted_source_passes_every_list_rule_and_limit() {
     let text = with_limits("source_rate = 1\nsource_burst = 1\nsource_connections = 1\nsyn_rate = 1")
         + "[[filter.rules]]\nname = \"nobody\"\nsources = [\"0.0.0.0/0\"]\n";
