@@ -190,6 +190,24 @@ fn client_is_reset_when_every_backend_refused() {
 }
 
 #[test]
+fn client_of_the_half_open_table_is_reset_when_no_source_port_is_left() {
+    let mut world = World::with_ports(&CONFIG.replace("always", "never"), 8);
+    let open = (1_000..1_040).take_while(|&port| world.establish(at("10.1.0.9", port)).is_some()).count();
+    assert_eq!(open, 16, "eight ports towards each of two backends");
+    // The one that failed was told, and another is: its entry is gone from the table, so a retransmission of its ACK
+    // would be known to nobody.
+    let client = at("10.1.0.9", 2_000);
+    world.to_clients();
+    let answer = world.syn(client).expect("an answer");
+    let told = world.client(&world.ack_of(&answer));
+    let [reset] = &told[..] else { panic!("one answer: {told:?}") };
+    assert_eq!((reset.flags, reset.destination), (Flags::RST, client));
+    assert_eq!(reset.seq, answer.seq.wrapping_add(1), "inside the client's window");
+    assert_eq!(world.drops(DropReason::NoPort), 2);
+    assert_eq!(world.shared.limits.connections(), 16, "what was not opened is not counted");
+}
+
+#[test]
 fn corrupted_segment_is_dropped_and_counted() {
     let mut world = World::new(CONFIG);
     let syn = Segment::new(at("10.1.0.9", 4_000), at(VIP, 80), Flags::SYN, 1, 0);

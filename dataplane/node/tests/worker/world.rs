@@ -87,6 +87,15 @@ impl World {
     }
 
     pub(crate) fn with_workers(text: &str, count: u16) -> Self {
+        Self::build(text, count, None)
+    }
+
+    /// One worker with so many source ports towards each backend.
+    pub(crate) fn with_ports(text: &str, ports: u16) -> Self {
+        Self::build(text, 1, Some(ports))
+    }
+
+    fn build(text: &str, count: u16, ports: Option<u16>) -> Self {
         let config = secbeat_config::parse(text).expect("configuration");
         let upstream = Upstream::new(upstream::Settings::from_config(&config)).expect("backends");
         let cookies = KeySchedule::new(HashKey([11, 12]));
@@ -116,7 +125,10 @@ impl World {
             let (io, peer) =
                 MemoryIo::new(&MemoryConfig { ports: 2, frames: 512, ..MemoryConfig::default() });
             world.peers.push(peer);
-            let setup = setup(&config, &world.shared.policy(), id);
+            let mut setup = setup(&config, &world.shared.policy(), id);
+            if let Some(ports) = ports {
+                setup.splice.ports.last = setup.splice.ports.first + ports - 1;
+            }
             world.workers.push(Worker::new(io, Arc::clone(&world.shared), setup, now));
         }
         world
@@ -302,6 +314,7 @@ fn compile(
         backends: upstream.snapshot(),
         filter: Arc::new(filter),
         keys: cookies.keys(epoch_at(now.as_secs())),
+        resources: &policy::l7::Resources::default(),
         workers,
         draining: false,
     };
