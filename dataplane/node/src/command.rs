@@ -46,12 +46,6 @@ fn validate(source: &ConfigSource) -> anyhow::Result<Exit> {
 
 fn run(source: ConfigSource) -> anyhow::Result<Exit> {
     let config = load(&source)?;
-    if config.server.mode == Mode::L7 {
-        return Err(ExitError::config(
-            "mode l7 needs the TLS and HTTP engine, which this version does not have; use mode syn or tcp",
-        )
-        .into());
-    }
     // Before the log's thread is made: it must inherit the mask, or a SIGTERM it gets would end the process at once.
     let _signals = start::signal::Signals::block().context("taking over signals")?;
     let rust_log = source.environment.get("RUST_LOG").map(String::as_str);
@@ -82,7 +76,7 @@ pub fn mode_name(mode: Mode) -> &'static str {
 fn version() -> String {
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     format!(
-        "secbeat-node {} ({build}, {}-{})\nmodes: tcp, syn; drivers: xdp, socket\n",
+        "secbeat-node {} ({build}, {}-{})\nmodes: tcp, syn, l7; drivers: xdp, socket\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,
         std::env::consts::OS

@@ -1,7 +1,7 @@
 //! Where clients' connections come in, and what a session needs of the connection under it.
 //!
 //! Owns: [`Front`], the seam between `session` and whatever carries its bytes: [`socket`] (kernel sockets: any Linux,
-//! no privilege) and `packet` (our own TCP on frames). Does not own: what the bytes mean (`session`).
+//! no privilege) and [`packet`] (our own TCP on frames). Does not own: what the bytes mean (`session`).
 //!
 //! ```text
 //!   client --bytes--> front --handle_data, handle_writable, handle_end, handle_closed--> session
@@ -14,6 +14,7 @@
 //! * A session ends by exactly one of `close`, `abort` (the session forgets the client, the front calls it no more) and
 //!   `Sessions::handle_closed` (the front has forgotten the client, the session calls it no more).
 
+pub mod packet;
 pub mod socket;
 
 /// Names a connection within its front. Only the front knows what is inside.

@@ -15,6 +15,7 @@
 mod flow;
 pub mod held;
 mod icmp;
+mod l7;
 pub mod limits;
 mod reset;
 mod tcp;
@@ -40,6 +41,7 @@ use secbeat_net::wire::{self, Headers, protocol};
 
 use crate::attack::{Detector, LISTENERS_WATCHED_MAX, Offenders};
 use crate::event::{AttackKind, Event, ListenerId, What, WorkerId};
+use crate::front::packet::Terminator;
 use crate::policy::Policy;
 use crate::telemetry::counters::{Counter, Gauge, WorkerCounters};
 use crate::upstream;
@@ -143,6 +145,8 @@ pub struct Pipeline {
     policy: Arc<Policy>,
     page: Arc<WorkerCounters>,
     splice: Splice,
+    /// Connections that end here; `None` when no listener was in `l7` mode at the start.
+    terminator: Option<Box<Terminator>>,
     notes: Box<[Note]>,
     half_open: HalfOpen,
     half_open_max: u32,
@@ -177,6 +181,7 @@ impl Pipeline {
             id: setup.id,
             page,
             splice: Splice::new(setup.splice, setup.splice_keys),
+            terminator: None,
             notes: vec![Note::default(); flows as usize].into_boxed_slice(),
             udp_notes: vec![None; setup.udp.flows_max as usize].into_boxed_slice(),
             udp: UdpForwarder::new(setup.udp, setup.splice_keys),
@@ -362,7 +367,9 @@ impl Pipeline {
         let expired = self.half_open.handle_timeout(now, budget);
         self.page.add(Counter::HandshakesExpired, expired as u64);
         let fragments = self.fragments.handle_timeout(now, budget);
-        expired + fragments + self.splice.handle_timeout(now, budget) + self.udp.handle_timeout(now, budget)
+        let sessions = self.terminator.as_mut().map_or(0, |l7| l7.handle_timeout(now, budget));
+        let flows = self.splice.handle_timeout(now, budget) + self.udp.handle_timeout(now, budget);
+        expired + fragments + sessions + flows
     }
 
     /// When the next timer is due.
@@ -372,18 +379,24 @@ impl Pipeline {
             self.half_open.poll_timeout(),
             self.udp.poll_timeout(),
             self.fragments.poll_timeout(),
+            self.terminator.as_ref().and_then(|l7| l7.poll_timeout()),
         ];
         timeouts.into_iter().flatten().min()
     }
 
     /// Whether there is a packet of our own to send.
     pub fn has_transmit(&self, now: Instant) -> bool {
-        self.splice.has_transmit() || self.half_open.poll_timeout().is_some_and(|at| at <= now)
+        self.splice.has_transmit()
+            || self.terminator.as_ref().is_some_and(|l7| l7.has_transmit())
+            || self.half_open.poll_timeout().is_some_and(|at| at <= now)
     }
 
     /// Builds the next packet of our own.
     pub fn poll_transmit(&mut self, packet: &mut PacketBuf<'_>, now: Instant) -> Option<PortId> {
         if let Some(port) = self.splice.poll_transmit(packet, &self.policy.targets, now) {
+            return Some(port);
+        }
+        if let Some(port) = self.terminator.as_mut().and_then(|l7| l7.poll_transmit(packet, now)) {
             return Some(port);
         }
         let port = self.half_open.poll_transmit(packet, now)?;
@@ -396,13 +409,17 @@ impl Pipeline {
         if let Some(event) = self.splice.poll_event() {
             return Some(self.note_event(event, now));
         }
+        if self.note_finding(now) {
+            return Some(Wake::Noted);
+        }
         self.note_udp_closed().then_some(Wake::Noted)
     }
 
     /// Resets every flow, for an end without patience. Returns their number.
     pub fn abort_all(&mut self, now: Instant) -> u64 {
         let live = self.notes.iter().filter_map(|note| note.flow);
-        live.map(|flow| u64::from(self.splice.abort(flow, now))).sum()
+        let flows: u64 = live.map(|flow| u64::from(self.splice.abort(flow, now))).sum();
+        flows + self.terminator.as_mut().map_or(0, |l7| l7.abort_all(now))
     }
 
     /// Everything that need not be done for each packet: policy, rates, gauges. Once a millisecond.
@@ -415,6 +432,9 @@ impl Pipeline {
             self.stage = stage;
             self.splice.set_draining(stage > Stage::Serve);
             self.udp.set_draining(stage > Stage::Serve);
+            if let Some(l7) = &mut self.terminator {
+                l7.set_draining(now);
+            }
         }
         self.offenders.handle_tick();
         let (events, id) = (&self.shared.events, self.id);
@@ -427,6 +447,7 @@ impl Pipeline {
             self.page.set(Gauge::CookieListeners, active);
         }
         self.count_reassembly();
+        self.keep_sessions(now);
         self.set_gauges();
     }
 
@@ -448,6 +469,9 @@ impl Pipeline {
 
     fn adopt(&mut self, now: Instant) {
         self.policy = self.shared.policy();
+        if let Some(l7) = &mut self.terminator {
+            l7.adopt(&self.policy.l7);
+        }
         let generation = self.policy.generation;
         self.shared.set_adopted(self.id, generation);
         self.page.count(Counter::PoliciesAdopted);
@@ -457,7 +481,9 @@ impl Pipeline {
     fn set_gauges(&self) {
         let counts = self.splice.counts();
         let page = &self.page;
-        page.set(Gauge::ConnectionsActive, u64::from(counts.flows.saturating_sub(counts.time_wait)));
+        let connections = self.terminator.as_ref().map_or(0, |l7| l7.stack().counts().connections);
+        let spliced = counts.flows.saturating_sub(counts.time_wait);
+        page.set(Gauge::ConnectionsActive, u64::from(spliced) + u64::from(connections));
         page.set(Gauge::HalfOpen, u64::from(counts.half_open) + u64::from(self.half_open.len()));
         page.set(Gauge::FlowsUsed, u64::from(counts.flows));
         let udp = self.udp.counts();

@@ -6,6 +6,7 @@
 //! running one stays. Cost: compiling takes a millisecond or so in the control thread; adopting is one atomic load.
 
 pub mod filter;
+pub mod l7;
 pub mod listener;
 pub mod rules;
 pub mod target;
@@ -28,7 +29,9 @@ use secbeat_pktio::program::{ListenerKey, SnatRange};
 
 use crate::attack::{OffencePolicy, Thresholds};
 use crate::event::{ListenerId, WorkerId};
+use crate::session::L7Policy;
 use crate::upstream::{self, BackendsSnapshot};
+use l7::Resources;
 use listener::ListenerTable;
 use rules::Limits;
 use target::{TargetIds, TargetKey};
@@ -77,6 +80,8 @@ pub struct Listener {
     pub protocol: Protocol,
     /// Who answers a SYN.
     pub handshake: Handshake,
+    /// Whether its connections end here, in a session.
+    pub is_l7: bool,
     /// Its group of backends in [`Policy::backends`].
     pub group: usize,
     /// What a SYN-ACK may offer: no more than every backend supports.
@@ -166,6 +171,8 @@ pub struct Policy {
     pub mtus: ArrayVec<u16, PORTS_MAX>,
     /// No new connection is taken.
     pub draining: bool,
+    /// What sessions must know.
+    pub l7: Arc<L7Policy>,
     /// Which backend a number stands for now.
     owners: Vec<Option<upstream::BackendId>>,
     /// Addresses of backends, sorted: in transparent mode what comes from one is an answer.
@@ -185,6 +192,8 @@ pub struct Sources<'a> {
     pub filter: Arc<Filter>,
     /// Keys of SYN cookies now.
     pub keys: Keys,
+    /// What sessions need of files.
+    pub resources: &'a Resources,
     /// Workers of this node.
     pub workers: u16,
     /// Whether the node is draining.
@@ -197,19 +206,29 @@ impl Policy {
     /// # Errors
     /// [`Error`], when it exceeds what the node was started for.
     pub fn compile(sources: Sources<'_>, ids: &mut TargetIds, generation: u64) -> Result<Self, Error> {
-        let Sources { config, view, backends, filter, keys, workers, draining } = sources;
+        let Sources { config, view, backends, filter, keys, resources, workers, draining } = sources;
         let mut compiled = Targets::default();
         let mut listeners = Vec::with_capacity(config.listeners.len());
         for (group, listener) in config.listeners.iter().enumerate() {
             let proxy_protocol = listener.proxy_protocol == ProxyProtocol::V2;
-            let targets =
-                compiled.add_group(config, view, &backends, group, proxy_protocol, ids, generation)?;
+            let is_l7 = l7::is_l7(listener);
+            // Sessions speak to backends through the kernel.
+            let targets = if is_l7 {
+                Box::default()
+            } else {
+                compiled.add_group(config, view, &backends, group, proxy_protocol, ids, generation)?
+            };
             listeners.push(Listener {
                 name: listener.name.as_str().into(),
                 protocol: protocol(listener.protocol),
-                handshake: handshake(config, listener.syn_cookies),
+                handshake: handshake(config, listener),
+                is_l7,
                 group,
-                offer: rules::offer(config, &backends, group, view),
+                offer: if is_l7 {
+                    rules::own_offer(config, view)
+                } else {
+                    rules::offer(config, &backends, group, view)
+                },
                 targets,
             });
         }
@@ -233,6 +252,7 @@ impl Policy {
             transparent: config.io.transparent,
             mtus: view.ports.iter().take(PORTS_MAX).map(|port| port.mtu).collect(),
             draining,
+            l7: Arc::new(l7::compile(config, resources, generation, |index, _| Some(index as ListenerId))),
             owners: compiled.owners,
             backend_endpoints: compiled.endpoints,
         })
@@ -391,12 +411,14 @@ fn protocol(transport: Transport) -> Protocol {
     }
 }
 
-fn handshake(config: &NodeConfig, cookies: SynCookies) -> Handshake {
-    if config.server.mode == Mode::Syn && config.syn_proxy.enable {
-        Handshake::Proxied(cookies)
-    } else {
-        Handshake::PassThrough(cookies)
-    }
+fn handshake(config: &NodeConfig, listener: &secbeat_config::node::Listener) -> Handshake {
+    let is_proxied = match listener.mode {
+        Mode::L7 => true,
+        Mode::Syn => config.syn_proxy.enable,
+        Mode::Tcp => false,
+    };
+    let cookies = listener.syn_cookies;
+    if is_proxied { Handshake::Proxied(cookies) } else { Handshake::PassThrough(cookies) }
 }
 
 /// Every listener on every local address it is bound to. Exact addresses come first: they win over wildcards.

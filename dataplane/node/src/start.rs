@@ -10,11 +10,13 @@
 //! the steps. A node needs nobody else to run: no orchestrator, no other node.
 
 pub mod control;
+mod l7;
 pub mod last_good;
 pub mod lists;
 pub mod node;
 pub mod packet;
 pub mod ports;
+mod pulse;
 pub mod secret;
 pub mod signal;
 mod sizes;
@@ -39,8 +41,10 @@ use crate::cli::{ConfigSource, ExitError};
 use crate::front::socket as front;
 use crate::neighbor::Mirror;
 use crate::pipeline::Setup;
+use crate::policy::l7::Resources;
 use crate::policy::target::TargetIds;
 use crate::privilege::{KEPT_FOR_SOCKETS, KEPT_FOR_XDP, Privileges};
+use crate::session::access_log::AccessLog;
 use crate::telemetry::Telemetry;
 use crate::telemetry::counters::WorkerCounters;
 use crate::upstream::{self, Upstream};
@@ -50,6 +54,7 @@ use crate::worker::shared::Shared;
 use control::Control;
 use node::{Facts, Node, State, Traffic, Wake};
 use packet::PacketSide;
+use pulse::Pulse;
 use secret::{Master, Purpose};
 use signal::{Signal, Signals};
 use sizes::{setup, shared_sizes, targets_max};
@@ -69,6 +74,8 @@ struct Basis {
     master: Master,
     clock: Clock,
     notes: Vec<String>,
+    resources: Resources,
+    access_log: Arc<AccessLog>,
 }
 
 /// Runs a node until it is told to stop.
@@ -88,11 +95,18 @@ pub fn run(config: NodeConfig, source: ConfigSource) -> anyhow::Result<()> {
             Master::draw().context("no random bytes")?
         }
     };
-    let mut basis = Basis { config, source, upstream, master, clock, notes: Vec::new() };
-    match choose(&mut basis)? {
+    l7::warn(&config);
+    let resources = l7::load(&config, &master).map_err(|error| ExitError::config(error.to_string()))?;
+    let (access_log, writer) = l7::access_log(&config)?;
+    let mut basis =
+        Basis { config, source, upstream, master, clock, notes: Vec::new(), resources, access_log };
+    let ended = match choose(&mut basis)? {
         Some((interfaces, packets)) => run_packets(basis, signals, interfaces, packets),
         None => run_sockets(basis, signals),
-    }
+    };
+    // What waits is written.
+    drop(writer);
+    ended
 }
 
 /// Which packet engine is used; `None` = kernel sockets. One log line says which and why.
@@ -115,7 +129,7 @@ fn choose(basis: &mut Basis) -> anyhow::Result<Option<(Vec<String>, PacketSide)>
         },
     };
     tracing::info!(driver = "socket", why = refused, "packet I/O");
-    if config.server.mode == Mode::Syn {
+    if config.listeners.iter().any(|listener| listener.mode == Mode::Syn) {
         tracing::warn!("syn mode on kernel sockets: SYN floods are left to the kernel's own defences");
     }
     basis.notes.push(refused);
@@ -141,7 +155,7 @@ fn run_packets(
     interfaces: Vec<String>,
     mut packets: PacketSide,
 ) -> anyhow::Result<()> {
-    let Basis { config, source, upstream, master, clock, notes } = basis;
+    let Basis { config, source, upstream, master, clock, notes, resources, access_log } = basis;
     let workers = packets.engines.len() as u16;
     let mut mirror = Mirror::open(&interfaces).context("the kernel's tables")?;
     mirror.set_wanted(&destinations(&upstream));
@@ -156,7 +170,7 @@ fn run_packets(
     let engines = core::mem::take(&mut packets.engines);
     let ids = TargetIds::new(targets_max(&config));
     let xdp = Some(Xdp::new(packets.program));
-    let mut state = new_state(config, mirror.snapshot(), master, ids, xdp);
+    let mut state = new_state(config, mirror.snapshot(), master, resources, ids, xdp);
     let policy = node::compile(&mut state, &clock, upstream.snapshot(), workers).context("policy")?;
     let sizes = shared_sizes(&state.config, workers);
     let shared =
@@ -165,6 +179,13 @@ fn run_packets(
     let (wake, wakes) = bounded(WAKES_QUEUED_MAX);
     let setups: Vec<Setup> =
         (0..workers).map(|worker| setup(&state.config, &master, worker, workers)).collect();
+    let sessions = l7::shared(&state.config, &master, &upstream, &shared.events, &access_log);
+    let mut terminators = Vec::new();
+    for worker in (0..workers).filter(|_| state.config.has_l7()) {
+        let made = l7::terminator(&state.config, &master, &shared, &sessions, worker, clock.now());
+        terminators.push(made.context("sockets towards backends")?);
+    }
+    let mut terminators = terminators.into_iter();
     let spin = state.config.io.idle_spin;
     let user = state.config.server.user.clone();
     let state_dir = state.config.server.state_dir.clone();
@@ -177,6 +198,7 @@ fn run_packets(
         telemetry,
         clock,
         wake.clone(),
+        sessions,
         state,
     ));
     prepare(&node)?;
@@ -186,7 +208,10 @@ fn run_packets(
     let mut threads = Vec::new();
     for (setup, (engine, _)) in setups.into_iter().zip(engines) {
         let core = node.facts.cores.get(usize::from(setup.id)).copied().flatten();
-        let worker = Worker::new(engine, Arc::clone(&shared), setup, clock.now());
+        let mut worker = Worker::new(engine, Arc::clone(&shared), setup, clock.now());
+        if let Some(terminator) = terminators.next() {
+            worker = worker.with_terminator(terminator);
+        }
         let settings = workers::ThreadSettings { core, spin };
         threads.push(workers::spawn(worker, Arc::clone(&shared), clock, settings).context("worker thread")?);
     }
@@ -211,7 +236,7 @@ fn bind_queues(
 }
 
 fn run_sockets(basis: Basis, signals: Signals) -> anyhow::Result<()> {
-    let Basis { config, source, upstream, master, clock, notes } = basis;
+    let Basis { config, source, upstream, master, clock, notes, resources, access_log } = basis;
     let workers = match config.server.worker_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => usize::from(threads),
@@ -222,15 +247,16 @@ fn run_sockets(basis: Basis, signals: Signals) -> anyhow::Result<()> {
     let user = config.server.user.clone();
     let state_dir = config.server.state_dir.clone();
     let settings = front::Settings::from_config(&config);
-    let mut state = new_state(config, Arc::default(), master, TargetIds::new(1), None);
-    let filter = Filter::clone(node::refresh_filter(&mut state, clock.now()).context("filter")?);
-    let policy = front::Policy::from_config(&state.config, filter);
+    let mut state = new_state(config, Arc::default(), master, resources, TargetIds::new(1), None);
+    let policy = node::socket_policy(&mut state, clock.now()).context("policy")?;
+    let sessions = l7::shared(&state.config, &master, &upstream, &events, &access_log);
     let environment = front::Environment {
         upstream: Arc::clone(&upstream),
         events: Arc::clone(&events),
         clock,
         counters: pages,
         key: master.derive(Purpose::Table, 0),
+        sessions: Arc::clone(&sessions),
     };
     let front = front::SocketFront::new(settings, policy, environment)
         .map_err(|error| ExitError::host(error.to_string()))?;
@@ -245,7 +271,17 @@ fn run_sockets(basis: Basis, signals: Signals) -> anyhow::Result<()> {
     };
     let (wake, wakes) = bounded(WAKES_QUEUED_MAX);
     let traffic = Traffic::Sockets { handle: running.handle().clone(), events, workers };
-    let node = Arc::new(Node::new(facts, source, traffic, upstream, telemetry, clock, wake.clone(), state));
+    let node = Arc::new(Node::new(
+        facts,
+        source,
+        traffic,
+        upstream,
+        telemetry,
+        clock,
+        wake.clone(),
+        sessions,
+        state,
+    ));
     prepare(&node)?;
     let threads = vec![Builder::new().name("sockets".into()).spawn(move || running.join())?];
     serve(node, signals, wake, wakes, threads)
@@ -374,6 +410,7 @@ fn new_state(
     config: NodeConfig,
     neighbors: Arc<crate::neighbor::Snapshot>,
     master: Master,
+    resources: Resources,
     ids: TargetIds,
     xdp: Option<Xdp>,
 ) -> State {
@@ -390,6 +427,7 @@ fn new_state(
         neighbors,
         ids,
         master,
+        resources,
         filter: (u64::MAX, Arc::new(Filter::open())),
         epoch: 0,
         generation: 0,
@@ -398,6 +436,7 @@ fn new_state(
         phase: Phase::Starting,
         is_save_failing: false,
         ended: Vec::new(),
+        pulse: Pulse::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //!  one turn   receive a burst per port -> pipeline -> transmit | drop | hold | hand over | consumed
 //!             frames handed over by other workers  -> the same
+//!             sockets towards backends of sessions
 //!             timers (bounded), own packets (bounded), findings -> held frames released
 //!             flush, once
 //!             every millisecond: housekeeping (new policy, counters, attack rates)
@@ -31,6 +32,7 @@ use secbeat_net::verdict::DropReason;
 use secbeat_pktio::{Burst, Frame, PacketIo};
 
 use crate::event::WorkerId;
+use crate::front::packet::Terminator;
 use crate::pipeline::{Fate, Origin, Pipeline, Setup, Wake};
 use crate::telemetry::counters::{Counter, Gauge, WorkerCounters};
 use shared::Shared;
@@ -94,6 +96,14 @@ impl<I: PacketIo> Worker<I> {
         Self { io, pipeline, shared, page, burst: Burst::new(), housekeeping_at: now }
     }
 
+    /// Lets connections of `l7` listeners end in this worker, and their backends' sockets wake it. Before its first turn.
+    #[must_use]
+    pub fn with_terminator(mut self, terminator: Box<Terminator>) -> Self {
+        self.io.watch(terminator.descriptor());
+        self.pipeline.set_terminator(terminator);
+        self
+    }
+
     /// This worker's number.
     pub fn id(&self) -> WorkerId {
         self.pipeline.id()
@@ -126,6 +136,7 @@ impl<I: PacketIo> Worker<I> {
             report.frames += self.receive(port, now);
         }
         report.frames += self.take_over(now);
+        report.handled += self.pipeline.poll_sockets(now);
         report.handled += self.pipeline.handle_timeout(now, TIMERS_PER_TURN_MAX);
         report.handled += self.settle(now);
         report.generated += self.generate(now);
@@ -146,12 +157,13 @@ impl<I: PacketIo> Worker<I> {
     pub fn wait(&mut self, timeout: Duration) {
         self.page.count(Counter::Sleeps);
         self.io.wait(timeout);
+        self.pipeline.note_wake();
     }
 
     /// Whether no flow is left that a client or backend still uses.
     pub fn is_drained(&self) -> bool {
         let counts = self.pipeline.counts();
-        counts.flows <= counts.time_wait
+        counts.flows <= counts.time_wait && self.pipeline.terminator().is_none_or(Terminator::is_drained)
     }
 
     /// Ends the worker's life in order: resets what is still open, gives back what it holds. Returns the number

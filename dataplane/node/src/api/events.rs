@@ -24,12 +24,19 @@ pub enum Class {
     Backend,
     /// The node started, reloaded, drained.
     Node,
+    /// A request was refused, or a client was too slow with one.
+    Request,
 }
 
 impl Class {
     /// Every class and its name.
-    pub const ALL: [(&'static str, Self); 4] =
-        [("attack", Self::Attack), ("ban", Self::Ban), ("backend", Self::Backend), ("node", Self::Node)];
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("attack", Self::Attack),
+        ("ban", Self::Ban),
+        ("backend", Self::Backend),
+        ("node", Self::Node),
+        ("request", Self::Request),
+    ];
 
     /// The class called `name`.
     pub fn from_name(name: &str) -> Option<Self> {

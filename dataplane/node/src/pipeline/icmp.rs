@@ -11,7 +11,7 @@ use secbeat_net::verdict::DropReason;
 use secbeat_net::wire::Headers;
 use secbeat_net::wire::icmp::Error;
 
-use super::{Fate, Pipeline, Seen, fate};
+use super::{Fate, Pipeline, Seen, fate, l7};
 use crate::telemetry::counters::Counter;
 
 impl Pipeline {
@@ -29,6 +29,11 @@ impl Pipeline {
         let mut verdict = self.splice.handle_icmp(packet, headers, &context, now);
         if verdict == Verdict::Miss {
             verdict = self.udp.handle_icmp(packet, headers, &context);
+        }
+        if verdict == Verdict::Miss
+            && let Some(taken) = self.terminator.as_mut().and_then(|l7| l7.handle_icmp(packet, headers, now))
+        {
+            return l7::fate(taken);
         }
         if matches!(verdict, Verdict::Transmit(_)) {
             self.page.count(Counter::IcmpTranslated);

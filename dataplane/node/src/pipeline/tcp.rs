@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!   segment --> flow? --yes--> splice
+//!      |        connection of ours? --yes--> terminator
 //!      | no
 //!      |-- answer of a backend --> another worker's | dropped
 //!      |-- SYN ---> cookie (answered in place) | half-open table | passed through to the backend
 //!      |-- ACK ---> half-open? cookie? --no--> dropped
 //!      |              | yes: the source is who it says
-//!      |              '-> limits --> backend --> flow opened --> splice
+//!      |              '-> limits --> backend --> flow opened --> splice, or session --> terminator
 //!      '-- RST ---> half-open entry ended | dropped
 //! ```
 //!
@@ -43,6 +44,9 @@ impl Pipeline {
         if let Some(fate) = self.splice(packet, headers, seen, now) {
             return fate.inspect_err(|reason| self.note_splice_drop(*reason));
         }
+        if let Some(fate) = self.terminate(packet, headers, seen, now) {
+            return fate;
+        }
         let key = headers.flow_key().ok_or(DropReason::NotOurs)?;
         if let Some(owner) = self.owner(&key, seen.origin) {
             return Ok(Fate::HandOver(owner));
@@ -52,6 +56,11 @@ impl Pipeline {
         }
         let listener =
             self.policy.bindings.find(Protocol::Tcp, key.destination).ok_or(DropReason::NoListener)?;
+        if self.policy.listener(listener).is_some_and(|listener| listener.is_l7) && self.terminator.is_none()
+        {
+            // The first listener of its mode came with a reload; the reload said that it needs a restart.
+            return Err(DropReason::NoListener);
+        }
         let flags = headers.tcp_flags;
         if flags.is_initial_syn() {
             return self.judge_syn(packet, headers, &key, listener, seen, now);
@@ -264,9 +273,16 @@ impl Pipeline {
         } else {
             self.admit(key.source.addr, seen.exempt, now)
         };
-        let opened =
-            admitted.and_then(|()| self.open_flow(packet, headers, key, listener, &request, seen, now));
+        let is_l7 = self.policy.listener(listener).is_some_and(|listener| listener.is_l7);
+        let opened = admitted.and_then(|()| {
+            if is_l7 {
+                self.open_session(packet, headers, key, listener, &request, seen, now)
+            } else {
+                self.open_flow(packet, headers, key, listener, &request, seen, now)
+            }
+        });
         match opened {
+            Ok(()) if is_l7 => self.terminate(packet, headers, seen, now).unwrap_or(Err(DropReason::NoFlow)),
             Ok(()) => self.splice(packet, headers, seen, now).unwrap_or(Err(DropReason::NoFlow)),
             Err(reason) => reset::refuse(packet, headers, &seen.ingress, request.may_try_again, reason),
         }

@@ -20,6 +20,11 @@ const HEADERS_V6_BYTES: u16 = 60;
 /// Smallest MSS that is offered, whatever an MTU says (RFC 9293 §3.7.1).
 const MSS_MIN: u16 = 536;
 
+/// What the kernel keeps free in front of a frame (`XDP_PACKET_HEADROOM`), bytes.
+const HEADROOM_BYTES: u32 = 256;
+/// Ethernet header and two VLAN tags, bytes.
+const LINK_HEADER_BYTES_MAX: u32 = 22;
+
 /// Limits, ready for the packet path; `None` = no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -108,6 +113,33 @@ pub(super) fn thresholds(config: &NodeConfig) -> Thresholds {
         fragment_pps: u64::from(attack.fragment_pps),
         syn_completed_percent_max: u64::from(attack.completed_percent),
     }
+}
+
+/// Window of our own SYN-ACKs in front of sessions, bytes: all that an unscaled field can say, and what every
+/// connection of our own TCP has room for.
+const WINDOW_L7_BYTES: u16 = u16::MAX;
+
+/// What SYN-ACKs in front of sessions offer: everything our own TCP does, as far as configured.
+pub(super) fn own_offer(config: &NodeConfig, view: &View) -> Offer {
+    let proxy = &config.syn_proxy;
+    let mtu = view.ports.iter().map(|port| port.mtu).min().unwrap_or(1_500);
+    let mtu = mtu.min(packet_bytes_max(config.io.frame_bytes));
+    let mss = |headers: u16| proxy.mss_max.min(mtu.saturating_sub(headers)).max(MSS_MIN);
+    Offer {
+        mss_v4: mss(HEADERS_V4_BYTES),
+        mss_v6: mss(HEADERS_V6_BYTES),
+        window: WINDOW_L7_BYTES,
+        window_scale: proxy.window_scaling.then_some(WINDOW_SCALE_OURS),
+        timestamps: proxy.timestamps,
+        sack: proxy.sack,
+        ecn: proxy.ecn,
+    }
+}
+
+/// Largest IP packet that a frame of packet memory holds: headroom before it and a link header with two tags taken off.
+pub(crate) fn packet_bytes_max(frame_bytes: u32) -> u16 {
+    let bytes = frame_bytes.saturating_sub(HEADROOM_BYTES + LINK_HEADER_BYTES_MAX);
+    u16::try_from(bytes).unwrap_or(u16::MAX)
 }
 
 /// What SYN-ACKs of a group may offer: what is configured, the backends support and the links carry.

@@ -85,6 +85,7 @@ fn compile(text: &str, view: &View, ids: &mut TargetIds, generation: u64) -> Res
         backends: upstream.snapshot(),
         filter: Arc::new(filter),
         keys: KeySchedule::new(HashKey([1, 2])).keys(7),
+        resources: &l7::Resources::default(),
         workers: 2,
         draining: false,
     };

@@ -21,6 +21,8 @@ use crate::api::Phase;
 use crate::api::events::{Class, Level, SecurityEvent};
 use crate::event::{Event, What};
 use crate::lists::{BanRequest, Origin};
+use crate::session::report::Report;
+use crate::telemetry::counters::Counter;
 use crate::telemetry::node::{NodeCounter, NodeGauge};
 use crate::worker::shared::Stage;
 
@@ -33,6 +35,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Events handled per tick, so that a flood of them cannot keep the thread from its other work.
 const EVENTS_PER_TICK_MAX: usize = 4_096;
+
+/// Reports of sessions handled per tick: each is a line of the log.
+const REPORTS_PER_TICK_MAX: usize = 256;
 
 /// The control thread's own state.
 #[derive(Debug)]
@@ -68,6 +73,7 @@ impl Control {
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
             }
             self.handle_events();
+            self.handle_reports();
             self.handle_tick();
         }
         self.handle_events();
@@ -137,6 +143,8 @@ impl Control {
         }
         let every_second = self.second_at.elapsed() >= SECOND;
         let mut state = self.node.state();
+        let turns = self.node.telemetry.workers().iter().map(|page| page.get(Counter::Turns));
+        state.pulse.handle_turns(turns, self.node.clock.now());
         if every_second {
             self.second_at = Instant::now();
             for ban in state.lists.expire(SystemTime::now()) {
@@ -166,6 +174,17 @@ impl Control {
                 return;
             };
             self.handle_event(event);
+        }
+    }
+
+    /// Refused requests and slow clients become events.
+    fn handle_reports(&self) {
+        for _ in 0..REPORTS_PER_TICK_MAX {
+            let Some(report) = self.node.sessions.reports.pop() else {
+                return;
+            };
+            let name = listener_name(&self.node.state(), Some(report.listener));
+            self.node.record(report_event(*report, name));
         }
     }
 
@@ -251,6 +270,31 @@ impl Control {
 fn usable_backends(node: &Node) -> BTreeMap<Arc<str>, bool> {
     let snapshot = node.upstream.snapshot();
     snapshot.backends.iter().map(|backend| (Arc::clone(&backend.name), backend.usable)).collect()
+}
+
+/// A refused request, or a client that was too slow, as an event.
+fn report_event(report: Report, listener: String) -> SecurityEvent {
+    let component = format!("worker-{}", report.worker);
+    let mut event = SecurityEvent::new(Class::Request, Level::Warn, component, "request_refused")
+        .with("listener", listener);
+    let texts = [
+        ("request_id", report.request_id),
+        ("method", report.method),
+        ("host", report.host),
+        ("target", report.target),
+    ];
+    for (name, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        event = event.with(name, text);
+    }
+    if report.status > 0 {
+        event = event.with("status", report.status);
+    }
+    event.attack_type = Some(report.attack.name());
+    event.client_ip = Some(report.client);
+    event.user_agent = (!report.user_agent.is_empty()).then_some(report.user_agent);
+    event.rule_id = Some(report.rule.to_owned());
+    event.blocked = true;
+    event
 }
 
 fn listener_name(state: &super::node::State, listener: Option<u16>) -> String {

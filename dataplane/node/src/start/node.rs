@@ -14,6 +14,8 @@ use secbeat_config::{NodeConfig, Secret};
 use secbeat_net::filter::Filter;
 use secbeat_net::syncookie::epoch_at;
 
+use super::l7;
+use super::pulse::Pulse;
 use super::secret::Master;
 use super::xdp::Xdp;
 use super::{last_good, lists as list_settings};
@@ -25,9 +27,11 @@ use crate::front::socket as front;
 use crate::lists::{Ban, BanRequest, Banned, Changes, Lists, Origin, Refusal};
 use crate::logging;
 use crate::neighbor;
+use crate::policy::l7::Resources;
 use crate::policy::target::TargetIds;
 use crate::policy::view::{PortView, View};
 use crate::policy::{self, Policy, Sources};
+use crate::session;
 use crate::telemetry::node::{NodeCounter, NodeGauge};
 use crate::telemetry::{BackendNumbers, Telemetry};
 use crate::upstream::{self, Upstream};
@@ -117,6 +121,8 @@ pub struct Node {
     pub clock: Clock,
     /// Wakes the control thread.
     pub wake: Sender<Wake>,
+    /// What sessions of all workers share.
+    pub sessions: Arc<session::Shared>,
     state: Mutex<State>,
 }
 
@@ -135,6 +141,8 @@ pub struct State {
     pub ids: TargetIds,
     /// The node's secret.
     pub master: Master,
+    /// Certificates and pages, as last read.
+    pub resources: Resources,
     /// The filter as last compiled, with the lists' generation it was made of.
     pub filter: (u64, Arc<Filter>),
     /// Epoch of the cookie keys in force.
@@ -149,6 +157,8 @@ pub struct State {
     pub phase: Phase,
     /// Workers whose thread ended.
     pub ended: Vec<u16>,
+    /// Who still turns.
+    pub pulse: Pulse,
     /// Whether the last attempt to save bans failed: said once, not at every tick.
     pub is_save_failing: bool,
 }
@@ -164,10 +174,22 @@ impl Node {
         telemetry: Arc<Telemetry>,
         clock: Clock,
         wake: Sender<Wake>,
+        sessions: Arc<session::Shared>,
         state: State,
     ) -> Self {
         let events = Arc::new(EventLog::new(state.config.api.events_max as usize));
-        Self { facts, source, traffic, upstream, telemetry, events, clock, wake, state: Mutex::new(state) }
+        Self {
+            facts,
+            source,
+            traffic,
+            upstream,
+            telemetry,
+            events,
+            clock,
+            wake,
+            sessions,
+            state: Mutex::new(state),
+        }
     }
 
     /// The state. Held for milliseconds at most.
@@ -194,9 +216,7 @@ impl Node {
         let shared = match &self.traffic {
             Traffic::Packets(shared) => shared,
             Traffic::Sockets { handle, .. } => {
-                let filter = Filter::clone(refresh_filter(state, self.clock.now())?);
-                handle.set_policy(front::Policy::from_config(&state.config, filter));
-                state.generation += 1;
+                handle.set_policy(socket_policy(state, self.clock.now())?);
                 // No cookies here; without this the control thread would call again every tick.
                 state.epoch = epoch_at(self.clock.now().as_secs());
                 self.telemetry.node.set(NodeGauge::PolicyGeneration, state.generation);
@@ -298,6 +318,9 @@ impl Node {
         let needs_restart = needs_restart(&state.config, &config);
         // Workers were made for one mode, with or without a half-open table.
         config.server.mode = state.config.server.mode;
+        // First, because it fails most often; certificates are in force from here on, whatever follows.
+        let resources =
+            l7::reload(&state.resources, &config, &state.master).map_err(|error| error.to_string())?;
         let own = own_addresses(&state.neighbors);
         logging::set_level(&config.logging);
         let (settings, notes) = list_settings::settings(&config, &own);
@@ -309,6 +332,7 @@ impl Node {
             return Err(error.to_string());
         }
         let old = core::mem::replace(&mut state.config, config);
+        state.resources = resources;
         // The filter's rules may have changed even if the lists did not.
         let filter_generation = core::mem::replace(&mut state.filter.0, u64::MAX);
         if let Err(error) = self.adopt_policy(&mut state) {
@@ -322,6 +346,7 @@ impl Node {
         }
         state.lists.reload(settings);
         self.follow_lists(&mut state);
+        self.sessions.access_log.reopen();
         last_good::keep(&self.source, &state.config);
         Ok(Reloaded { generation: state.generation, needs_restart, notes })
     }
@@ -377,6 +402,7 @@ pub fn compile(
         backends,
         filter: Arc::clone(&state.filter.1),
         keys: state.master.cookies().keys(epoch),
+        resources: &state.resources,
         workers,
         draining: state.phase == Phase::Draining,
     };
@@ -385,6 +411,22 @@ pub fn compile(
     state.generation = generation;
     state.epoch = epoch;
     Ok(policy)
+}
+
+/// A policy of what is known now for the socket front.
+///
+/// # Errors
+/// Why it cannot be.
+pub fn socket_policy(
+    state: &mut State,
+    now: secbeat_net::time::Instant,
+) -> Result<front::Policy, policy::Error> {
+    let filter = Filter::clone(refresh_filter(state, now)?);
+    let generation = state.generation + 1;
+    let place = |index, _: &str| Some(index as crate::event::ListenerId);
+    let l7 = Arc::new(policy::l7::compile(&state.config, &state.resources, generation, place));
+    state.generation = generation;
+    Ok(front::Policy::from_config(&state.config, filter, l7))
 }
 
 /// The filter of the lists as they are, compiled anew if they changed.
@@ -437,6 +479,11 @@ const START_KEYS: &[StartKey] = &[
     ("syn_proxy.max_syn_backlog", |config| config.syn_proxy.syn_backlog_max.to_string()),
     ("syn_proxy.handshake_timeout", |config| format!("{:?}", config.syn_proxy.handshake_timeout)),
     ("syn_proxy.backend_syn_timeout", |config| format!("{:?}", config.syn_proxy.backend_syn_timeout)),
+    // Workers are made with or without sessions.
+    ("listeners.mode", |config| config.has_l7().to_string()),
+    ("http.upstream", |config| format!("{:?}", config.http.upstream)),
+    ("access_log.path", |config| format!("{:?}", config.access_log.target)),
+    ("access_log.queue_lines", |config| config.access_log.queue_lines.to_string()),
     ("limits.slots", |config| config.limits.slots.to_string()),
     ("metrics", |config| format!("{:?}", config.metrics)),
     ("api", |config| format!("{:?}", config.api)),

@@ -13,6 +13,8 @@ use nix::ifaddrs::getifaddrs;
 use secbeat_config::NodeConfig;
 use secbeat_config::units::Target;
 
+use crate::policy::l7;
+
 /// Addresses of this host by interface.
 pub fn addresses() -> io::Result<BTreeMap<String, Vec<IpAddr>>> {
     let mut found: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
@@ -67,13 +69,17 @@ fn source_towards(destination: SocketAddr) -> io::Result<IpAddr> {
     Ok(socket.local_addr()?.ip())
 }
 
-/// A backend on this very host, which packets cannot reach: the kernel would have to receive what we send.
+/// A backend on this very host, which packets cannot reach: the kernel would have to receive what we send. Sessions
+/// reach it, through the kernel.
 pub fn local_backend(config: &NodeConfig) -> Option<String> {
     let own: Vec<IpAddr> = addresses().ok()?.into_values().flatten().collect();
     let is_local = |target: &Target| {
         target.address().is_some_and(|address| address.ip().is_loopback() || own.contains(&address.ip()))
     };
-    config.backends.iter().find(|backend| is_local(&backend.address)).map(|backend| backend.name.clone())
+    let forwarding = config.listeners.iter().filter(|listener| !l7::is_l7(listener));
+    let mut backends =
+        forwarding.flat_map(|listener| &listener.backends).filter_map(|&at| config.backends.get(at));
+    backends.find(|backend| is_local(&backend.address)).map(|backend| backend.name.clone())
 }
 
 /// Receive queues of an interface; `None` when sysfs does not say, as in a network namespace whose sysfs is another's.

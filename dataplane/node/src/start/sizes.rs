@@ -3,7 +3,7 @@
 //! Owns: the translation of the configuration into sizes and keys of workers. Does not own: the memory.
 
 use secbeat_config::NodeConfig;
-use secbeat_config::node::{Mode, SynCookies};
+use secbeat_config::node::{Listener, Mode, SynCookies};
 use secbeat_net::fragment::FragmentLimits;
 use secbeat_net::halfopen::HalfOpenKeys;
 use secbeat_net::splice::{SpliceKeys, SpliceLimits, Timeouts};
@@ -38,8 +38,13 @@ pub(super) fn setup(config: &NodeConfig, master: &Master, worker: WorkerId, work
     let flows = &config.flows;
     let ports = config.io.snat_ports;
     let key = |purpose, number: u16| master.derive(purpose, u64::from(number));
-    let uses_table = config.listeners.iter().any(|listener| listener.syn_cookies != SynCookies::Always);
-    let answers = config.server.mode == Mode::Syn && config.syn_proxy.enable;
+    let answers = |listener: &Listener| match listener.mode {
+        Mode::L7 => true,
+        Mode::Syn => config.syn_proxy.enable,
+        Mode::Tcp => false,
+    };
+    let mut answering = config.listeners.iter().filter(|listener| answers(listener));
+    let uses_table = answering.any(|listener| listener.syn_cookies != SynCookies::Always);
     // SYNs at 0, 1, 3, 7 .. times the first timeout: as many as fit into the time a backend has to answer.
     let ratio = flows.connect_timeout.as_millis() / config.syn_proxy.backend_syn_timeout.as_millis().max(1);
     let backend_syns_max = (ratio + 1).ilog2().clamp(1, 16) as u8;
@@ -76,7 +81,7 @@ pub(super) fn setup(config: &NodeConfig, master: &Master, worker: WorkerId, work
         },
         early_frames_max: flows.early_frames_max,
         splice_keys: SpliceKeys { table: key(Purpose::Table, worker), isn: key(Purpose::SequenceNumber, 0) },
-        half_open_max: if uses_table && answers { config.syn_proxy.syn_backlog_max } else { 0 },
+        half_open_max: if uses_table { config.syn_proxy.syn_backlog_max } else { 0 },
         half_open_keys: HalfOpenKeys {
             table: key(Purpose::Table, worker),
             isn: key(Purpose::SequenceNumber, 1),

@@ -8,7 +8,7 @@ use secbeat_config::node::{Mode, SynCookies, Transport};
 use super::node::{Node, State, ban_event};
 use crate::api::{BackendStatus, Control, ListenerStatus, Reloaded, Status, WorkerStatus};
 use crate::lists::{Ban, BanRequest, Banned, Refusal};
-use crate::telemetry::counters::{Counter, Gauge};
+use crate::telemetry::counters::Gauge;
 use crate::telemetry::node::NodeCounter;
 use crate::upstream;
 
@@ -73,7 +73,7 @@ impl Node {
             .map(|(index, page)| WorkerStatus {
                 worker: index as u16,
                 core: self.facts.cores.get(index).copied().flatten().map(|core| core as u16),
-                alive: !state.ended.contains(&(index as u16)) && page.get(Counter::Turns) > 0,
+                alive: !state.ended.contains(&(index as u16)) && state.pulse.is_beating(index),
                 generation: page.gauge(Gauge::PolicyGeneration),
             })
             .collect()

@@ -91,6 +91,8 @@ numbers! {
         ConnectionsFailed = "connections_failed",
         /// TCP connections reset after a passed-through handshake, because their source has as many as it may.
         ConnectionsRefused = "connections_refused",
+        /// Connections that ended here, reset because their client took nothing of what waited for it.
+        ConnectionsStalled = "connections_stalled",
         /// TCP connections moved to another backend before the first byte.
         ConnectionsRetried = "connections_retried",
         /// Flows evicted to make room.
@@ -109,6 +111,30 @@ numbers! {
         ReassemblyVoided = "reassembly_voided",
         /// ICMP errors translated and passed on to the flow they belong to.
         IcmpTranslated = "icmp_translated",
+        /// Segments of connections that end here.
+        TcpSegmentsIn = "tcp_segments_in",
+        /// Segments sent by connections that end here.
+        TcpSegmentsOut = "tcp_segments_out",
+        /// Segments sent again, tail loss probes included.
+        TcpRetransmitted = "tcp_retransmitted",
+        /// Retransmission timeouts.
+        TcpTimeouts = "tcp_timeouts",
+        /// Segments that arrived out of order and were kept.
+        TcpOutOfOrder = "tcp_out_of_order",
+        /// Segments that arrived twice.
+        TcpDuplicates = "tcp_duplicates",
+        /// Segments outside the receive window.
+        TcpOutOfWindow = "tcp_out_of_window",
+        /// Segments refused for an old timestamp (RFC 7323).
+        TcpOldTimestamps = "tcp_old_timestamps",
+        /// Challenge ACKs sent (RFC 5961): somebody guesses, or a peer lost its state.
+        TcpChallengeAcks = "tcp_challenge_acks",
+        /// RST segments sent by connections that end here.
+        TcpResetsOut = "tcp_resets_out",
+        /// Bytes received out of order that were given up for lack of memory.
+        TcpPrunedBytes = "tcp_pruned_bytes",
+        /// Times bytes to send found no memory.
+        TcpMemoryFull = "tcp_memory_full",
         /// Times a listener switched to cookies or back.
         CookieSwitches = "cookie_switches",
         /// Clients' connections taken over by sessions.
@@ -199,6 +225,12 @@ numbers! {
         UdpFlows = "udp_flows",
         /// Frames put aside until a backend answers.
         EarlyFrames = "early_frames",
+        /// Connections that end here.
+        TcpConnections = "tcp_connections",
+        /// Connections that ended here and linger in TIME-WAIT.
+        TcpTimeWait = "tcp_time_wait",
+        /// Bytes of memory in use for data of connections that end here.
+        TcpBufferBytes = "tcp_buffer_bytes",
         /// Datagrams under reassembly.
         Reassembling = "reassembling",
         /// Frames that wait in the inbox for this worker.
