@@ -136,67 +136,24 @@ pub struct Http {
 impl Http {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         let second = Duration::from_secs(1);
+        let (head_bytes_max, fields_max, target_bytes_max, body_bytes_max) = read_sizes(t);
+        let head_timeout = t.duration(
+            "head_timeout",
+            Duration::from_secs(10),
+            Duration::from_millis(100)..=Duration::from_secs(300),
+            Unit::Seconds,
+            "Time from the first byte of a request's head to its last; longer is answered with 408.",
+        );
+        let (body_rate_min, response_rate_min, rate_grace) = read_rates(t);
         let http = Self {
-            head_bytes_max: t.integer(
-                "max_head_bytes",
-                16_384,
-                1_024..=65_536,
-                "bytes",
-                "Request line and header fields together; more is answered with 431. Held while it arrives, \
-                 so it bounds what a slow client can make the node keep.",
-            ),
-            fields_max: t.integer(
-                "max_fields",
-                100,
-                8..=512,
-                "fields",
-                "Header fields of a request or response; more is answered with 431 (towards clients) or 502.",
-            ),
-            target_bytes_max: t.integer(
-                "max_target_bytes",
-                8_192,
-                64..=65_536,
-                "bytes",
-                "Request target; longer is answered with 414.",
-            ),
-            body_bytes_max: t.limit_wide(
-                "max_body_bytes",
-                0,
-                BODY_BYTES_MAX,
-                "bytes",
-                "Request body; more is answered with 413. 0 = no limit: bodies are streamed and cost no \
-                 memory.",
-            ),
-            head_timeout: t.duration(
-                "head_timeout",
-                Duration::from_secs(10),
-                Duration::from_millis(100)..=Duration::from_secs(300),
-                Unit::Seconds,
-                "Time from the first byte of a request's head to its last; longer is answered with 408.",
-            ),
-            body_rate_min: t.limit(
-                "min_body_rate",
-                500,
-                1_000_000_000,
-                "bytes/s",
-                "How fast a client must send a body, on average over `rate_grace`; slower ends with 408. \
-                 0 = any.",
-            ),
-            response_rate_min: t.limit(
-                "min_response_rate",
-                500,
-                1_000_000_000,
-                "bytes/s",
-                "How fast a client must take a response, on average over `rate_grace`; slower is reset. \
-                 0 = any.",
-            ),
-            rate_grace: t.duration(
-                "rate_grace",
-                Duration::from_secs(10),
-                second..=Duration::from_secs(300),
-                Unit::Seconds,
-                "Time over which the two rates above are averaged, and which every body is given at first.",
-            ),
+            head_bytes_max,
+            fields_max,
+            target_bytes_max,
+            body_bytes_max,
+            head_timeout,
+            body_rate_min,
+            response_rate_min,
+            rate_grace,
             request_timeout: t.duration_limit(
                 "request_timeout",
                 Duration::from_secs(3_600),
@@ -262,6 +219,70 @@ impl Http {
         check(t, &http);
         http
     }
+}
+
+/// How large a request may be.
+fn read_sizes(t: &mut Table<'_>) -> (usize, usize, usize, Option<u64>) {
+    let head_bytes_max = t.integer(
+        "max_head_bytes",
+        16_384,
+        1_024..=65_536,
+        "bytes",
+        "Request line and header fields together; more is answered with 431. Held while it arrives, \
+         so it bounds what a slow client can make the node keep.",
+    );
+    let fields_max = t.integer(
+        "max_fields",
+        100,
+        8..=512,
+        "fields",
+        "Header fields of a request or response; more is answered with 431 (towards clients) or 502.",
+    );
+    let target_bytes_max = t.integer(
+        "max_target_bytes",
+        8_192,
+        64..=65_536,
+        "bytes",
+        "Request target; longer is answered with 414.",
+    );
+    let body_bytes_max = t.limit_wide(
+        "max_body_bytes",
+        0,
+        BODY_BYTES_MAX,
+        "bytes",
+        "Request body; more is answered with 413. 0 = no limit: bodies are streamed and cost no \
+         memory.",
+    );
+    (head_bytes_max, fields_max, target_bytes_max, body_bytes_max)
+}
+
+/// How slow a client may be.
+fn read_rates(t: &mut Table<'_>) -> (Option<u32>, Option<u32>, Duration) {
+    let second = Duration::from_secs(1);
+    let body_rate_min = t.limit(
+        "min_body_rate",
+        500,
+        1_000_000_000,
+        "bytes/s",
+        "How fast a client must send a body, on average over `rate_grace`; slower ends with 408. \
+         0 = any.",
+    );
+    let response_rate_min = t.limit(
+        "min_response_rate",
+        500,
+        1_000_000_000,
+        "bytes/s",
+        "How fast a client must take a response, on average over `rate_grace`; slower is reset. \
+         0 = any.",
+    );
+    let rate_grace = t.duration(
+        "rate_grace",
+        Duration::from_secs(10),
+        second..=Duration::from_secs(300),
+        Unit::Seconds,
+        "Time over which the two rates above are averaged, and which every body is given at first.",
+    );
+    (body_rate_min, response_rate_min, rate_grace)
 }
 
 fn check(t: &Table<'_>, http: &Http) {

@@ -53,45 +53,14 @@ pub struct Limits {
 
 impl Limits {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
-        const RATE: u32 = 1_000_000_000;
-        const COUNT: u32 = 16_777_216;
+        let (source_rate, source_burst, source_connections) = read_sources(t);
+        let (prefix_rate, prefix_connections) = read_prefixes(t);
         Self {
-            source_rate: t.limit(
-                "source_rate",
-                100,
-                RATE,
-                "connections/s",
-                "New connections per second from one source, counted once its address is validated; 0 = no \
-                 limit. Requests have `[waf] rate_limit_rps`.",
-            ),
-            source_burst: t.integer(
-                "source_burst",
-                100,
-                1..=1_000_000,
-                "connections",
-                "How many a source may open at once above its rate.",
-            ),
-            source_connections: t.limit(
-                "source_connections",
-                10,
-                COUNT,
-                "connections",
-                "Connections at once from one source; 0 = no limit.",
-            ),
-            prefix_rate: t.limit(
-                "prefix_rate",
-                0,
-                RATE,
-                "connections/s",
-                "New connections per second from one prefix; 0 = no limit.",
-            ),
-            prefix_connections: t.limit(
-                "prefix_connections",
-                0,
-                COUNT,
-                "connections",
-                "Connections at once from one prefix; 0 = no limit.",
-            ),
+            source_rate,
+            source_burst,
+            source_connections,
+            prefix_rate,
+            prefix_connections,
             prefix_v4_bits: t.integer(
                 "prefix_v4_bits",
                 24,
@@ -174,6 +143,57 @@ impl Limits {
             ),
         }
     }
+}
+
+/// Most that a rate can be set to, per second.
+const RATE: u32 = 1_000_000_000;
+/// Most that a number of connections can be set to.
+const COUNT: u32 = 16_777_216;
+
+/// What one source may do.
+fn read_sources(t: &mut Table<'_>) -> (Option<u32>, u32, Option<u32>) {
+    let source_rate = t.limit(
+        "source_rate",
+        100,
+        RATE,
+        "connections/s",
+        "New connections per second from one source, counted once its address is validated; 0 = no \
+         limit. Requests have `[waf] rate_limit_rps`.",
+    );
+    let source_burst = t.integer(
+        "source_burst",
+        100,
+        1..=1_000_000,
+        "connections",
+        "How many a source may open at once above its rate.",
+    );
+    let source_connections = t.limit(
+        "source_connections",
+        10,
+        COUNT,
+        "connections",
+        "Connections at once from one source; 0 = no limit.",
+    );
+    (source_rate, source_burst, source_connections)
+}
+
+/// What all sources of one prefix may do.
+fn read_prefixes(t: &mut Table<'_>) -> (Option<u32>, Option<u32>) {
+    let prefix_rate = t.limit(
+        "prefix_rate",
+        0,
+        RATE,
+        "connections/s",
+        "New connections per second from one prefix; 0 = no limit.",
+    );
+    let prefix_connections = t.limit(
+        "prefix_connections",
+        0,
+        COUNT,
+        "connections",
+        "Connections at once from one prefix; 0 = no limit.",
+    );
+    (prefix_rate, prefix_connections)
 }
 
 /// `[attack]`: packets per second and worker above which traffic is reported as an attack.
