@@ -12,6 +12,8 @@ mod assembler;
 mod event;
 mod flood;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod hpack;
 mod limits;
 mod pool;

@@ -52,7 +52,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 /// A header block of literals without indexing.
 pub(crate) fn block<N: AsRef<[u8]>, V: AsRef<[u8]>>(fields: &[(N, V)]) -> Vec<u8> {
     let mut block = Vec::new();
-    let mut text = |block: &mut Vec<u8>, bytes: &[u8]| {
+    let text = |block: &mut Vec<u8>, bytes: &[u8]| {
         if bytes.len() < 127 {
             block.push(bytes.len() as u8);
         } else {
@@ -110,7 +110,10 @@ impl Client {
         client.write(&frame(SETTINGS, ACK, 0, &[]));
         assert_eq!(client.events(), []);
         let frames = client.frames();
-        assert_eq!(frames.iter().map(|frame| frame.kind).collect::<Vec<_>>(), [SETTINGS, WINDOW_UPDATE, SETTINGS]);
+        assert_eq!(
+            frames.iter().map(|frame| frame.kind).collect::<Vec<_>>(),
+            [SETTINGS, WINDOW_UPDATE, SETTINGS]
+        );
         client
     }
 
@@ -140,7 +143,12 @@ impl Client {
         }
     }
 
-    pub(crate) fn headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(&mut self, stream: u32, fields: &[(N, V)], end: bool) {
+    pub(crate) fn headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        stream: u32,
+        fields: &[(N, V)],
+        end: bool,
+    ) {
         let flags = END_HEADERS | if end { END_STREAM } else { 0 };
         self.write(&frame(HEADERS, flags, stream, &block(fields)));
     }
@@ -205,7 +213,8 @@ impl Client {
     /// The connection ended for this and nothing else, and the client was told.
     pub(crate) fn expect_end(&mut self, violation: Violation) {
         let events = self.events();
-        let expected = [Event::Violation { stream: None, violation }, Event::Closed { reason: violation.reason() }];
+        let expected =
+            [Event::Violation { stream: None, violation }, Event::Closed { reason: violation.reason() }];
         assert!(events.ends_with(&expected), "{violation:?}: {events:?}");
         let goaway = self.frames().pop().unwrap();
         assert_eq!(goaway.kind, GOAWAY);

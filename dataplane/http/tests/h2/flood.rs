@@ -75,7 +75,9 @@ fn a_header_block_in_endless_pieces_ends_the_connection_cve_2024_27316() {
         assert!(rounds <= Limits::default().continuations_max);
         let events = client.events();
         let floods = [Violation::ContinuationFlood, Violation::HeaderBomb];
-        assert!(floods.iter().any(|&violation| events.contains(&Event::Violation { stream: None, violation })));
+        assert!(
+            floods.iter().any(|&violation| events.contains(&Event::Violation { stream: None, violation }))
+        );
     }
 }
 
@@ -202,9 +204,7 @@ fn streams_that_are_refused_count_as_resets() {
     for index in 0..100 {
         client.get(index * 2 + 1);
     }
-    until_closed(&mut client, |round| {
-        frame(HEADERS, END_HEADERS | END_STREAM, 201 + round * 2, &block(GET))
-    });
+    until_closed(&mut client, |round| frame(HEADERS, END_HEADERS | END_STREAM, 201 + round * 2, &block(GET)));
     client.expect_end(Violation::RapidReset);
 }
 

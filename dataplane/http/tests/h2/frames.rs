@@ -15,7 +15,8 @@ fn what_does_not_begin_with_the_preface_is_no_http2() {
 
 #[test]
 fn settings_are_the_first_frame() {
-    for first in [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, ACK, 0, &[]), frame(HEADERS, 5, 1, &block(GET))] {
+    for first in [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, ACK, 0, &[]), frame(HEADERS, 5, 1, &block(GET))]
+    {
         let mut client = Client::silent(Limits::default());
         client.write(PREFACE);
         client.write(&first);
@@ -154,7 +155,10 @@ fn bytes_may_come_one_at_a_time() {
     }
     events.dedup();
     let stream = id(1);
-    assert_eq!(events, [Event::Request { stream, end: false }, Event::Data { stream }, Event::End { stream }]);
+    assert_eq!(
+        events,
+        [Event::Request { stream, end: false }, Event::Data { stream }, Event::End { stream }]
+    );
     assert_eq!(client.server.peek_body(stream), b"some body");
 }
 

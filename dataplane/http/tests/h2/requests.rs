@@ -30,7 +30,11 @@ fn a_request_arrives_with_its_fields_in_order_and_host_first() {
 #[test]
 fn cookies_in_pieces_become_one_field() {
     let mut client = Client::new();
-    client.headers(1, &[GET, &[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")]].concat(), true);
+    client.headers(
+        1,
+        &[GET, &[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")]].concat(),
+        true,
+    );
     client.events();
     let fields = client.server.request(id(1)).unwrap().fields();
     assert_eq!(fields.value(b"cookie"), Some(&b"a=1; b=2; c=3"[..]));
@@ -58,7 +62,8 @@ fn host_may_repeat_the_authority_and_passes_once() {
 #[test]
 fn options_may_ask_about_the_server_as_a_whole() {
     let mut client = Client::new();
-    let fields = [(":method", "OPTIONS"), (":scheme", "https"), (":path", "*"), (":authority", "example.com")];
+    let fields =
+        [(":method", "OPTIONS"), (":scheme", "https"), (":path", "*"), (":authority", "example.com")];
     client.headers(1, &fields, true);
     client.events();
     assert_eq!(client.server.request(id(1)).unwrap().target(), b"*");

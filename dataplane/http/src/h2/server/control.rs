@@ -162,7 +162,7 @@ impl Server {
 
     /// Only HEADERS and PRIORITY may name a stream that was not opened (RFC 9113 §5.1).
     pub(super) fn check_not_idle(&self, stream: u32) -> Result<(), Violation> {
-        let was_opened = stream % 2 == 1 && stream <= self.last_stream;
+        let was_opened = !stream.is_multiple_of(2) && stream <= self.last_stream;
         if was_opened { Ok(()) } else { Err(Violation::FrameOrder) }
     }
 

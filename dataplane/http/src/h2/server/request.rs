@@ -16,7 +16,7 @@ const PRIORITY_LEN: usize = 5;
 
 impl Server {
     pub(super) fn handle_headers(&mut self, header: FrameHeader, payload: &[u8]) -> Result<(), Violation> {
-        if header.stream % 2 == 0 {
+        if header.stream.is_multiple_of(2) {
             // Zero is the connection, even numbers are ours to open (RFC 9113 §5.1.1).
             return Err(Violation::FrameOrder);
         }
