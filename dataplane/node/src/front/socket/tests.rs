@@ -65,6 +65,7 @@ fn sessions(upstream: &Arc<Upstream>, events: &Arc<EventQueue>) -> Arc<session::
         global: RateCell::new(Instant::ZERO),
         key: HashKey([7, 9]),
         events: Arc::clone(events),
+        reports: Arc::default(),
         upstream: Arc::clone(upstream),
         access_log: session::access_log::AccessLog::new(),
     })

@@ -13,10 +13,13 @@ fn config(backend: SocketAddr, more: &str) -> NodeConfig {
     let mut text = String::new();
     let _ = write!(
         text,
-        "[server]\nmode = \"l7\"\n{more}\n[[listeners]]\nname = \"web\"\nbind_address = \"127.0.0.1:0\"\n\
+        "[server]\nmode = \"l7\"\n{more}\n[[listeners]]\nname = \"web\"\nbind_address = \"127.0.0.1:8080\"\ntls = false\n\
          [[backends]]\nname = \"origin\"\naddress = \"{backend}\"\n"
     );
-    load(text)
+    let mut config = load(text);
+    // The kernel chooses; a file cannot say so.
+    config.listeners[0].bind_address.set_port(0);
+    config
 }
 
 fn load(text: String) -> NodeConfig {
@@ -284,7 +287,7 @@ fn listeners_of_both_services_share_a_worker_and_come_and_go_by_reload() {
     let (backend, _) = mirror();
     let both = |web: SocketAddr, raw: SocketAddr| {
         load(format!(
-            "[server]\nmode = \"l7\"\n[[listeners]]\nname = \"web\"\nbind_address = \"{web}\"\n\
+            "[server]\nmode = \"l7\"\n[[listeners]]\nname = \"web\"\nbind_address = \"{web}\"\ntls = false\n\
              [[listeners]]\nname = \"raw\"\nbind_address = \"{raw}\"\nmode = \"tcp\"\n\
              [[backends]]\nname = \"origin\"\naddress = \"{backend}\"\n"
         ))
@@ -331,7 +334,7 @@ fn listeners_of_both_services_share_a_worker_and_come_and_go_by_reload() {
 #[test]
 fn thousand_idle_connections_are_held_and_released() {
     let (backend, _) = mirror();
-    let front = serve(backend);
+    let front = start(&config(backend, "[limits]\nsource_connections = 0\nsource_rate = 0\n"));
     let open: Vec<TcpStream> = (0..1_000).map(|_| front.connect()).collect();
     eventually("a thousand", || front.handle().connections() == 1_000);
     drop(open);
