@@ -10,7 +10,7 @@
 //! the steps. A node needs nobody else to run: no orchestrator, no other node.
 
 pub mod control;
-mod l7;
+pub mod l7;
 pub mod last_good;
 pub mod lists;
 pub mod node;

@@ -95,7 +95,7 @@ impl Appliance {
             backends: upstream.snapshot(),
             filter: filter(&blocked, &allowed)?,
             keys: schedule.keys(1),
-            resources: &policy::l7::Resources::default(),
+            resources: &secbeat_node::policy::l7::Resources::default(),
             workers: scenario.workers,
             draining: false,
         };
@@ -274,7 +274,7 @@ impl Appliance {
             backends: self.upstream.snapshot(),
             filter: filter(&self.blocked, &self.allowed)?,
             keys: self.schedule.keys(self.epoch),
-            resources: &policy::l7::Resources::default(),
+            resources: &secbeat_node::policy::l7::Resources::default(),
             workers: self.units.len() as u16,
             draining: self.is_draining,
         };

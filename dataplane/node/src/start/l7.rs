@@ -38,7 +38,7 @@ const TOKENS: upstream::http::Tokens = upstream::http::Tokens { kind: 0, shift: 
 ///
 /// # Errors
 /// Which file is missing or wrong.
-pub(super) fn load(config: &NodeConfig, master: &Master) -> Result<Resources, Error> {
+pub fn load(config: &NodeConfig, master: &Master) -> Result<Resources, Error> {
     let pages = load_pages(config)?;
     if !has_tls(config) {
         return Ok(Resources { acceptor: None, pages });
@@ -53,7 +53,7 @@ pub(super) fn load(config: &NodeConfig, master: &Master) -> Result<Resources, Er
 ///
 /// # Errors
 /// Which file is missing or wrong; nothing is changed then.
-pub(super) fn reload(old: &Resources, config: &NodeConfig, master: &Master) -> Result<Resources, Error> {
+pub fn reload(old: &Resources, config: &NodeConfig, master: &Master) -> Result<Resources, Error> {
     let Some(acceptor) = old.acceptor.as_ref().filter(|_| has_tls(config)) else {
         return load(config, master);
     };
@@ -82,7 +82,7 @@ fn report(loaded: &Loaded) {
 }
 
 /// What the log should say about what is configured and not there yet.
-pub(super) fn warn(config: &NodeConfig) {
+pub fn warn(config: &NodeConfig) {
     if config.waf.enable && config.has_l7() {
         tracing::warn!(
             "[waf] enable: this version limits and routes requests, but does not inspect them with rules"
@@ -94,7 +94,7 @@ pub(super) fn warn(config: &NodeConfig) {
 ///
 /// # Errors
 /// When the file cannot be opened.
-pub(super) fn access_log(config: &NodeConfig) -> anyhow::Result<(Arc<AccessLog>, Option<Writer>)> {
+pub fn access_log(config: &NodeConfig) -> anyhow::Result<(Arc<AccessLog>, Option<Writer>)> {
     let log = AccessLog::new();
     let path = match &config.access_log.target {
         LogTarget::Off => return Ok((log, None)),
@@ -108,7 +108,7 @@ pub(super) fn access_log(config: &NodeConfig) -> anyhow::Result<(Arc<AccessLog>,
 }
 
 /// What the sessions of all workers share.
-pub(super) fn shared(
+pub fn shared(
     config: &NodeConfig,
     master: &Master,
     upstream: &Arc<Upstream>,
@@ -127,7 +127,7 @@ pub(super) fn shared(
 }
 
 /// Our own TCP of one worker. `connections_max` of the whole node may be on one worker, as far as its table holds them.
-pub(super) fn stack_limits(config: &NodeConfig) -> Limits {
+pub fn stack_limits(config: &NodeConfig) -> Limits {
     let connections_max = config.flows.flows_max.min(config.server.connections_max.max(1));
     Limits {
         connections_max,
@@ -142,7 +142,7 @@ pub(super) fn stack_limits(config: &NodeConfig) -> Limits {
 ///
 /// # Errors
 /// When the kernel gives no epoll descriptor.
-pub(super) fn terminator(
+pub fn terminator(
     config: &NodeConfig,
     master: &Master,
     shared: &Shared,

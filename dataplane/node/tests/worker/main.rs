@@ -3,6 +3,7 @@
 mod attack;
 mod handover;
 mod handshake;
+mod l7;
 mod limits;
 mod packet;
 mod talk;

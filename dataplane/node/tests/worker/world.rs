@@ -24,6 +24,8 @@ use secbeat_node::pipeline::Setup;
 use secbeat_node::policy::target::TargetIds;
 use secbeat_node::policy::view::{PortView, View};
 use secbeat_node::policy::{self, Policy, Sources};
+use secbeat_node::session::access_log::AccessLog;
+use secbeat_node::start::{self, secret::Master};
 use secbeat_node::telemetry::counters::{Counter, WorkerCounters};
 use secbeat_node::upstream::{self, Upstream};
 use secbeat_node::worker::shared::{Shared, SharedSizes, Stage};
@@ -111,6 +113,8 @@ impl World {
             connections_max: 1_000,
         };
         let shared = Shared::new(sizes, policy, Arc::clone(&upstream), HashKey([5, 6]));
+        let master = Master::from_bytes(&[7; 32]).expect("a secret");
+        let sessions = start::l7::shared(&config, &master, &upstream, &shared.events, &AccessLog::new());
         let mut world = Self {
             now,
             shared,
@@ -129,7 +133,13 @@ impl World {
             if let Some(ports) = ports {
                 setup.splice.ports.last = setup.splice.ports.first + ports - 1;
             }
-            world.workers.push(Worker::new(io, Arc::clone(&world.shared), setup, now));
+            let mut worker = Worker::new(io, Arc::clone(&world.shared), setup, now);
+            if config.has_l7() {
+                let terminator = start::l7::terminator(&config, &master, &world.shared, &sessions, id, now)
+                    .expect("epoll");
+                worker = worker.with_terminator(terminator);
+            }
+            world.workers.push(worker);
         }
         world
     }
