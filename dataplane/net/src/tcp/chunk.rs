@@ -214,6 +214,7 @@ impl ChunkQueue {
     }
 
     /// The first bytes that lie in one piece.
+    #[cfg(test)]
     pub(super) fn peek_mut<'p>(&self, pool: &'p mut ChunkPool) -> &'p mut [u8] {
         let start = usize::from(self.start);
         let end = CHUNK_BYTES.min(start + self.len());

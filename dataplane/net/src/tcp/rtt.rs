@@ -89,6 +89,13 @@ impl Rtt {
     pub(super) fn back_off(&mut self) {
         self.backoff = (self.backoff + 1).min(BACKOFF_MAX);
     }
+
+    /// Something was acknowledged that could not be sampled (Karn). One doubling is taken back: where everything has to
+    /// be sent twice for a while, a timeout that only grows would end the connection; where the path has become longer
+    /// than the timeout, doublings still outnumber this until a sample is had.
+    pub(super) fn on_progress(&mut self) {
+        self.backoff = self.backoff.saturating_sub(1);
+    }
 }
 
 #[cfg(test)]
@@ -138,6 +145,14 @@ mod tests {
         assert_eq!(rtt.rto(), Duration::from_secs(120));
         rtt.sample(20_000, 0);
         assert_eq!(rtt.rto(), Duration::from_millis(220));
+    }
+
+    #[test]
+    fn progress_without_a_sample_takes_back_one_doubling() {
+        let mut rtt = after(&[20_000; 100]);
+        (0..3).for_each(|_| rtt.back_off());
+        rtt.on_progress();
+        assert_eq!(rtt.rto(), Duration::from_millis(880));
     }
 
     #[test]

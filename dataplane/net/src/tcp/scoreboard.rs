@@ -96,11 +96,6 @@ impl RecordPool {
         self.used
     }
 
-    /// Whether every record is in use.
-    pub(super) fn is_full(&self) -> bool {
-        self.used >= self.capacity
-    }
-
     fn take(&mut self, record: Record) -> Option<u32> {
         let index = if self.free != NONE {
             let index = self.free;
@@ -344,7 +339,7 @@ impl Scoreboard {
             record.standing = standing;
         }
         match standing {
-            Standing::InFlight => self.prepend_to_time(pool, index),
+            Standing::InFlight => self.insert_by_time(pool, index, record.sent_us),
             Standing::Sacked => self.sacked += u32::from(record.len),
             Standing::Lost => {
                 self.lost += u32::from(record.len);
@@ -389,7 +384,16 @@ impl Scoreboard {
         self.newest = index;
     }
 
-    fn prepend_to_time(&mut self, pool: &mut RecordPool, index: u32) {
+    /// Puts `index` where it belongs in the order of time. What is taken back was mostly sent before all the rest.
+    fn insert_by_time(&mut self, pool: &mut RecordPool, index: u32, sent_us: u32) {
+        let (mut before, mut newer) = (NONE, self.oldest);
+        while let Some(record) = pool.get(newer).filter(|record| is_before(record.sent_us, sent_us)) {
+            (before, newer) = (newer, record.newer);
+        }
+        if before != NONE {
+            self.insert_in_time(pool, before, index);
+            return;
+        }
         let oldest = self.oldest;
         if let Some(record) = pool.get_mut(index) {
             (record.older, record.newer) = (NONE, oldest);
@@ -433,7 +437,7 @@ impl Scoreboard {
         None
     }
 
-    /// Takes back every verdict "lost": what was thought lost is only late. It was sent before all that is in flight.
+    /// Takes back every verdict "lost": what was thought lost is only late.
     pub(super) fn forgive(&mut self, pool: &mut RecordPool) {
         let mut index = self.tail;
         while let Some(record) = pool.get(index).copied() {

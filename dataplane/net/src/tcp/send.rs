@@ -297,9 +297,8 @@ pub(super) struct Sender {
     window: u32,
     /// Largest window the peer ever offered (RFC 5961 §5, RFC 9293 §3.8.6.2.1).
     window_max: u32,
-    /// SND.WL1 and SND.WL2.
+    /// SND.WL1.
     window_seq: u32,
-    window_ack: u32,
     queue: ChunkQueue,
     /// Place of the byte `cursor_seq`, which was the last to begin a new segment.
     cursor: Cursor,
@@ -349,7 +348,6 @@ impl Sender {
             window: setup.window,
             window_max: setup.window,
             window_seq: 0,
-            window_ack: first,
             queue: ChunkQueue::EMPTY,
             cursor: Cursor::NOWHERE,
             cursor_seq: first,

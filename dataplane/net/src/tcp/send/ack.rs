@@ -64,18 +64,22 @@ impl Sender {
         AckVerdict::Accepted { bytes, fin, has_room }
     }
 
-    /// RFC 9293 §3.10.7.4: a window counts when its segment is not older than the one that set the last. Whether it
-    /// differs from the last.
+    /// Takes the window if its segment is not older than the one that set the last. Whether it differs from the last.
+    ///
+    /// RFC 9293 §3.10.7.4 goes by sequence numbers first; an ACK that was overtaken would then move SND.UNA and leave the
+    /// window, whose edge would move with it further than the peer ever allowed. So, as in Linux, what acknowledges more
+    /// is newer; and of what is equally new, a window that only shrinks was overtaken.
     fn update_window(&mut self, ack: &Acknowledgment<'_>) -> bool {
         let is_newer = !self.is_window_known
+            || is_after(ack.ack, self.una)
             || is_after(ack.seq, self.window_seq)
-            || (ack.seq == self.window_seq && !is_before(ack.ack, self.window_ack));
+            || (ack.seq == self.window_seq && (ack.window > self.window || ack.window == 0));
         if !is_newer {
             return false;
         }
         let is_moved = ack.window != self.window;
         self.is_window_known = true;
-        (self.window, self.window_seq, self.window_ack) = (ack.window, ack.seq, ack.ack);
+        (self.window, self.window_seq) = (ack.window, ack.seq);
         self.window_max = self.window_max.max(ack.window);
         is_moved
     }
@@ -89,6 +93,7 @@ impl Sender {
         now: Instant,
     ) {
         evidence.acked = ack.ack.wrapping_sub(self.una);
+        let mut is_repaired = false;
         while let Some(record) = shared.records.get(self.board.head()).copied() {
             if is_after(record.end(), ack.ack) {
                 let part = ack.ack.wrapping_sub(record.seq);
@@ -101,6 +106,11 @@ impl Sender {
             }
             self.board.pop(&mut shared.records);
             self.on_arrived(&record, ack, evidence, now);
+            is_repaired |= record.is_retransmitted();
+        }
+        if is_repaired {
+            // What lies behind a repaired hole arrived long before it was acknowledged.
+            evidence.sample_us = None;
         }
     }
 
@@ -201,8 +211,10 @@ impl Sender {
             // An echo from the future is none; one below a tick counts as half of it.
             (age_ms as i32 >= 0).then(|| age_ms.saturating_mul(1_000).max(500))
         };
-        if let Some(sample) = evidence.sample_us.or_else(by_echo) {
-            self.rtt.sample(sample, millis(now));
+        match evidence.sample_us.or_else(by_echo) {
+            Some(sample) => self.rtt.sample(sample, millis(now)),
+            None if evidence.acked > 0 => self.rtt.on_progress(),
+            None => {}
         }
     }
 
@@ -295,12 +307,18 @@ impl Sender {
             is_lost = is_partial;
         } else if self.has_unacked() && !ack.carries_data && !evidence.is_window_moved {
             self.duplicates = self.duplicates.saturating_add(1);
-            // The first segment is what is missing: it cannot have arrived.
-            let most = self.flight().saturating_sub(mss);
-            self.duplicate_bytes = (self.duplicate_bytes + mss).min(most);
+            // The first segment is what is missing: it cannot have arrived. Before a recovery only limited transmit
+            // counts (RFC 3042); after a timeout nothing does, since what is sent twice makes duplicates of its own.
+            let most = match self.phase {
+                Phase::Open => mss * (DUPLICATES - 1),
+                Phase::Recovery => u32::MAX,
+                Phase::Loss => 0,
+            };
+            let most = most.min(self.flight().saturating_sub(mss));
             is_lost = u32::from(self.duplicates) == DUPLICATES
                 && self.phase == Phase::Open
                 && !is_before(self.una, self.recovery_point);
+            self.duplicate_bytes = (self.duplicate_bytes + mss).min(most);
         }
         let head = self.board.head();
         let is_waiting = records.get(head).is_some_and(|record| record.standing == Standing::InFlight);
