@@ -61,6 +61,8 @@ pin_dir = "/run/secbeat-bench/$lab/bpf/secbeat"
 [tls]
 cert_path = "$folder/cert.pem"
 key_path = "$folder/key.pem"
+source_handshake_rate = 0
+worker_handshake_rate = 0
 [limits]
 source_rate = 0
 source_connections = 0
@@ -93,7 +95,7 @@ backends = ["nginx$family"]
 name = "redirect$family"
 bind_address = "$vip:81"
 tls = false
-redirect_https = 443
+redirect_https = true
 backends = ["nginx$family"]
 [[backends]]
 name = "nginx$family"

@@ -140,7 +140,7 @@ format = \"pretty\"
 fn l7_listeners(lab: &Lab) -> String {
     let files = lab.state.files();
     let mut text = format!(
-        "[tls]\ncert_path = {:?}\nkey_path = {:?}\n\n[access_log]\npath = \"off\"\n\n",
+        "[tls]\ncert_path = {:?}\nkey_path = {:?}\nsource_handshake_rate = 0\nworker_handshake_rate = 0\n\n[access_log]\npath = \"off\"\n\n",
         files.join("cert.pem"),
         files.join("key.pem"),
     );

@@ -262,7 +262,8 @@ fn secbeat(folder: &Path) -> String {
     format!(
         "[server]\nmode = \"l7\"\nworker_threads = 1\nmax_connections = 20000\nstate_dir = \"{folder}/state\"\n
 [io]\ndriver = \"socket\"\n
-[tls]\ncert_path = \"{folder}/cert.pem\"\nkey_path = \"{folder}/key.pem\"\n
+[tls]\ncert_path = \"{folder}/cert.pem\"\nkey_path = \"{folder}/key.pem\"\n\
+source_handshake_rate = 0\nworker_handshake_rate = 0\n
 [limits]\nsource_rate = 0\nsource_connections = 0\n
 [waf]\nrate_limit_rps = 0\n
 [http]\nmax_requests = 0\n
