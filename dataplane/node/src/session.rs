@@ -35,7 +35,6 @@ mod request_id;
 mod route;
 mod slab;
 mod state;
-mod target;
 mod timeout;
 pub mod tls;
 mod tunnel;
@@ -47,6 +46,7 @@ use std::sync::Arc;
 
 use secbeat_http::h2;
 use secbeat_http::head::Request;
+use secbeat_http::target::Resolved;
 use secbeat_net::flow::HashKey;
 use secbeat_net::limit::{RateCell, RateTable};
 use secbeat_net::time::Instant;
@@ -63,7 +63,6 @@ use report::{Reporter, Reports};
 use request_id::RequestIds;
 use slab::{Key, Slab};
 use state::{Core, Session, State, Turn};
-use target::Target;
 use tls::{Engine, Stream};
 
 use crate::event::{EventQueue, ListenerId, WorkerId};
@@ -208,7 +207,7 @@ impl Sessions {
             date: Date::new(),
             h2_pool: h2::Pool::default(),
             head: Request::new(),
-            target: Target::default(),
+            target: Resolved::new(),
             out: Vec::new(),
             text: Vec::new(),
             sampled: 0,
@@ -433,3 +432,6 @@ fn arm(timers: &mut TimerWheel, session: &mut Session, core: &Core) {
         timers.schedule(session.key.index, at);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,13 +9,13 @@
 //! remembers of one request. Does not own: what becomes of a verdict, or the buffers of bodies that it wants whole; the
 //! session has both. At each head it says how it wants the body: not at all, piece by piece as it passes, or whole
 //! before the first byte passes, up to a limit.
-//! Now: targets that climb out of their root. Sizes are held by the session's limits.
+//! Now: targets that climb out of their root or hide what they mean. Sizes are held by the session's limits.
 //! Cost: a comparison per head, nothing per body.
 
 use secbeat_http::head::{Request, Response};
+use secbeat_http::target::{Finding, Findings, Resolved};
 
 use super::policy::Inspection;
-use super::target::Target;
 use crate::event::AttackKind;
 
 /// What is to become of a request or response.
@@ -82,11 +82,12 @@ impl Inspector {
         transaction: &mut Transaction,
         policy: &Inspection,
         head: &Request,
-        target: &Target,
+        target: &Resolved,
     ) -> (Verdict, Body) {
         let _ = (&transaction, head);
-        if policy.refuse_traversal && target.is_traversal() {
-            let rule = "path_traversal";
+        if policy.refuse_traversal && target.findings().is_hostile() {
+            let hostile = target.findings().intersection(Findings::HOSTILE).iter().next();
+            let rule = hostile.map_or("path_traversal", Finding::name);
             let block = Block { status: 400, rule, attack: AttackKind::PathTraversal };
             return (Verdict::Block(block), Body::Pass);
         }

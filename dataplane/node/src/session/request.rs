@@ -7,6 +7,8 @@
 //! Owns: this order. Does not own: each step's rule (`target`, `route`, `limit`, `inspect`, `forwarding`), how answers
 //! are sent (`reply`). The same for both versions of HTTP.
 
+use std::io::Write;
+
 use secbeat_http::h1::{BodyKind, Upgrade};
 use secbeat_http::head::{Request, Scheme};
 use secbeat_net::flow::hash_addr;
@@ -108,10 +110,7 @@ fn decide(s: &mut Session, t: &mut Turn<'_>, key: Key) -> Decision {
             Own::Redirect { port }
         });
     }
-    if !core.target.read(head.path()) {
-        exchange.reason = Some("target_escape");
-        return Decision::Answer(Own::page(400));
-    }
+    core.target.resolve(head.path());
     exchange.route = listener.routes.find(head.host(), core.target.path());
     let route = exchange.route.and_then(|index| policy.routes.get(usize::from(index)));
     if !s.is_exempt
@@ -185,6 +184,12 @@ pub(super) fn begin(s: &mut Session, t: &mut Turn<'_>, key: Key) {
     };
     let forwarding = &policy.forwarding;
     let head = &mut exchange.request;
+    if head.authority().is_empty() {
+        // HTTP/1.0 without Host: what the client connected to is all it said.
+        core.text.clear();
+        let _ = write!(core.text, "{}", s.destination);
+        let _ = head.set_authority(&core.text);
+    }
     super::forwarding::describe(forwarding, head, s.source, s.scheme(), &exchange.id, &mut core.text);
     let began = core.client.begin(
         Begin {
@@ -215,7 +220,6 @@ pub(super) fn begin(s: &mut Session, t: &mut Turn<'_>, key: Key) {
 
 /// The address a redirect sends the client to.
 pub(super) fn redirect_location(head: &Request, port: u16, out: &mut Vec<u8>) {
-    use std::io::Write;
     out.clear();
     out.extend_from_slice(Scheme::Https.as_str().as_bytes());
     out.extend_from_slice(b"://");

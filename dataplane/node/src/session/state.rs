@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use secbeat_http::h2;
 use secbeat_http::head::{Request, Scheme};
+use secbeat_http::target::Resolved;
 use secbeat_net::time::Instant;
 
 use super::access_log::Lines;
@@ -29,7 +30,6 @@ use super::policy::L7Policy;
 use super::report::Reporter;
 use super::request_id::RequestIds;
 use super::slab::{Key, Slab};
-use super::target::Target;
 use super::tls::{Engine, Stream};
 use super::wire::Wire;
 use super::{Accepted, Shared};
@@ -137,7 +137,7 @@ pub(super) struct Core {
     /// Where the next request's head is read into; changes places with that of an exchange.
     pub(super) head: Request,
     /// The path of the request at hand.
-    pub(super) target: Target,
+    pub(super) target: Resolved,
     /// A response's head with the beginning of its body, on the way out.
     pub(super) out: Vec<u8>,
     /// A page, a field's value.

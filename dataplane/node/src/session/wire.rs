@@ -168,10 +168,11 @@ impl Wire {
     }
 
     fn note(&mut self, taken: usize, is_short: bool, now: Instant) {
-        if is_short {
-            self.pace.get_or_insert_with(|| Pace::start(now)).add(taken);
-        } else {
-            self.pace = None;
+        match &mut self.pace {
+            _ if !is_short => self.pace = None,
+            Some(pace) => pace.add(taken),
+            // What went before it was short was the connection's room, not the client's doing.
+            None => self.pace = Some(Pace::start(now)),
         }
     }
 }
