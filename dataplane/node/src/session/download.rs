@@ -286,8 +286,9 @@ fn send_body(
     }
     let taken = s.wire.send(bytes, &mut core.store, t.front, t.now);
     consume(t, key, upstream, taken);
-    if taken < len && s.wire.is_clear() {
-        // The front is full: it says when there is room.
+    if taken == 0 {
+        // The front is full: it says when there is room. (Some and not all is no sign of that: TLS takes what it
+        // expects to fit, and a front that then took everything says nothing later.)
         return None;
     }
     Some(is_last && taken == len)
