@@ -20,8 +20,11 @@ import tempfile
 import threading
 import time
 
-import corpus
-from origin import Origin
+# No compiled files beside the sources.
+sys.dont_write_bytecode = True
+
+import corpus  # noqa: E402
+from origin import Origin  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # How long nothing more may come until that counts as nothing; how long something may take.

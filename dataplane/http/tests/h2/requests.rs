@@ -1,6 +1,6 @@
 //! What becomes of a header list, and what no header list may smuggle past us.
 
-use secbeat_http::h2::{Event, Violation};
+use secbeat_http::h2::{Event, Limits, Violation};
 use secbeat_http::head::{Method, Scheme, Version};
 
 use crate::client::*;
@@ -277,7 +277,7 @@ fn a_list_above_its_limit_is_answered_with_431_and_the_next_request_is_served() 
     // 36 KB of literals cannot be a list within 32 KiB.
     client.expect_end(Violation::HeaderBomb);
 
-    let mut client = Client::new();
+    let mut client = Client::with(Limits { header_table_bytes: 4_096, ..Limits::default() }, &[]);
     // 40 KB only after decoding: one entry of 4,000 bytes, named eleven times.
     let mut block = vec![0x82, 0x40, 1, b'x', 0x7f, 0xa1, 0x1e];
     block.extend_from_slice(&[b'y'; 4_000]);
@@ -303,7 +303,7 @@ fn too_many_fields_are_answered_with_431() {
 
 #[test]
 fn a_header_bomb_ends_the_connection() {
-    let mut client = Client::new();
+    let mut client = Client::with(Limits { header_table_bytes: 4_096, ..Limits::default() }, &[]);
     // One entry of 4,000 bytes, named two hundred times: 800 KB from 4.
     let mut block = vec![0x40, 1, b'x', 0x7f, 0xa1, 0x1e];
     block.extend_from_slice(&[b'y'; 4_000]);
