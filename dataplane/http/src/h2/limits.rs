@@ -22,9 +22,9 @@ pub struct Limits {
     pub header_list_bytes_max: u32,
     /// Fields of one request, pseudo-header fields counted. Above: as `header_list_bytes_max`.
     pub header_fields_max: u32,
-    /// SETTINGS_HEADER_TABLE_SIZE: what the decoder may keep per connection (index beside it), and what one byte of
-    /// a header block can unfold to. 4,096 is what both sides start with (RFC 9113 §6.5.2), so no client has to
-    /// change anything; a browser fills half of it. Memory is taken as entries come.
+    /// SETTINGS_HEADER_TABLE_SIZE: what the decoder may keep per connection (with an index beside it), and what one
+    /// byte of a header block can unfold to. Both sides start with 4,096 (RFC 9113 §6.5.2); 1,024 hold what a browser
+    /// repeats. Memory is taken as entries come.
     pub header_table_bytes: u32,
     /// CONTINUATION frames of one header block. A block at `header_list_bytes_max` fits one HEADERS frame; eight
     /// leave room for odd clients. Above: GOAWAY (`continuation_flood`).
@@ -71,7 +71,7 @@ impl Default for Limits {
             connection_window_bytes: 256 * 1024,
             header_list_bytes_max: 32 * 1024,
             header_fields_max: 128,
-            header_table_bytes: 4096,
+            header_table_bytes: 1024,
             continuations_max: 8,
             settings_per_frame_max: 40,
             output_bytes_max: 32 * 1024,

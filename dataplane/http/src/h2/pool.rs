@@ -84,7 +84,7 @@ impl Workspace {
 
     /// Whether it has no memory yet.
     pub(super) fn is_new(&self) -> bool {
-        self.capacity_bytes() == 0
+        self.output.capacity() == 0 && self.streams.capacity() == 0
     }
 
     fn capacity_bytes(&self) -> usize {

@@ -183,7 +183,7 @@ impl Server {
         self.stream(stream).map(|stream| &stream.request)
     }
 
-    /// A request's head, to change before it is forwarded.
+    /// A request's head, to change before it is forwarded, or to take away in exchange for an empty one.
     pub fn request_mut(&mut self, stream: StreamId) -> Option<&mut Request> {
         self.stream_mut(stream).map(|stream| &mut stream.request)
     }

@@ -14,7 +14,7 @@
 use super::assembler::Framing;
 use super::timeout::Watch;
 use super::window::ReceiveWindow;
-use crate::head::{Fields, Request};
+use crate::head::{Fields, Method, Request};
 
 /// What the client has still to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub(super) struct Stream {
     pub(super) state: State,
     pub(super) answer: Answer,
     pub(super) wait: Wait,
+    /// HEAD: its answer has no body. Kept apart, since the caller may take the head away.
+    pub(super) is_head: bool,
     /// Whether the caller knows of it.
     pub(super) is_announced: bool,
     /// Whether an event about body bytes is on its way.
@@ -75,10 +77,12 @@ pub(super) struct Stream {
 impl Stream {
     /// Begins with its head in `request`; everything else is as new.
     pub(super) fn begin(&mut self, framing: Framing, receive_window: u32, send_window: i64, now_ms: u64) {
+        let is_head = self.request.method() == Method::Head;
         *self = Self {
             request: core::mem::take(&mut self.request),
             trailers: core::mem::take(&mut self.trailers),
             body: core::mem::take(&mut self.body),
+            is_head,
             content_length: framing.content_length,
             receive_window: ReceiveWindow::new(receive_window),
             send_window,

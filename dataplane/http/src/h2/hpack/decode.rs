@@ -14,6 +14,9 @@ const TABLE_BYTES_DEFAULT: usize = 4096;
 /// Size updates before the first field: the smallest and the last of a change (RFC 7541 §4.2).
 const SIZE_UPDATES_MAX: u32 = 2;
 
+/// Prefix of the name index of a literal that goes into the table (RFC 7541 §6.2.1).
+const INDEXING_BITS: u32 = 6;
+
 /// The decoding side of one connection.
 #[derive(Debug)]
 pub(in super::super) struct Decoder {
@@ -22,6 +25,9 @@ pub(in super::super) struct Decoder {
     announced: usize,
     /// Whether the client knows: before, it may use the default size.
     is_acknowledged: bool,
+    /// Whether the client, knowing of a smaller table, still has to say so (RFC 7541 §4.2). Until then the table must
+    /// not be used: both sides would think of it differently. A client that never uses it need not speak of it.
+    owes_update: bool,
 }
 
 /// Where a string of a field lies.
@@ -43,7 +49,7 @@ impl Text {
 impl Decoder {
     /// With an empty table; `announced` is our SETTINGS_HEADER_TABLE_SIZE.
     pub(in super::super) fn new(announced: usize) -> Self {
-        Self { table: Table::new(TABLE_BYTES_DEFAULT), announced, is_acknowledged: false }
+        Self { table: Table::new(TABLE_BYTES_DEFAULT), announced, is_acknowledged: false, owes_update: false }
     }
 
     /// The client knows our SETTINGS now.
@@ -69,7 +75,7 @@ impl Decoder {
                     let (name, value) = self.indexed(index)?;
                     sink(name, value)
                 }
-                0x40.. => self.literal(block, &mut at, 6, scratch, &mut sink)?,
+                0x40.. => self.literal(block, &mut at, INDEXING_BITS, scratch, &mut sink)?,
                 // A size update after the first field.
                 0x20.. => return Err(Malformed),
                 _ => self.literal(block, &mut at, 4, scratch, &mut sink)?,
@@ -94,14 +100,15 @@ impl Decoder {
             }
             self.table.resize(size);
         }
-        // Having acknowledged a smaller table, the client must have said so (RFC 7541 §4.2).
-        if self.table.size_max() > size_max { Err(Malformed) } else { Ok(at) }
+        self.owes_update = self.table.size_max() > size_max;
+        Ok(at)
     }
 
     fn indexed(&self, index: usize) -> Result<(&[u8], &[u8]), Malformed> {
         let index = index.checked_sub(1).ok_or(Malformed)?;
         match static_table::ENTRIES.get(index) {
             Some(entry) => Ok(*entry),
+            None if self.owes_update => Err(Malformed),
             None => self.table.field(index - static_table::ENTRIES.len()).ok_or(Malformed),
         }
     }
@@ -116,6 +123,9 @@ impl Decoder {
         sink: &mut impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Malformed> {
         scratch.clear();
+        if bits == INDEXING_BITS && self.owes_update {
+            return Err(Malformed);
+        }
         let index = integer::decode(block, at, bits)?;
         let name = match index {
             0 => text(block, at, scratch)?,
@@ -129,7 +139,7 @@ impl Decoder {
         let value = text(block, at, scratch)?;
         let (name, value) = (name.of(block, scratch), value.of(block, scratch));
         let flow = sink(name, value);
-        if bits == 6 {
+        if bits == INDEXING_BITS {
             self.table.insert(name, value);
         }
         Ok(flow)

@@ -11,7 +11,7 @@ use super::super::hpack;
 use super::super::stream::{Answer, State, Wait};
 use super::super::violation::Reason;
 use super::{Drain, Gone, Server};
-use crate::head::{Field, Fields, Known, Method, Response};
+use crate::head::{Field, Fields, Known, Response};
 use crate::syntax;
 
 /// What one stream may send while others wait: one frame.
@@ -33,7 +33,7 @@ impl Server {
         }
         let is_interim = head.status() < 200;
         if !is_interim {
-            let is_silent = open.request.method() == Method::Head || matches!(head.status(), 204 | 304);
+            let is_silent = open.is_head || matches!(head.status(), 204 | 304);
             open.answer = if is_silent { Answer::Silent } else { Answer::Body };
         }
         let end = end && !is_interim;

@@ -90,11 +90,15 @@ fn a_block_that_ends_within_a_field_is_malformed() {
 #[test]
 fn the_table_shrinks_only_when_the_client_says_so_and_it_must_say_so() {
     let mut decoder = Decoder::new(1024);
-    assert!(decode(&mut decoder, &[0x82]).is_ok());
+    assert!(decode(&mut decoder, b"\x82\x40\x01x\x01y\xbe").is_ok());
     decoder.acknowledged();
-    assert_eq!(decode(&mut decoder, &[0x82]), Err(Malformed));
+    // It need not, as long as it does not use the table.
+    assert!(decode(&mut decoder, b"\x82\x00\x01x\x01y").is_ok());
+    for block in [&b"\xbe"[..], b"\x40\x01x\x01y", b"\x7e\x01y"] {
+        assert_eq!(decode(&mut decoder, block), Err(Malformed));
+    }
     // 1,024 is allowed, 1,025 is not.
-    assert!(decode(&mut decoder, &hex("3fe1 07 82")).is_ok());
+    assert!(decode(&mut decoder, &hex("3fe1 07 be")).is_ok());
     assert_eq!(decode(&mut decoder, &hex("3fe2 07 82")), Err(Malformed));
 }
 
