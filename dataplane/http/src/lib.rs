@@ -9,7 +9,6 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
-pub mod forwarded;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod h1;

@@ -33,7 +33,7 @@ pub enum Finding {
     EscapesRoot,
     /// Bytes that are no UTF-8.
     InvalidUtf8,
-    /// `%00`.
+    /// `%00`, also when decoded twice.
     Nul,
     /// A character in more bytes than it needs: `%c0%af` for a slash.
     Overlong,
@@ -188,8 +188,8 @@ impl Resolved {
         decode(path, &mut self.decoded, &mut findings);
         check_utf8(&self.decoded, &mut findings);
         self.find_segments(path, &mut findings);
-        if findings.contains(Finding::DoubleEncoded) && self.has_dots_when_decoded_again() {
-            findings.add(Finding::DoubleEncodedDots);
+        if findings.contains(Finding::DoubleEncoded) {
+            self.decode_again(&mut findings);
         }
         self.findings = findings;
     }
@@ -237,13 +237,19 @@ impl Resolved {
         }
     }
 
-    fn has_dots_when_decoded_again(&self) -> bool {
+    /// What a server that decodes twice would find.
+    fn decode_again(&self, findings: &mut Findings) {
         let mut again = Vec::with_capacity(self.decoded.len());
         decode(&self.decoded, &mut again, &mut Findings::default());
         let dots = |bytes: &[u8]| {
             bytes.split(|byte| matches!(byte, b'/' | b'\\')).filter(|segment| is_dot_segment(segment)).count()
         };
-        dots(&again) > dots(&self.decoded)
+        if dots(&again) > dots(&self.decoded) {
+            findings.add(Finding::DoubleEncodedDots);
+        }
+        if memchr::memchr(0, &again).is_some() {
+            findings.add(Finding::Nul);
+        }
     }
 }
 

@@ -58,6 +58,7 @@ fn hidden_dots_are_found() {
     check("/a/..;x=1/b", "/b", &[DotSegment, ParameterDotSegment]);
     check("/a/%252e%252e/b", "/a/%2e%2e/b", &[DoubleEncoded, DoubleEncodedDots]);
     check("/a/..%252fb", "/a/..%2fb", &[DoubleEncoded, DoubleEncodedDots]);
+    check("/a%2500", "/a%00", &[DoubleEncoded, Nul]);
     check("/a%2525", "/a%25", &[DoubleEncoded]);
     check("/a/%c0%ae%c0%ae/b", "/a/\u{c0}\u{ae}\u{c0}\u{ae}/b", &[InvalidUtf8, Overlong]);
     check("/a%c0%afb", "/a\u{c0}\u{af}b", &[InvalidUtf8, Overlong]);
