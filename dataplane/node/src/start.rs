@@ -44,7 +44,7 @@ use crate::pipeline::Setup;
 use crate::policy::l7::Resources;
 use crate::policy::target::TargetIds;
 use crate::privilege::{KEPT_FOR_SOCKETS, KEPT_FOR_XDP, Privileges};
-use crate::session::access_log::AccessLog;
+use crate::session::access_log::Writer;
 use crate::telemetry::Telemetry;
 use crate::telemetry::counters::WorkerCounters;
 use crate::upstream::{self, Upstream};
@@ -75,7 +75,6 @@ struct Basis {
     clock: Clock,
     notes: Vec<String>,
     resources: Resources,
-    access_log: Arc<AccessLog>,
 }
 
 /// Runs a node until it is told to stop.
@@ -97,16 +96,11 @@ pub fn run(config: NodeConfig, source: ConfigSource) -> anyhow::Result<()> {
     };
     l7::warn(&config);
     let resources = l7::load(&config, &master).map_err(|error| ExitError::config(error.to_string()))?;
-    let (access_log, writer) = l7::access_log(&config)?;
-    let mut basis =
-        Basis { config, source, upstream, master, clock, notes: Vec::new(), resources, access_log };
-    let ended = match choose(&mut basis)? {
+    let mut basis = Basis { config, source, upstream, master, clock, notes: Vec::new(), resources };
+    match choose(&mut basis)? {
         Some((interfaces, packets)) => run_packets(basis, signals, interfaces, packets),
         None => run_sockets(basis, signals),
-    };
-    // What waits is written.
-    drop(writer);
-    ended
+    }
 }
 
 /// Which packet engine is used; `None` = kernel sockets. One log line says which and why.
@@ -155,7 +149,7 @@ fn run_packets(
     interfaces: Vec<String>,
     mut packets: PacketSide,
 ) -> anyhow::Result<()> {
-    let Basis { config, source, upstream, master, clock, notes, resources, access_log } = basis;
+    let Basis { config, source, upstream, master, clock, notes, resources } = basis;
     let workers = packets.engines.len() as u16;
     let mut mirror = Mirror::open(&interfaces).context("the kernel's tables")?;
     mirror.set_wanted(&destinations(&upstream));
@@ -179,7 +173,7 @@ fn run_packets(
     let (wake, wakes) = bounded(WAKES_QUEUED_MAX);
     let setups: Vec<Setup> =
         (0..workers).map(|worker| setup(&state.config, &master, worker, workers)).collect();
-    let sessions = l7::shared(&state.config, &master, &upstream, &shared.events, &access_log);
+    let sessions = l7::shared(&state.config, &master, &upstream, &shared.events);
     let mut terminators = Vec::new();
     for worker in (0..workers).filter(|_| state.config.has_l7()) {
         let made = l7::terminator(&state.config, &master, &shared, &sessions, worker, clock.now());
@@ -205,6 +199,7 @@ fn run_packets(
     // The queues are directed to the sockets last: until here the kernel, or the program taken over, had the traffic.
     bind_queues(&node, &engines)?;
     give_up(Privileges { keep: KEPT_FOR_XDP, user, state_dir })?;
+    let writer = write_access_log(&node)?;
     let mut threads = Vec::new();
     for (setup, (engine, _)) in setups.into_iter().zip(engines) {
         let core = node.facts.cores.get(usize::from(setup.id)).copied().flatten();
@@ -216,7 +211,10 @@ fn run_packets(
         threads.push(workers::spawn(worker, Arc::clone(&shared), clock, settings).context("worker thread")?);
     }
     spawn_neighbor(mirror, Arc::clone(&upstream), wake.clone())?;
-    serve(node, signals, wake, wakes, threads)
+    serve(node, signals, wake, wakes, threads)?;
+    // What waits is written.
+    drop(writer);
+    Ok(())
 }
 
 /// Directs every queue of every port to its worker's socket.
@@ -236,7 +234,7 @@ fn bind_queues(
 }
 
 fn run_sockets(basis: Basis, signals: Signals) -> anyhow::Result<()> {
-    let Basis { config, source, upstream, master, clock, notes, resources, access_log } = basis;
+    let Basis { config, source, upstream, master, clock, notes, resources } = basis;
     let workers = match config.server.worker_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => usize::from(threads),
@@ -249,7 +247,7 @@ fn run_sockets(basis: Basis, signals: Signals) -> anyhow::Result<()> {
     let settings = front::Settings::from_config(&config);
     let mut state = new_state(config, Arc::default(), master, resources, TargetIds::new(1), None);
     let policy = node::socket_policy(&mut state, clock.now()).context("policy")?;
-    let sessions = l7::shared(&state.config, &master, &upstream, &events, &access_log);
+    let sessions = l7::shared(&state.config, &master, &upstream, &events);
     let environment = front::Environment {
         upstream: Arc::clone(&upstream),
         events: Arc::clone(&events),
@@ -283,8 +281,11 @@ fn run_sockets(basis: Basis, signals: Signals) -> anyhow::Result<()> {
         state,
     ));
     prepare(&node)?;
+    let writer = write_access_log(&node)?;
     let threads = vec![Builder::new().name("sockets".into()).spawn(move || running.join())?];
-    serve(node, signals, wake, wakes, threads)
+    serve(node, signals, wake, wakes, threads)?;
+    drop(writer);
+    Ok(())
 }
 
 /// Puts lists and policy where they are needed, for the first time.
@@ -294,6 +295,10 @@ fn prepare(node: &Arc<Node>) -> anyhow::Result<()> {
     node.adopt_policy(&mut state).context("policy")?;
     last_good::keep(&node.source, &state.config);
     Ok(())
+}
+
+fn write_access_log(node: &Node) -> anyhow::Result<Option<Writer>> {
+    l7::write_access_log(&node.state().config, &node.sessions.access_log)
 }
 
 fn give_up(privileges: Privileges) -> anyhow::Result<()> {

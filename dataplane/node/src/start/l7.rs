@@ -90,21 +90,21 @@ pub fn warn(config: &NodeConfig) {
     }
 }
 
-/// The access log and, when lines are to be written, its writer.
+/// Starts the writer of the access log, when lines are to be written. After privileges were given up: a thread has its own,
+/// and a file that is opened again at a reload must be within reach then.
 ///
 /// # Errors
 /// When the file cannot be opened.
-pub fn access_log(config: &NodeConfig) -> anyhow::Result<(Arc<AccessLog>, Option<Writer>)> {
-    let log = AccessLog::new();
+pub fn write_access_log(config: &NodeConfig, log: &Arc<AccessLog>) -> anyhow::Result<Option<Writer>> {
     let path = match &config.access_log.target {
-        LogTarget::Off => return Ok((log, None)),
+        LogTarget::Off => return Ok(None),
         LogTarget::Stdout => None,
         LogTarget::File(path) => Some(path.as_path()),
     };
-    let writer = Writer::start(Arc::clone(&log), path).with_context(|| {
+    let started = Writer::start(Arc::clone(log), path).with_context(|| {
         path.map_or_else(|| "access log".to_owned(), |path| format!("access log {}", path.display()))
-    })?;
-    Ok((log, Some(writer)))
+    });
+    started.map(Some)
 }
 
 /// What the sessions of all workers share.
@@ -113,7 +113,6 @@ pub fn shared(
     master: &Master,
     upstream: &Arc<Upstream>,
     events: &Arc<EventQueue>,
-    access_log: &Arc<AccessLog>,
 ) -> Arc<session::Shared> {
     Arc::new(session::Shared {
         rates: RateTable::new(config.limits.slots as usize),
@@ -122,7 +121,7 @@ pub fn shared(
         events: Arc::clone(events),
         reports: Arc::default(),
         upstream: Arc::clone(upstream),
-        access_log: Arc::clone(access_log),
+        access_log: AccessLog::new(),
     })
 }
 

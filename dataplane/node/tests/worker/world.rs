@@ -24,7 +24,6 @@ use secbeat_node::pipeline::Setup;
 use secbeat_node::policy::target::TargetIds;
 use secbeat_node::policy::view::{PortView, View};
 use secbeat_node::policy::{self, Policy, Sources};
-use secbeat_node::session::access_log::AccessLog;
 use secbeat_node::start::{self, secret::Master};
 use secbeat_node::telemetry::counters::{Counter, WorkerCounters};
 use secbeat_node::upstream::{self, Upstream};
@@ -114,7 +113,7 @@ impl World {
         };
         let shared = Shared::new(sizes, policy, Arc::clone(&upstream), HashKey([5, 6]));
         let master = Master::from_bytes(&[7; 32]).expect("a secret");
-        let sessions = start::l7::shared(&config, &master, &upstream, &shared.events, &AccessLog::new());
+        let sessions = start::l7::shared(&config, &master, &upstream, &shared.events);
         let mut world = Self {
             now,
             shared,
