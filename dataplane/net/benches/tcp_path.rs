@@ -1,8 +1,9 @@
 //! What our own TCP costs, in nanoseconds: a segment in, an ACK out, a request with its answer.
 //!
-//! `cargo bench -p secbeat-net --bench tcp_path`. Each line is the median of 15 runs over as many connections as it says,
-//! visited in turn, so that with many the records are not in the cache. Parsing is included, verification of the received
-//! checksum is not (the pipeline has done it). Numbers depend on the machine; compare two commits on one.
+//! `cargo bench -p secbeat-net --bench tcp_path`. Each line is the median of 15 runs over as many connections as it
+//! says, visited in turn, so that with many the records are not in the cache. Parsing is included, verification of
+//! the received checksum is not (the pipeline has done it). Numbers depend on the machine; compare two commits on
+//! one.
 #![expect(clippy::unwrap_used, reason = "the input is our own")]
 
 use core::hint::black_box;

@@ -8,16 +8,16 @@
 //!              |
 //!              '--> poll_transmit: one segment per frame, until None
 //! ```
-//! Owns: connections from ESTABLISHED to CLOSED, what they received and wait to send, timers, TIME-WAIT. Does not own: the
-//! handshake (`syncookie`, `halfopen`), which listener a connection belongs to, what its bytes mean.
+//! Owns: connections from ESTABLISHED to CLOSED, what they received and wait to send, timers, TIME-WAIT. Does not
+//! own: the handshake (`syncookie`, `halfopen`), which listener a connection belongs to, what its bytes mean.
 //!
-//! **Order of calls**, per frame: [`Stack::handle`]; on [`Verdict::Miss`] of a validated handshake [`Stack::open`], then
-//! `handle` again with the same frame (its data counts); on [`Verdict::Data`] give the bytes to the owner and call
-//! [`Stack::received`] with what it did not take, before anything else of that connection. Per turn:
+//! **Order of calls**, per frame: [`Stack::handle`]; on [`Verdict::Miss`] of a validated handshake [`Stack::open`],
+//! then `handle` again with the same frame (its data counts); on [`Verdict::Data`] give the bytes to the owner and
+//! call [`Stack::received`] with what it did not take, before anything else of that connection. Per turn:
 //! [`Stack::handle_timeout`], [`Stack::poll_event`] until `None`, [`Stack::poll_transmit`] until `None`.
 //!
-//! **Nothing is acknowledged that is not either taken by the owner or stored**, and what is stored is bounded by the window
-//! and by the pool. What arrived out of order may be given up; what arrived in order never is.
+//! **Nothing is acknowledged that is not either taken by the owner or stored**, and what is stored is bounded by the
+//! window and by the pool. What arrived out of order may be given up; what arrived in order never is.
 //!
 //! Files: `receive` (what a segment means), `deliver` (its data), `assembler` and `chain` (data that waits), `send` and
 //! what it uses (everything that leaves with a number of ours), `transmit` (the bytes of a segment), `close`, `timer`,
@@ -26,8 +26,8 @@
 //! Cost: a data segment in and its ACK out about 0.3 us; 512 bytes per connection and no buffer while idle; no
 //! allocation after `new` (`tests/tcp_allocation.rs`).
 //!
-//! RFC 9293 (with 1122), 7323 (timestamps, PAWS, window scale), 2018 and 2883 (SACK, D-SACK), 5961 (challenge ACKs), 6191 and
-//! 1337 (TIME-WAIT), 5927 (ICMP), 3168 (ECN echo); the sending side names its own.
+//! RFC 9293 (with 1122), 7323 (timestamps, PAWS, window scale), 2018 and 2883 (SACK, D-SACK), 5961 (challenge ACKs),
+//! 6191 and 1337 (TIME-WAIT), 5927 (ICMP), 3168 (ECN echo); the sending side names its own.
 
 mod assembler;
 mod chain;
@@ -230,8 +230,8 @@ impl Stack {
         }
     }
 
-    /// Opens a connection. The frame that completed its handshake must then be given to [`Stack::handle`]. Opening a key that
-    /// has a live connection answers with that; a TIME-WAIT record makes way.
+    /// Opens a connection. The frame that completed its handshake must then be given to [`Stack::handle`]. Opening a
+    /// key that has a live connection answers with that; a TIME-WAIT record makes way.
     ///
     /// # Errors
     /// `Draining`, `FlowTableFull`, `Malformed` (not TCP, two families).
@@ -320,8 +320,9 @@ impl Stack {
         }
     }
 
-    /// The owner is done in both directions: as [`Stack::finish`], what is stored is dropped, and data that still arrives is
-    /// answered with RST, as every kernel does for a closed socket. The only event to come is [`Event::Closed`].
+    /// The owner is done in both directions: as [`Stack::finish`], what is stored is dropped, and data that still
+    /// arrives is answered with RST, as every kernel does for a closed socket. The only event to come is
+    /// [`Event::Closed`].
     pub fn close(&mut self, connection: ConnectionId, now: Instant) {
         if let Some(slot) = self.slot(connection) {
             self.detach(slot, now);
@@ -376,8 +377,8 @@ impl Stack {
         !self.transmit.is_empty()
     }
 
-    /// Builds the next segment into `packet` (start and capacity as given; the old content does not matter) and returns its
-    /// port, or `None` when there is none. The frame must have room for a packet of the link's MTU.
+    /// Builds the next segment into `packet` (start and capacity as given; the old content does not matter) and
+    /// returns its port, or `None` when there is none. The frame must have room for a packet of the link's MTU.
     pub fn poll_transmit(&mut self, packet: &mut PacketBuf<'_>, now: Instant) -> Option<PortId> {
         self.next_transmit(packet, now)
     }
@@ -390,8 +391,8 @@ impl Stack {
         }
     }
 
-    /// Lets time pass. Handles at most `budget` timers and returns how many it did; when that equals `budget` there may be
-    /// more.
+    /// Lets time pass. Handles at most `budget` timers and returns how many it did; when that equals `budget` there
+    /// may be more.
     pub fn handle_timeout(&mut self, now: Instant, budget: usize) -> usize {
         self.pass_time(now, budget)
     }
@@ -408,7 +409,9 @@ impl Stack {
             time_wait: self.time_wait.len(),
             out_of_order: u32::from(self.sets.used()),
             chunk_bytes: self.shared.chunks.used() * CHUNK_BYTES,
+            chunk_bytes_peak: self.shared.chunks.peak() * CHUNK_BYTES,
             chunk_bytes_max: self.shared.chunks.capacity() * CHUNK_BYTES,
+            segments_in_flight: self.shared.records.used(),
         }
     }
 
@@ -448,11 +451,11 @@ impl Stack {
 
     /// What a connection's window is made of now.
     fn buffer(&self, rcv_buffer: u32) -> u32 {
-        if self.is_short() { rcv_buffer.min(self.limits.receive_window) } else { rcv_buffer }
+        if self.is_short() { rcv_buffer.min(self.limits.receive_window / 4) } else { rcv_buffer }
     }
 
-    /// Marks a connection that changed: lists it when it has something to send or to tell, sets its timer, and frees its
-    /// slot when nothing is left. Called after everything that happens to a connection.
+    /// Marks a connection that changed: lists it when it has something to send or to tell, sets its timer, and frees
+    /// its slot when nothing is left. Called after everything that happens to a connection.
     fn settle(&mut self, slot: u32, now: Instant) {
         let Some(connection) = self.table.get_mut(slot) else { return };
         let marks = &mut connection.marks;

@@ -1,4 +1,5 @@
-//! No allocation after `Stack::new`: a whole life of many connections with data both ways, holes, timers and ends, counted.
+//! No allocation after `Stack::new`: a whole life of many connections with data both ways, holes, timers and ends,
+//! counted.
 
 use core::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Bytes that arrived and must wait: a chain of chunks whose ends need not be full, so that two chains join in constant time.
+//! Bytes that arrived and must wait: a chain of chunks whose ends need not be full, so that two chains join in
+//! constant time.
 //!
 //! Owns: [`Chain`], and the bounds of the data in each of its chunks (kept in the chunk's first four bytes). Does not
 //! own: the chunks (`chunk`), which sequence numbers the bytes have (`assembler`).
@@ -6,8 +7,9 @@
 //! ```text
 //! chunk: | start, end: u16 | room in front | data | room behind |        4 <= start <= end <= CHUNK_BYTES
 //! ```
-//! **Memory against many small pieces** (SegmentSmack, CVE-2018-5390): joining and prepending move small neighbours into
-//! one chunk, so that two chunks next to each other hold more than [`SMALL_BYTES`]: a byte never costs a chunk for long.
+//! **Memory against many small pieces** (SegmentSmack, CVE-2018-5390): joining and prepending move small neighbours
+//! into one chunk, so that two chunks next to each other hold more than [`SMALL_BYTES`]: a byte never costs a chunk
+//! for long.
 
 use super::chunk::{CHUNK_BYTES, ChunkPool, NONE};
 

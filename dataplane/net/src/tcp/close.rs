@@ -1,9 +1,10 @@
 //! The end of a connection: from its last number to its freed slot.
 //!
-//! Owns: leaving the table and giving back memory; what goes on as a TIME-WAIT record. Does not own: what ends a connection.
+//! Owns: leaving the table and giving back memory; what goes on as a TIME-WAIT record. Does not own: what ends a
+//! connection.
 //!
-//! A connection that ended leaves the index at once, so that its client may use the port again, but keeps its slot until
-//! its last segment was sent, data that is still stored was taken, and its owner was told.
+//! A connection that ended leaves the index at once, so that its client may use the port again, but keeps its slot
+//! until its last segment was sent, data that is still stored was taken, and its owner was told.
 
 use super::connection::{Connection, Marks, NEVER};
 use super::state::{Signal, State};

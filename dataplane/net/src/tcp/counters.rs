@@ -76,6 +76,10 @@ pub struct Counts {
     pub out_of_order: u32,
     /// Bytes of chunks in use.
     pub chunk_bytes: usize,
+    /// Most bytes of chunks that were in use at one time: the memory that was ever touched.
+    pub chunk_bytes_peak: usize,
     /// Bytes of chunks there are.
     pub chunk_bytes_max: usize,
+    /// Segments in flight.
+    pub segments_in_flight: usize,
 }

@@ -104,7 +104,8 @@ impl Stack {
         self.answer(slot, packet, now).unwrap_or(Verdict::Consumed)
     }
 
-    /// The owner has closed: what is said to it now is lost, and the peer must know (RFC 9293 §3.6.1, RFC 1122 §4.2.2.13).
+    /// The owner has closed: what is said to it now is lost, and the peer must know (RFC 9293 §3.6.1, RFC 1122
+    /// §4.2.2.13).
     fn refuse_data(&mut self, slot: u32, packet: &mut PacketBuf<'_>, now: Instant) -> Verdict {
         self.end(slot, CloseReason::DataAfterClose, true);
         let port = self.emit_reset(slot, packet);
@@ -141,14 +142,17 @@ impl Stack {
 
     fn insert_out_of_order(&mut self, slot: u32, seq: u32, bytes: &[u8]) -> Inserted {
         let is_short = self.is_short();
-        let Some(connection) = self.table.get_mut(slot) else { return Inserted::default() };
+        let Some(connection) = self.table.get(slot) else { return Inserted::default() };
         if is_short {
             return Inserted::default();
         }
         if !connection.has_ranges() {
-            let Some(set) = self.sets.take(slot) else { return Inserted::default() };
-            connection.ranges = set;
+            let Some(set) = self.take_set(slot) else { return Inserted::default() };
+            if let Some(connection) = self.table.get_mut(slot) {
+                connection.ranges = set;
+            }
         }
+        let Some(connection) = self.table.get_mut(slot) else { return Inserted::default() };
         let Some(set) = self.sets.get_mut(connection.ranges) else { return Inserted::default() };
         let inserted = set.insert(&mut self.shared.chunks, slot, seq, bytes);
         if set.is_empty() {
@@ -156,6 +160,16 @@ impl Stack {
             connection.ranges = NO_SET;
         }
         inserted
+    }
+
+    /// A set of ranges; when all are in use, that of another connection whose turn it is.
+    fn take_set(&mut self, slot: u32) -> Option<u16> {
+        if let Some(set) = self.sets.take(slot) {
+            return Some(set);
+        }
+        let other = self.sets.next_owner()?;
+        self.prune(other);
+        self.sets.take(slot)
     }
 
     /// Drops what a connection holds out of order.
@@ -247,7 +261,8 @@ impl Stack {
             return;
         }
         let unacknowledged = connection.rcv_nxt.wrapping_sub(connection.ack_sent);
-        if is_urgent || unacknowledged > u32::from(connection.rcv_mss) {
+        if is_urgent || connection.quick_acks > 0 || unacknowledged > u32::from(connection.rcv_mss) {
+            connection.quick_acks = connection.quick_acks.saturating_sub(1);
             connection.marks.insert(Marks::ACK_NOW);
         } else if connection.ack_at == NEVER {
             connection.ack_at = now + self.limits.delayed_ack;

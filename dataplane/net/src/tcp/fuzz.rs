@@ -1,8 +1,9 @@
-//! Body of the fuzz target `net_tcp`, also called by the corpus replay: bytes drive clients, owners and time of a whole stack.
+//! Body of the fuzz target `net_tcp`, also called by the corpus replay: bytes drive clients, owners and time of a
+//! whole stack.
 //!
-//! Whatever they are: nothing panics, the parts of the stack agree, the owner gets exactly the client's bytes in order, what
-//! leaves is exactly the owner's, with right checksums, and left alone everything ends and gives back its memory.
-//! Both streams are known by their numbers (`byte_at`), so every byte is checked wherever it turns up.
+//! Whatever they are: nothing panics, the parts of the stack agree, the owner gets exactly the client's bytes in
+//! order, what leaves is exactly the owner's, with right checksums, and left alone everything ends and gives back its
+//! memory. Both streams are known by their numbers (`byte_at`), so every byte is checked wherever it turns up.
 
 use core::time::Duration;
 
@@ -451,9 +452,9 @@ pub fn seed() -> Vec<u8> {
     let segment = |flags: u8, seq: [u8; 2]| {
         let mut step = vec![1, 0, flags];
         if seq == [0, 0] {
-            step.push(0)
+            step.push(0);
         } else {
-            step.extend([200, seq[0], seq[1]])
+            step.extend([200, seq[0], seq[1]]);
         }
         step.extend([0, 0x0f, 0xff, 0, 1, 0, 0, 1, 1, 0, 0]);
         step

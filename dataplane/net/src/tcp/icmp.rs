@@ -1,9 +1,9 @@
 //! ICMP errors about segments that we sent (RFC 5927, 1191, 8201).
 //!
-//! Owns: which of them are believed. An error must quote a number that is in flight, which a stranger would have to guess; even
-//! so, none of them ends a connection (RFC 5927 §6: what was "hard" in RFC 1122 is soft once ESTABLISHED; retransmission
-//! finds a peer that is really gone). "Too big" lowers the path MTU, never below what RFC 5927 §7 allows.
-//! Does not own: what a smaller MTU does to what is in flight (`send`, `pmtu`).
+//! Owns: which of them are believed. An error must quote a number that is in flight, which a stranger would have to
+//! guess; even so, none of them ends a connection (RFC 5927 §6: what was "hard" in RFC 1122 is soft once ESTABLISHED;
+//! retransmission finds a peer that is really gone). "Too big" lowers the path MTU, never below what RFC 5927 §7
+//! allows. Does not own: what a smaller MTU does to what is in flight (`send`, `pmtu`).
 
 use super::seq::is_before;
 use super::{Stack, Verdict};

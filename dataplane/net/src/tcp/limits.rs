@@ -20,11 +20,12 @@ pub struct Limits {
     /// How long a TIME-WAIT record stays: 2 MSL, as Linux.
     pub time_wait: Duration,
     /// Bytes in chunks for data received out of order, data the owner has not taken and data not yet acknowledged,
-    /// over all connections. When three quarters are used, receive windows do not grow and new data out of order is
+    /// over all connections. When three quarters are used, receive windows are told as a quarter of `receive_window` and new data out of order is
     /// refused; at four fifths what was received out of order goes, and peers that take nothing are reset after
     /// `stall_pressed` already. In-order data that finds no room is not acknowledged.
     pub chunk_bytes_max: usize,
-    /// Connections that hold data received out of order at once; 1.3 KiB each. When full, more is not stored: it comes again.
+    /// Connections that hold data received out of order at once; 1.5 KiB each. When full, another connection gives up
+    /// what it holds (RFC 2018 §8 allows it; its peer sends it again), each in its turn.
     pub out_of_order_max: u16,
     /// Receive window of a new connection, bytes. 64 KiB: Linux's default; what idle connections promise is the
     /// true bound of memory, since only what the owner does not take is stored.
@@ -41,8 +42,8 @@ pub struct Limits {
     pub keep_alive_probes: u8,
     /// Silence in FIN-WAIT-2 after which the connection is given up; Linux's `tcp_fin_timeout`.
     pub fin_wait_2: Duration,
-    /// How long data may wait without real progress ([`super::PROGRESS_BYTES`] or all of it acknowledged): against closed
-    /// windows (sockstress) and readers of a byte at a time.
+    /// How long data may wait without real progress ([`super::PROGRESS_BYTES`] or all of it acknowledged): against
+    /// closed windows (sockstress) and readers of a byte at a time.
     pub stall: Duration,
     /// The same while chunks are short.
     pub stall_pressed: Duration,
@@ -61,7 +62,7 @@ impl Default for Limits {
             time_wait_max: 65_536,
             time_wait: Duration::from_secs(60),
             chunk_bytes_max: 64 << 20,
-            out_of_order_max: 1_024,
+            out_of_order_max: 4_096,
             receive_window: 64 << 10,
             receive_window_max: 2 << 20,
             delayed_ack: Duration::from_millis(40),

@@ -1,7 +1,7 @@
 //! A connection begins: from what its handshake agreed on to the first record.
 //!
-//! Owns: first numbers, windows and clocks. Does not own: the handshake. The ACK that completed it may have been lost, and
-//! the segment at hand may carry data: whichever it is goes through `handle` like every later one.
+//! Owns: first numbers, windows and clocks. Does not own: the handshake. The ACK that completed it may have been
+//! lost, and the segment at hand may carry data: whichever it is goes through `handle` like every later one.
 
 use super::assembler::NO_SET;
 use super::chain::Chain;
@@ -14,12 +14,15 @@ use crate::flow::Protocol;
 use crate::time::Instant;
 use crate::verdict::DropReason;
 
-/// Least segment that is sent, in bytes, whatever the peer asks for: one that names less (CVE-2019-11479) would make us send
-/// a packet per few bytes. The least entry of the cookie's table (`syncookie::mss`).
+/// Least segment that is sent, in bytes, whatever the peer asks for: one that names less (CVE-2019-11479) would make
+/// us send a packet per few bytes. The least entry of the cookie's table (`syncookie::mss`).
 const MSS_BYTES_MIN: u16 = 256;
 
 /// What counts as a full segment until a longer one was seen (RFC 9293 §3.7.1).
 const RCV_MSS_FIRST: u16 = 536;
+
+/// ACKs at the beginning that are not delayed, as Linux's `TCP_MAX_QUICKACKS`.
+const QUICK_ACKS: u8 = 16;
 
 impl Stack {
     pub(super) fn open_connection(&mut self, open: &Open, now: Instant) -> Result<ConnectionId, DropReason> {
@@ -91,6 +94,7 @@ impl Stack {
             queue: Chain::EMPTY,
             scale_theirs,
             keep_alive_probes: 0,
+            quick_acks: QUICK_ACKS,
             listener: open.listener,
             ack_at: NEVER,
             wake_at: NEVER,

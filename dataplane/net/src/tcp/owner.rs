@@ -1,6 +1,7 @@
 //! What the owner of a connection does with it, and what it is told.
 //!
-//! Owns: the calls of `Stack` that come from above, and the queue of events. Does not own: what becomes of them on the wire.
+//! Owns: the calls of `Stack` that come from above, and the queue of events. Does not own: what becomes of them on
+//! the wire.
 
 use super::connection::{Connection, Marks};
 use super::event::{CloseReason, Closed, Event};
@@ -9,8 +10,8 @@ use super::{ConnectionId, Stack};
 use crate::time::Instant;
 
 impl Connection {
-    /// After room was made: whether the peer should be told now. It stands still when the window was closed; one that has
-    /// half of the window left is told with the next ACK that is due anyway.
+    /// After room was made: whether the peer should be told now. It stands still when the window was closed; one that
+    /// has half of the window left is told with the next ACK that is due anyway.
     fn should_tell_window(&self, buffer: u32) -> bool {
         let gain = self.window_gain(buffer);
         gain > 0 && (self.marks.intersects(Marks::WINDOW_CLOSED) || gain >= buffer / 2)

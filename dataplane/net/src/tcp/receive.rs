@@ -1,10 +1,10 @@
 //! A segment arrives (RFC 9293 §3.10.7.4): is it acceptable, and what does it acknowledge?
 //!
-//! Owns: the order of the checks, challenge ACKs, TIME-WAIT's answers. Does not own: the data (`deliver`), the numbers we send
-//! (`send`).
+//! Owns: the order of the checks, challenge ACKs, TIME-WAIT's answers. Does not own: the data (`deliver`), the
+//! numbers we send (`send`).
 //!
-//! Order, as Linux: PAWS, sequence number, RST, SYN, ACK bit, acknowledgement number (RFC 5961), then what it brings. A segment
-//! without timestamps on a connection that has them is taken, as Linux does: middleboxes strip them.
+//! Order, as Linux: PAWS, sequence number, RST, SYN, ACK bit, acknowledgement number (RFC 5961), then what it brings.
+//! A segment without timestamps on a connection that has them is taken, as Linux does: middleboxes strip them.
 
 use super::challenge::CHALLENGE_INTERVAL_MS;
 use super::connection::{Connection, Marks};
@@ -22,8 +22,8 @@ use crate::verdict::DropReason;
 use crate::wire::Headers;
 use crate::wire::tcp::Flags;
 
-/// After this long without a newer timestamp, TS.Recent is no longer compared: the peer's clock may have wrapped (RFC 7323
-/// §5.5).
+/// After this long without a newer timestamp, TS.Recent is no longer compared: the peer's clock may have wrapped (RFC
+/// 7323 §5.5).
 const PAWS_VALID_SECS: u32 = 24 * 24 * 3_600;
 
 /// How far behind RCV.NXT data may lie to be a late copy rather than a guess: as far as windows go.
@@ -253,8 +253,8 @@ impl Stack {
         self.answer(slot, packet, now).unwrap_or(Verdict::Drop(DropReason::OutOfWindow))
     }
 
-    /// A sign that the peer lives; it wants the same from us. Limited for this connection only: an attack on others must
-    /// not leave it without answer.
+    /// A sign that the peer lives; it wants the same from us. Limited for this connection only: an attack on others
+    /// must not leave it without answer.
     fn on_probe(&mut self, slot: u32, packet: &mut PacketBuf<'_>, now: Instant) -> Verdict {
         let now_ms = now.as_millis() as u32;
         let Some(connection) = self.table.get_mut(slot) else { return Verdict::Miss };

@@ -5,8 +5,8 @@
 //!
 //! * The peer's FIN again, or other old data: an ACK; a FIN restarts the 60 s.
 //! * A RST: ignored (RFC 1337: it would end the wait early).
-//! * A SYN that is clearly newer (by its timestamp, else by its number; RFC 6191): the port may be used again. The record
-//!   stays until the new handshake is complete, since a SYN proves nothing about its sender.
+//! * A SYN that is clearly newer (by its timestamp, else by its number; RFC 6191): the port may be used again. The
+//!   record stays until the new handshake is complete, since a SYN proves nothing about its sender.
 //! * An older SYN: an ACK, from which an honest client learns to send a RST and try again.
 //! * Anything else may be the last segment of a new handshake: a miss, the caller checks its cookie.
 
@@ -24,8 +24,9 @@ const NONE: u32 = u32::MAX;
 /// Unit of the end of a wait, in milliseconds.
 const TICK_MS: u64 = 100;
 
-/// How far behind RCV.NXT a segment may lie to be an old one of this connection: as far as windows go.
-const OLD_BYTES: u32 = 1 << 24;
+/// How far behind both of its numbers a segment may lie to be an old one of this connection. As far as usual windows go,
+/// and little enough that the numbers of a new handshake are not taken for old ones (2^-24).
+const OLD_BYTES: u32 = 1 << 20;
 
 /// What is kept of a connection.
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,8 @@
 //! Owns: which deadlines there are, and what happens at them; the search for peers that hold memory. Does not own: the
 //! deadline of the sending side (retransmission, tail loss probe, reordering, window probe), which is one of them.
 //!
-//! The wheel wakes a connection at or before its earliest deadline. One that moved later is left alone, and the wheel set
-//! again when it fires: acknowledgements, which move deadlines all the time, do not touch it.
+//! The wheel wakes a connection at or before its earliest deadline. One that moved later is left alone, and the wheel
+//! set again when it fires: acknowledgements, which move deadlines all the time, do not touch it.
 
 use core::time::Duration;
 

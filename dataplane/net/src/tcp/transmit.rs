@@ -207,6 +207,9 @@ impl Stack {
             sender.copy_payload(shared, &outgoing, payload);
         })?;
         connection.note_ack_sent();
+        if now - connection.heard_at < self.limits.delayed_ack {
+            connection.quick_acks = 0;
+        }
         self.counters.segments_out += 1;
         Some(port)
     }

@@ -164,6 +164,17 @@ fn many_connections_with_holes_are_pruned_before_memory_ends_and_in_order_data_i
 }
 
 #[test]
+fn when_all_sets_of_ranges_are_taken_another_connection_gives_its_up() {
+    let mut world = World::plain();
+    for port in 41_000..41_020 {
+        world.port = port;
+        world.open(port).unwrap();
+        assert_eq!(world.send(data(11, 1, b"x")).answer().sack, [(11, 12)]);
+    }
+    assert_eq!((world.stack.counts().out_of_order, world.stack.counters().pruned_bytes), (16, 4));
+}
+
+#[test]
 fn in_order_data_without_memory_is_not_acknowledged() {
     let mut setup = Setup::default();
     setup.limits.chunk_bytes_max = 2 * 2_048;

@@ -87,6 +87,8 @@ pub(super) struct Setup {
     pub(super) scale: Option<u8>,
     pub(super) mss: u16,
     pub(super) v6: bool,
+    /// Whether the first ACKs are sent at once, as they are; most scripts begin later.
+    pub(super) quick_acks: bool,
 }
 
 impl Default for Setup {
@@ -98,7 +100,16 @@ impl Default for Setup {
             out_of_order_max: 16,
             ..Limits::default()
         };
-        Self { limits, timestamps: false, sack: true, ecn: false, scale: Some(7), mss: 1_460, v6: false }
+        Self {
+            limits,
+            timestamps: false,
+            sack: true,
+            ecn: false,
+            scale: Some(7),
+            mss: 1_460,
+            v6: false,
+            quick_acks: false,
+        }
     }
 }
 
@@ -154,6 +165,13 @@ impl World {
         world
     }
 
+    /// As if the client had had an answer already: ACKs are delayed from now on.
+    fn end_quick_acks(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.stack.table.slot(id).and_then(|slot| self.stack.table.get_mut(slot)) {
+            connection.quick_acks = 0;
+        }
+    }
+
     pub(super) fn plain() -> Self {
         Self::new(Setup::default())
     }
@@ -197,6 +215,11 @@ impl World {
             client_window: 500,
         };
         let id = self.stack.open(&open, self.now);
+        if let Ok(id) = id
+            && !self.setup.quick_acks
+        {
+            self.end_quick_acks(id);
+        }
         self.stack.check();
         id
     }

@@ -20,6 +20,29 @@ fn data_of_the_first_segment_counts_though_the_bare_ack_was_lost() {
 }
 
 #[test]
+fn first_acks_are_sent_at_once_until_an_answer_came_fast() {
+    let quick = Setup { quick_acks: true, ..Setup::default() };
+    let mut world = World::new(quick);
+    world.send(data(1, 1, b"POST"));
+    assert_eq!(world.expect().ack, 5, "a client with Nagle's algorithm waits for it");
+    world.send(data(5, 1, b"body"));
+    assert_eq!(world.expect().ack, 9);
+    world.stack.send(world.id, b"OK", world.now);
+    world.drain();
+    world.send(data(9, 3, b"POST"));
+    world.expect_nothing();
+    // An upload without answer: sixteen, then every second segment.
+    let mut world = World::new(quick);
+    let acks: usize = (0..40u32)
+        .map(|index| {
+            world.send(data(1 + index * 1_000, 1, &[0; 1_000]));
+            world.drain().len()
+        })
+        .sum();
+    assert_eq!(acks, 16 + 12);
+}
+
+#[test]
 fn answer_carries_the_ack() {
     let mut world = World::plain();
     world.send(data(1, 1, b"GET"));
