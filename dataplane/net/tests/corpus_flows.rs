@@ -62,6 +62,36 @@ fn random_bytes_break_nothing() {
     }
 }
 
+/// A target that refuses everything would find nothing: random bytes must reach the parts of the stack.
+#[test]
+fn random_bytes_reach_every_part_of_tcp() {
+    let mut random = Random(41);
+    let mut sums = [0; 13];
+    let mut closed = [0; tcp::CloseReason::ALL.len()];
+    for _ in 0..3_000 {
+        let counters = tcp::fuzz::run(&random.bytes(4_000));
+        let reached = [
+            counters.bytes_in,
+            counters.out_of_order,
+            counters.out_of_order_dropped,
+            counters.pruned_bytes,
+            counters.duplicates,
+            counters.paws,
+            counters.challenge_acks,
+            counters.acks_unacceptable,
+            counters.windows_closed,
+            counters.keep_alives,
+            counters.icmp_too_big,
+            counters.time_wait_reused,
+            counters.time_wait_evicted,
+        ];
+        sums.iter_mut().zip(reached).for_each(|(sum, reached)| *sum += reached);
+        closed.iter_mut().zip(counters.closed).for_each(|(sum, closed)| *sum += closed);
+    }
+    assert!(sums.iter().all(|sum| *sum > 0), "{sums:?}");
+    assert!(closed.iter().all(|count| *count > 0), "{closed:?}");
+}
+
 #[test]
 #[ignore = "writes the seeds of the corpora"]
 fn write_seeds() {

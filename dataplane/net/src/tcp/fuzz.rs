@@ -8,8 +8,8 @@
 use core::time::Duration;
 
 use super::{
-    ConnectionId, Event, HandshakeTimestamps, Ingress, Limits, Open, SendLimits, Stack, StackKeys, State,
-    Verdict,
+    ConnectionId, Counters, Event, HandshakeTimestamps, Ingress, Limits, Open, SendLimits, Stack, StackKeys,
+    State, Verdict,
 };
 use crate::flow::{Endpoint, FlowKey, HashKey, Protocol};
 use crate::link::{Link, PortId};
@@ -105,12 +105,17 @@ fn key(client: usize) -> FlowKey {
 
 /// Any bytes.
 pub fn stack(bytes: &[u8]) {
+    run(bytes);
+}
+
+/// [`stack`], which answers what happened, to see what a corpus reaches.
+pub fn run(bytes: &[u8]) -> Counters {
     let limits = Limits {
         connections_max: 4,
-        time_wait_max: 2,
-        chunk_bytes_max: 24 * 2_048,
+        time_wait_max: 1,
+        chunk_bytes_max: 14 * 2_048,
         out_of_order_max: 3,
-        receive_window: 8_192,
+        receive_window: 2_048,
         receive_window_max: 32_768,
         send: SendLimits { queue_bytes_max: 12_000, records_max: 24, ..SendLimits::default() },
         ..Limits::default()
@@ -128,6 +133,7 @@ pub fn stack(bytes: &[u8]) {
         run.stack.check();
     }
     run.leave_alone();
+    *run.stack.counters()
 }
 
 impl Run {
@@ -187,7 +193,7 @@ impl Run {
                 timestamps: has(0),
                 ecn: has(4),
             },
-            window: 8_192,
+            window: 2_000,
             window_scale: has(2).then_some(3),
             timestamps,
             client_window: 4_000,
