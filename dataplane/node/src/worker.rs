@@ -96,7 +96,7 @@ impl<I: PacketIo> Worker<I> {
         Self { io, pipeline, shared, page, burst: Burst::new(), housekeeping_at: now }
     }
 
-    /// Lets connections of `l7` listeners end in this worker, and their backends' sockets wake it. Before its first turn.
+    /// Lets connections of `l7` listeners end in this worker, whose backends' sockets wake it. Before the first turn.
     #[must_use]
     pub fn with_terminator(mut self, terminator: Box<Terminator>) -> Self {
         self.io.watch(terminator.descriptor());

@@ -1,7 +1,7 @@
 //! Connections that end here: from a validated handshake to a session, and back to the limits at their end.
 //!
-//! Owns: the accounts of these connections with limits, hints and counters; each is opened and closed exactly once. Does
-//! not own: the connections (`front::packet`), who is let in (`flow`, shared with what is forwarded).
+//! Owns: the accounts of these connections with limits, hints and counters; each is opened and closed exactly once.
+//! Does not own: the connections (`front::packet`), who is let in (`flow`, shared with what is forwarded).
 
 use secbeat_net::flow::FlowKey;
 use secbeat_net::link::Link;

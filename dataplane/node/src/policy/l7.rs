@@ -1,8 +1,8 @@
 //! What `l7` sessions must know, compiled from the configuration and from the files it names.
 //!
-//! Owns: [`Resources`] (certificates and pages, read from disk) and the conversion into [`L7Policy`]. Does not own: what
-//! sessions do with it. Files are read once per start and reload, before anything is changed; compiling cannot fail, so
-//! that a policy for new backends or keys never depends on a disk.
+//! Owns: [`Resources`] (certificates and pages, read from disk) and the conversion into [`L7Policy`]. Does not own:
+//! what sessions do with it. Files are read once per start and reload, before anything is changed; compiling cannot
+//! fail, so that a policy for new backends or keys never depends on a disk.
 
 use core::time::Duration;
 use std::fs;
@@ -82,8 +82,8 @@ pub fn load_pages(config: &NodeConfig) -> Result<Pages, Error> {
     Ok(Pages::new(own))
 }
 
-/// Compiles a policy. `place` gives the number under which the front knows a listener, by its place in the configuration
-/// and its name; a listener without one is left out.
+/// Compiles a policy. `place` gives the number under which the front knows a listener, by its place in the
+/// configuration and its name; a listener without one is left out.
 pub fn compile(
     config: &NodeConfig,
     resources: &Resources,

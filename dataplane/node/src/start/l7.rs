@@ -1,7 +1,7 @@
 //! What sessions are made from: certificates and pages, the access log, our own TCP, the client of backends.
 //!
-//! Owns: the translation of the configuration into these, and what the log says about certificates. Does not own: any of
-//! them while the node runs, or the policy (`policy::l7`).
+//! Owns: the translation of the configuration into these, and what the log says about certificates. Does not own: any
+//! of them while the node runs, or the policy (`policy::l7`).
 
 use std::io;
 use std::sync::Arc;
@@ -90,8 +90,8 @@ pub fn warn(config: &NodeConfig) {
     }
 }
 
-/// Starts the writer of the access log, when lines are to be written. After privileges were given up: a thread has its own,
-/// and a file that is opened again at a reload must be within reach then.
+/// Starts the writer of the access log, when lines are to be written. After privileges were given up: a thread has its
+/// own, and a file that is opened again at a reload must be within reach then.
 ///
 /// # Errors
 /// When the file cannot be opened.

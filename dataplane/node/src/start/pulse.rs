@@ -10,7 +10,7 @@ use core::time::Duration;
 use secbeat_net::time::Instant;
 
 /// How long a worker may go without a turn before it counts as stalled. A turn takes a millisecond at the very most and
-/// the longest sleep of any worker is well below a second; a machine that does not run a thread for two is not well either.
+/// the longest sleep of any worker is well below a second; a machine that does not run a thread for two is not well.
 const STALL_MAX: Duration = Duration::from_secs(2);
 
 /// What was last seen of one worker.
