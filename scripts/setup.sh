@@ -39,6 +39,7 @@ haproxy        haproxy
 h2load         nghttp2-client
 slowhttptest   slowhttptest
 sslscan        sslscan
+testssl        testssl.sh
 nc             netcat-openbsd
 /usr/bin/python3  python3
 /usr/lib/python3/dist-packages/websockets  python3-websockets
