@@ -203,3 +203,34 @@ fn bulk_data_both_ways() {
         rate(receiving)
     );
 }
+
+#[test]
+#[ignore = "a measurement: see the head of the file"]
+fn small_requests_and_answers() {
+    const ROUNDS: u32 = 20_000;
+    let site = Site::new();
+    let mut engine = site.plain_engine();
+    for versions in [&TLS13, &TLS12] {
+        let mut pair = Pair::new(site.client_of(&[versions]), "a.test");
+        pair.run(&mut engine);
+        let (mut receiving, mut sending) = (Duration::ZERO, Duration::ZERO);
+        for _ in 0..ROUNDS {
+            std::io::Write::write_all(&mut pair.client.writer(), &[1; 150]).unwrap();
+            let mut wire = pair.wire();
+            let begin = Clock::now();
+            pair.stream.receive(&mut engine, &mut wire, &mut pair.plain, &mut pair.output, NOW).unwrap();
+            receiving += begin.elapsed();
+            pair.plain.clear();
+            let begin = Clock::now();
+            pair.stream.send(&[2; 1_250], &mut pair.output, NOW).unwrap();
+            sending += begin.elapsed();
+            pair.deliver().unwrap();
+            std::io::Read::read_exact(&mut pair.client.reader(), &mut [0; 1_250]).unwrap();
+        }
+        println!(
+            "{versions:?}: {:?} to receive 150 bytes, {:?} to send 1,250",
+            receiving / ROUNDS,
+            sending / ROUNDS
+        );
+    }
+}
