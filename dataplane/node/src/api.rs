@@ -99,7 +99,9 @@ pub struct Status {
     pub generation: u64,
     /// Connections at once.
     pub connections_active: u64,
-    /// The limit on them.
+    /// Requests being served now, in `l7` mode.
+    pub requests_active: u64,
+    /// The limit on connections.
     pub connections_max: u64,
     /// Bans in force.
     pub bans: usize,
@@ -146,6 +148,10 @@ pub struct ListenerStatus {
     pub name: String,
     /// `tcp` or `udp`.
     pub protocol: &'static str,
+    /// `tcp`, `syn` or `l7`: what happens with its connections.
+    pub mode: &'static str,
+    /// Whether clients speak TLS with the node.
+    pub tls: bool,
     /// Where it accepts.
     pub address: String,
     /// Whether it answers with SYN cookies now.

@@ -3,10 +3,11 @@
 //! Owns: the answers. Does not own: the state (`node`), HTTP (`crate::api`).
 
 use ipnet::IpNet;
-use secbeat_config::node::{Mode, SynCookies, Transport};
+use secbeat_config::node::{SynCookies, Transport};
 
 use super::node::{Node, State, ban_event};
 use crate::api::{BackendStatus, Control, ListenerStatus, Reloaded, Status, WorkerStatus};
+use crate::command::mode_name;
 use crate::lists::{Ban, BanRequest, Banned, Refusal};
 use crate::telemetry::counters::Gauge;
 use crate::telemetry::node::NodeCounter;
@@ -15,11 +16,7 @@ use crate::upstream;
 impl Control for Node {
     fn status(&self) -> Status {
         let state = self.state();
-        let mode = match state.config.server.mode {
-            Mode::Tcp => "tcp",
-            Mode::Syn => "syn",
-            Mode::L7 => "l7",
-        };
+        let mode = mode_name(state.config.server.mode);
         let uptime = self.facts.started.elapsed().unwrap_or_default();
         Status {
             phase: state.phase,
@@ -31,6 +28,7 @@ impl Control for Node {
             uptime,
             generation: state.generation,
             connections_active: self.telemetry.connections_active(),
+            requests_active: self.telemetry.workers().iter().map(|page| page.gauge(Gauge::Exchanges)).sum(),
             connections_max: u64::from(state.config.server.connections_max),
             bans: state.lists.bans().count(),
             workers: self.worker_status(&state),
@@ -119,6 +117,8 @@ fn listener_status(state: &State) -> Vec<ListenerStatus> {
                     Transport::Tcp => "tcp",
                     Transport::Udp => "udp",
                 },
+                mode: mode_name(listener.mode),
+                tls: listener.tls,
                 address: listener.bind_address.to_string(),
                 cookies: listener.protocol == Transport::Tcp
                     && (listener.syn_cookies == SynCookies::Always

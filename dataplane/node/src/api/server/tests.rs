@@ -30,6 +30,7 @@ impl Control for Node {
             uptime: Duration::from_millis(1_500),
             generation: 1,
             connections_active: 0,
+            requests_active: 0,
             connections_max: 1_000,
             bans: 0,
             workers: vec![WorkerStatus { worker: 0, core: None, alive: true, generation: 1 }],
