@@ -3,7 +3,7 @@
 //! Owns: the line's fields. Does not own: its way to the file (`access_log`). Cost: some 400 bytes written per line.
 //!
 //! ```json
-//! {"time":"2026-01-02T03:04:05.678Z","id":"..","client":"192.0.2.1","listener":"https","route":"api","method":"GET",
+//! {"time":"2026-01-02T03:04:05.678Z","request_id":"..","client":"192.0.2.1","listener":"https","route":"api","method":"GET",
 //!  "host":"example.org","target":"/a?b","version":"2","status":200,"bytes_in":0,"bytes_out":1024,"seconds":0.001234,
 //!  "backend":"web-1","connections":1,"user_agent":"..","referer":"..","reason":".."}
 //! ```
@@ -88,7 +88,7 @@ fn line(out: &mut Vec<u8>, exchange: &Exchange, time: &[u8], now: Instant, names
     out.extend_from_slice(time);
     // Writing to memory does not fail.
     let _ = write!(out, ".{:03}Z\"", now.as_millis() % 1_000);
-    text(out, "id", exchange.id.as_bytes());
+    text(out, "request_id", exchange.id.as_bytes());
     let _ = write!(out, ",\"client\":\"{}\"", exchange.source);
     for (name, value) in names.iter().filter(|(_, value)| !value.is_empty()) {
         text(out, name, value.as_bytes());

@@ -42,7 +42,7 @@ fn line_says_who_asked_what_and_what_became_of_it() {
     assert_eq!((&line["listener"], &line["backend"]), (&"test".into(), &"origin".into()));
     assert_eq!((&line["target"], &line["user_agent"]), (&"/a\"b?c".into(), &"t\\\"".into()));
     assert_eq!(line["time"], "2023-11-14T22:13:20.000Z");
-    assert_eq!(line["id"].as_str().map(str::len), Some(28));
+    assert_eq!(line["request_id"].as_str().map(str::len), Some(28));
 }
 
 #[test]
