@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 use node::Then;
 use origin::Origin;
 use proptest::prelude::*;
+use secbeat_http::fuzz;
 
 fn seeds() -> &'static [Vec<u8>] {
     static SEEDS: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
@@ -130,5 +131,18 @@ proptest! {
                 prop_assert_eq!(&sent.body, &seen.body);
             }
         }
+    }
+
+    #[test]
+    fn what_the_fuzz_targets_check_holds_for_mutations(
+        seed in 0..seeds().len(),
+        edits in proptest::collection::vec(edit(), 0..8),
+        choice in any::<u8>(),
+    ) {
+        let bytes = edited(&seeds()[seed], &edits);
+        fuzz::h1_request(&bytes);
+        fuzz::h1_response(&bytes);
+        let body_start = bytes.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |at| at + 4);
+        fuzz::h1_body(&[&[choice], &bytes[body_start..]].concat());
     }
 }

@@ -69,7 +69,7 @@ fn end_line(
     progress.line_start = u32::try_from(end).unwrap_or(u32::MAX);
     if !line.is_empty() {
         if progress.lines == 0 {
-            check_first_bytes(line, side, *progress)?;
+            check_start_line(line, side)?;
         } else if matches!(line.first(), Some(b' ' | b'\t')) {
             return Err(Error::FieldFolded);
         }
@@ -93,22 +93,23 @@ fn end_line(
     Ok(None)
 }
 
-/// Refuses at once what cannot become a start line: TLS on a plain port, another protocol, binary noise.
-fn check_first_bytes(line: &[u8], side: Side, progress: Progress) -> Result<(), Error> {
-    if progress.lines > 0 {
-        return Ok(());
-    }
+/// Refuses a start line for how it begins.
+fn check_start_line(line: &[u8], side: Side) -> Result<(), Error> {
     match side {
-        Side::Request => match line {
-            [] | [b'\r'] => Ok(()),
-            [first, ..] if syntax::is_token_byte(*first) => Ok(()),
-            _ => Err(Error::Method),
-        },
-        Side::Response => {
-            let len = line.len().min(STATUS_LINE_START.len());
-            let is_possible = line.get(..len) == STATUS_LINE_START.get(..len);
-            if is_possible { Ok(()) } else { Err(Error::Status) }
-        }
+        Side::Request if line.first().copied().is_some_and(syntax::is_token_byte) => Ok(()),
+        Side::Request => Err(Error::Method),
+        Side::Response if line.starts_with(STATUS_LINE_START) => Ok(()),
+        Side::Response => Err(Error::Status),
+    }
+}
+
+/// Refuses at once what cannot become a start line: TLS on a plain port, another protocol, binary noise.
+fn check_first_bytes(open_line: &[u8], side: Side, progress: Progress) -> Result<(), Error> {
+    match (side, open_line) {
+        _ if progress.lines > 0 => Ok(()),
+        (_, []) | (Side::Request, [b'\r']) => Ok(()),
+        (Side::Response, short) if STATUS_LINE_START.starts_with(short) => Ok(()),
+        _ => check_start_line(open_line, side),
     }
 }
 

@@ -131,4 +131,13 @@ fn what_is_no_status_line_is_refused() {
     let early = parse::response(b"SSH-2.0", GET, &mut progress, &Limits::default(), &mut Response::new());
     assert_eq!(early, Err(Error::Status), "before its line ends");
     assert!(read(GET, "HTTP/1.1 200\r\n\r\n").is_ok(), "a reason phrase is optional");
+    let mut progress = Progress::default();
+    let cut = parse::response(
+        b"H\r\nTTP/1.1 200 OK\r\n",
+        GET,
+        &mut progress,
+        &Limits::default(),
+        &mut Response::new(),
+    );
+    assert_eq!(cut, Err(Error::Status), "a line that is too short, before the head ends");
 }
