@@ -3,8 +3,8 @@
 use rustls::version::{TLS12, TLS13};
 
 use super::pair::{Pair, SOURCE};
-use super::site::{NOW, Site};
-use crate::session::tls::client_hello::HELLO_BYTES_MAX;
+use super::site::{NO_LIMITS, NOW, Site};
+use crate::session::tls::client_hello::{self, HELLO_BYTES_MAX};
 use crate::session::tls::{Engine, Outcome, Output, Stream, TlsError};
 
 struct Given {
@@ -149,13 +149,69 @@ fn record_that_is_too_long_or_changed_ends_the_connection_with_an_alert() {
 }
 
 #[test]
-fn messages_after_the_handshake_may_not_grow_without_end() {
+fn certificate_of_a_client_that_never_ends_is_refused_at_its_limit() {
+    let site = Site::new();
+    site.issue("a", &["a.test"]);
+    site.write("ca.pem", &site.authority_pem);
+    let lines = format!("{NO_LIMITS}\nclient_auth = \"require\"\nclient_ca_path = {:?}", site.path("ca.pem"));
+    let mut engine = site.engine(&["a"], &lines);
+    let mut pair = Pair::new(site.client_of(&[&TLS12]), "a.test");
+    let hello = pair.wire();
+    pair.feed(&mut engine, &hello).unwrap();
+    // Certificate (RFC 5246 §7.4.6) of 61,440 bytes, in records of a kilobyte.
+    let mut message = vec![11, 0, 0xf0, 0];
+    message.resize(61_440, 0);
+    let mut fed = 0;
+    let error = loop {
+        let bytes = record(&message[fed..fed + 1_024]);
+        fed += 1_024;
+        match pair.feed(&mut engine, &bytes) {
+            Ok(()) => assert!(pair.stream.kept_bytes() <= 2 * (fed + 5), "{}", pair.stream.kept_bytes()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, TlsError::HandshakeTooLarge);
+    assert!((40 << 10..41 << 10).contains(&(fed + 5 * (fed >> 10))), "{fed}");
+    assert_eq!(pair.stream.kept_bytes(), 0);
+}
+
+#[test]
+fn changed_bytes_in_any_pieces_end_well_or_with_an_error() {
     let site = Site::new();
     let mut engine = site.plain_engine();
-    let mut pair = Pair::new(site.client_of(&[&TLS12]), "a.test");
-    pair.run(&mut engine);
-    // A renegotiation (RFC 5246 §7.4.1.1) is refused and does no harm.
-    assert!(pair.feed(&mut engine, &record(&[1, 0, 0x80, 0])).is_err());
+    let mut seed = 7_u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    let mut failed = 0;
+    for round in 0..400 {
+        let versions = if round % 2 == 0 { &TLS13 } else { &TLS12 };
+        let mut pair = Pair::new(site.client_of(&[versions]), "a.test");
+        pair.piece = 1 + random(700);
+        for _ in 0..6 {
+            let mut bytes = pair.wire();
+            if !pair.client.is_handshaking() {
+                std::io::Write::write_all(&mut pair.client.writer(), &[3; 900]).unwrap();
+                bytes.extend(pair.wire());
+            }
+            if random(4) == 0 && !bytes.is_empty() {
+                let at = random(bytes.len());
+                match random(3) {
+                    0 => bytes[at] ^= 1 << random(8),
+                    1 => bytes.truncate(at),
+                    _ => bytes.insert(at, random(256) as u8),
+                }
+            }
+            if pair.feed(&mut engine, &bytes).is_err() || pair.deliver().is_err() {
+                failed += 1;
+                break;
+            }
+            let _ = pair.stream.send(&[9; 100], &mut pair.output, NOW);
+        }
+        pair.stream.close(&mut pair.output);
+    }
+    assert!((100..400).contains(&failed), "{failed}");
 }
 
 #[test]
@@ -164,7 +220,16 @@ fn corpus_of_the_fuzzer_is_replayed() {
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/node_tls_client_hello");
     let mut count = 0;
     for entry in std::fs::read_dir(&directory).unwrap() {
-        crate::session::tls::client_hello::fuzz(&std::fs::read(entry.unwrap().path()).unwrap());
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        client_hello::fuzz(&bytes);
+        for at in 0..bytes.len() {
+            client_hello::fuzz(&bytes[..at]);
+            for change in [1, 0x80, 0xff] {
+                let mut wrong = bytes.clone();
+                wrong[at] ^= change;
+                client_hello::fuzz(&wrong);
+            }
+        }
         count += 1;
     }
     assert!(count >= 8, "the corpus is missing");
