@@ -18,9 +18,11 @@ const MTU_MIN_V6: u16 = 1_280;
 /// segment, which passes every tunnel in use.
 const MTU_FALLBACK_V4: u16 = 1_064;
 
-/// Timeouts of one full segment after which a black hole is suspected (Linux: `tcp_retries1` is 3, with the first
-/// transmission lost as well).
-const TIMEOUTS_MAX: u8 = 2;
+/// Timeouts in a row after which a black hole is suspected, of a segment longer than any that ever arrived.
+const TIMEOUTS_UNPROVEN_MAX: u8 = 2;
+
+/// The same of a segment no longer than one that did arrive: rather loss than a route that has just changed.
+const TIMEOUTS_PROVEN_MAX: u8 = 5;
 
 /// Least segment size of a peer that is honoured, bytes, as in the SYN cookie's table: below it nobody is served, whatever
 /// it asks for (CVE-2019-11479).
@@ -40,6 +42,8 @@ const PAYLOAD_MIN: u16 = MSS_MIN - 40;
 pub(super) struct PathMtu {
     mtu: u16,
     peer_mss: u16,
+    /// Longest payload that has arrived.
+    proven: u16,
     ip_header_len: u8,
     timeouts: u8,
     has_timestamps: bool,
@@ -48,8 +52,14 @@ pub(super) struct PathMtu {
 impl PathMtu {
     /// A path that carries what our link does, until it is known better.
     pub(super) fn new(mtu: u16, peer_mss: u16, ip_header_len: u8, has_timestamps: bool) -> Self {
-        let mut path =
-            Self { mtu, peer_mss: peer_mss.max(MSS_MIN), ip_header_len, timeouts: 0, has_timestamps };
+        let mut path = Self {
+            mtu,
+            peer_mss: peer_mss.max(MSS_MIN),
+            proven: 0,
+            ip_header_len,
+            timeouts: 0,
+            has_timestamps,
+        };
         path.mtu = mtu.max(path.mtu_min());
         path
     }
@@ -100,17 +110,25 @@ impl PathMtu {
         if len <= smaller.mss() {
             return false;
         }
-        self.timeouts += 1;
-        if self.timeouts < TIMEOUTS_MAX {
+        self.timeouts = self.timeouts.saturating_add(1);
+        let most = if len > self.proven { TIMEOUTS_UNPROVEN_MAX } else { TIMEOUTS_PROVEN_MAX };
+        if self.timeouts < most {
             return false;
         }
+        self.proven = 0;
         self.lower(target)
     }
 
-    /// The peer acknowledged something new: no black hole.
+    /// SND.UNA has moved: whatever the last timeouts were about, it passed.
     #[inline]
     pub(super) fn on_progress(&mut self) {
         self.timeouts = 0;
+    }
+
+    /// A segment of `len` bytes has arrived, acknowledged or sacked.
+    #[inline]
+    pub(super) fn on_arrived(&mut self, len: u16) {
+        self.proven = self.proven.max(len);
     }
 }
 
@@ -161,6 +179,15 @@ mod tests {
         assert!(path.on_timeout(1_024));
         assert_eq!(path.mss(), 512);
         assert!(!path.on_timeout(512));
+    }
+
+    #[test]
+    fn path_that_carried_full_segments_is_suspected_later() {
+        let mut path = PathMtu::new(1_500, 1_460, 20, false);
+        path.on_arrived(1_460);
+        assert!((0..4).all(|_| !path.on_timeout(1_460)));
+        assert!(path.on_timeout(1_460));
+        assert_eq!(path.mss(), 1_024);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! something is in flight; frames carry right checksums; at the end no chunk and no record is held; and the end
 //! comes within bounded time, also when the peer vanishes.
 
+mod bulk;
 mod clock;
 mod frame;
 mod link;

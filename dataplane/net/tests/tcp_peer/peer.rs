@@ -81,10 +81,6 @@ impl Peer {
         peer
     }
 
-    pub(crate) fn info(&self) -> pktkit::vtcp::TcpInfo {
-        self.conn.info()
-    }
-
     /// Notes windows and puts segments into frames.
     fn take(&mut self, segments: Vec<Vec<u8>>) {
         for mut segment in segments {

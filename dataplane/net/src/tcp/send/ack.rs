@@ -191,6 +191,7 @@ impl Sender {
             return;
         }
         evidence.delivered += u32::from(record.len);
+        self.path.on_arrived(record.len);
         let age_us = micros(now).wrapping_sub(record.sent_us);
         if !record.is_retransmitted() && evidence.sample_us.is_none() {
             evidence.sample_us = Some(age_us);
