@@ -70,7 +70,7 @@ http {{
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi; client_max_body_size 0;
   server {{
     listen 80 backlog=16384; listen [::]:80 backlog=16384; listen 8080; listen [::]:8080;
-    listen 443 ssl; listen [::]:443 ssl; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+    listen 443 ssl; listen [::]:443 ssl; ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
     location /echo {{ proxy_pass http://{echo}; proxy_http_version 1.1; proxy_request_buffering off; }}
     root {folder}/www;
     location = /whoami {{ return 200 \"$remote_addr $remote_port\\n\"; }}

@@ -268,7 +268,7 @@ source_handshake_rate = 0\nworker_handshake_rate = 0\n
 [waf]\nrate_limit_rps = 0\n
 [http]\nmax_requests = 0\n
 [access_log]\npath = \"off\"\n
-[api]\nbind_address = \"127.0.0.1:{api}\"\n
+[metrics]\nbind_address = \"127.0.0.1:{api}\"\n
 [logging]\nformat = \"pretty\"\n
 [[listeners]]\nname = \"http\"\nbind_address = \"127.0.0.1:{http}\"\ntls = false\n
 [[listeners]]\nname = \"https\"\nbind_address = \"127.0.0.1:{https}\"\ntls = true\n
