@@ -17,6 +17,7 @@ use secbeat_net::syncookie::epoch_at;
 use super::l7;
 use super::pulse::Pulse;
 use super::secret::Master;
+use super::sizes;
 use super::xdp::Xdp;
 use super::{last_good, lists as list_settings};
 use crate::api::events::{Class, Level};
@@ -479,8 +480,8 @@ const START_KEYS: &[StartKey] = &[
     ("syn_proxy.max_syn_backlog", |config| config.syn_proxy.syn_backlog_max.to_string()),
     ("syn_proxy.handshake_timeout", |config| format!("{:?}", config.syn_proxy.handshake_timeout)),
     ("syn_proxy.backend_syn_timeout", |config| format!("{:?}", config.syn_proxy.backend_syn_timeout)),
-    // Workers are made with or without sessions.
-    ("listeners.mode", |config| config.has_l7().to_string()),
+    // Workers are made with or without sessions, and with or without room for what is forwarded.
+    ("listeners.mode", |config| format!("{} {:?}", config.has_l7(), sizes::forwards(config))),
     ("http.upstream", |config| format!("{:?}", config.http.upstream)),
     ("access_log.path", |config| format!("{:?}", config.access_log.target)),
     ("access_log.queue_lines", |config| config.access_log.queue_lines.to_string()),

@@ -3,7 +3,7 @@
 //! Owns: the translation of the configuration into sizes and keys of workers. Does not own: the memory.
 
 use secbeat_config::NodeConfig;
-use secbeat_config::node::{Listener, Mode, SynCookies};
+use secbeat_config::node::{Listener, Mode, SynCookies, Transport};
 use secbeat_net::fragment::FragmentLimits;
 use secbeat_net::halfopen::HalfOpenKeys;
 use secbeat_net::splice::{SpliceKeys, SpliceLimits, Timeouts};
@@ -19,6 +19,9 @@ use crate::worker::shared::SharedSizes;
 /// of backends that are gone are used again. Each costs a port map per worker.
 const TARGETS_SPARE: u16 = 16;
 
+/// Size of a table that nothing is put into: the least it can be made for.
+const FLOWS_UNUSED: u32 = 64;
+
 pub(super) fn targets_max(config: &NodeConfig) -> u16 {
     // Every backend may be used with and without PROXY header.
     (config.backends.len() as u16).saturating_mul(2).saturating_add(TARGETS_SPARE)
@@ -31,6 +34,25 @@ pub(super) fn shared_sizes(config: &NodeConfig, workers: u16) -> SharedSizes {
         limiter_slots: config.limits.slots as usize,
         connections_max: config.server.connections_max,
     }
+}
+
+/// TCP and UDP flows that a worker forwards: none to speak of when no listener does, so that a node that only serves
+/// requests takes no memory for them.
+fn forwarded_flows(config: &NodeConfig) -> (u32, u32) {
+    let (tcp, udp) = forwards(config);
+    (
+        if tcp { config.flows.flows_max } else { FLOWS_UNUSED },
+        if udp { config.udp.flows_max } else { FLOWS_UNUSED },
+    )
+}
+
+/// Whether any listener forwards TCP, and UDP.
+pub(super) fn forwards(config: &NodeConfig) -> (bool, bool) {
+    let any = |wanted: Transport| {
+        let mut listeners = config.listeners.iter();
+        listeners.any(|listener| listener.mode != Mode::L7 && listener.protocol == wanted)
+    };
+    (any(Transport::Tcp), any(Transport::Udp))
 }
 
 /// What a worker is made of.
@@ -48,11 +70,12 @@ pub(super) fn setup(config: &NodeConfig, master: &Master, worker: WorkerId, work
     // SYNs at 0, 1, 3, 7 .. times the first timeout: as many as fit into the time a backend has to answer.
     let ratio = flows.connect_timeout.as_millis() / config.syn_proxy.backend_syn_timeout.as_millis().max(1);
     let backend_syns_max = (ratio + 1).ilog2().clamp(1, 16) as u8;
+    let (tcp_flows, udp_flows) = forwarded_flows(config);
     Setup {
         id: worker,
         splice: SpliceLimits {
-            flows_max: flows.flows_max,
-            half_open_max: (flows.flows_max / 4).max(16),
+            flows_max: tcp_flows,
+            half_open_max: (tcp_flows / 4).max(16),
             backends_max: targets_max(config),
             ports: SnatPorts::new(ports.low, ports.high, workers).slice(worker),
             backend_syns_max,
@@ -66,7 +89,7 @@ pub(super) fn setup(config: &NodeConfig, master: &Master, worker: WorkerId, work
             },
         },
         udp: UdpLimits {
-            flows_max: config.udp.flows_max,
+            flows_max: udp_flows,
             backends_max: targets_max(config),
             ports: SnatPorts::new(ports.low, ports.high, workers).slice(worker),
             two_way: config.udp.idle_timeout,
