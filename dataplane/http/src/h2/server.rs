@@ -28,7 +28,7 @@ use super::hpack::Decoder;
 use super::limits::Limits;
 use super::pool::{Pool, Workspace};
 use super::stream::{State, Stream, Wait};
-use super::timeout::Watch;
+use super::timeout::{TICK_MS, Watch};
 use super::violation::{Reason, Violation};
 use super::window::{ReceiveWindow, WINDOW_DEFAULT};
 use crate::head::{Fields, Request};
@@ -111,6 +111,8 @@ pub struct Server {
     drain: Drain,
     now_ms: u64,
     started_ms: u64,
+    /// When waits are looked at again.
+    tick_at_ms: u64,
     frames: u64,
     bytes_sent: u64,
     bytes_written: u64,
@@ -144,6 +146,7 @@ impl Server {
             drain: Drain::No,
             now_ms,
             started_ms: now_ms,
+            tick_at_ms: now_ms + TICK_MS,
             frames: 0,
             bytes_sent: 0,
             bytes_written: 0,

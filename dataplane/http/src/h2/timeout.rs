@@ -16,7 +16,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Nothing waits yet.
+    /// Nothing waited before.
     pub(super) fn new(now_ms: u64) -> Self {
         Self { since_ms: now_ms, mark: 0 }
     }

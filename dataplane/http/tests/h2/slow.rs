@@ -8,8 +8,10 @@ use crate::client::*;
 /// or a stream of it.
 fn seconds_until_end(client: &mut Client, mut each: impl FnMut(&mut Client)) -> u64 {
     for second in 1..1_000 {
+        client.now_ms = second * 1_000 - 100;
         each(client);
         client.now_ms = second * 1_000;
+        // Whatever the client did a moment ago.
         let timeout = client.server.poll_timeout().expect("something waits");
         assert!(timeout <= client.now_ms, "looked at every second");
         client.server.handle_timeout(client.now_ms);
@@ -165,6 +167,27 @@ fn output_that_is_never_read() {
     assert!(
         client.events().contains(&Event::Violation { stream: None, violation: Violation::StalledConnection })
     );
+}
+
+#[test]
+fn a_time_without_requests_is_nobodys_wait() {
+    let mut client = Client::new();
+    client.get(1);
+    client.server.respond(id(1), &answer(204, &[]), true).unwrap();
+    client.read();
+    client.server.handle_timeout(1_000);
+    // An hour later a frame comes in two pieces, two seconds apart.
+    client.now_ms = 3_600_000;
+    let bytes = frame(HEADERS, END_HEADERS | END_STREAM, 3, &block(GET));
+    client.write(&bytes[..20]);
+    assert_eq!(client.server.poll_timeout(), Some(3_601_000));
+    client.server.handle_timeout(3_601_000);
+    client.now_ms = 3_602_000;
+    client.write(&bytes[20..]);
+    assert_eq!(client.events(), [Event::Request { stream: id(3), end: true }]);
+    // And an answer waits for its window from now on, not from then.
+    client.server.handle_timeout(3_602_000);
+    assert!(!client.server.is_closed());
 }
 
 #[test]

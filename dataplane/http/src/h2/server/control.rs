@@ -170,7 +170,7 @@ impl Server {
     /// [`drain_notice_ms`](super::super::Limits::drain_notice_ms) later) the last stream that is served. Ends with
     /// [`Event::Closed`] when the open streams have ended.
     pub fn shut_down(&mut self, now_ms: u64) {
-        self.now_ms = self.now_ms.max(now_ms);
+        self.advance(now_ms);
         if self.drain == Drain::No && !self.is_closed {
             self.drain = Drain::Noticed { at_ms: self.now_ms };
             self.write_goaway(STREAM_MAX, Reason::NoError, &[]);

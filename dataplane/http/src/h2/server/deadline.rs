@@ -2,25 +2,40 @@
 
 use super::super::event::{Event, StreamId};
 use super::super::stream::{State, Wait};
-use super::super::timeout::{PROGRESS_BYTES_MIN, TICK_MS};
+use super::super::timeout::{PROGRESS_BYTES_MIN, TICK_MS, Watch};
 use super::super::violation::Violation;
 use super::{Drain, Reading, Server};
 
 impl Server {
     /// When `handle_timeout` has something to do; none while nothing waits for the client.
     pub fn poll_timeout(&self) -> Option<u64> {
-        let waits = !self.is_closed
+        self.is_waiting().then_some(self.tick_at_ms)
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.is_closed
             && (!self.work.ids.is_empty()
                 || !self.is_acknowledged
                 || self.is_head_partial()
                 || !self.output().is_empty()
-                || matches!(self.drain, Drain::Noticed { .. }));
-        waits.then_some(self.now_ms + TICK_MS)
+                || matches!(self.drain, Drain::Noticed { .. }))
+    }
+
+    /// Time has passed until now. After a time in which nothing waited, all waits begin now: nobody looked meanwhile.
+    pub(super) fn advance(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        if !self.is_waiting() {
+            self.tick_at_ms = self.now_ms + TICK_MS;
+            self.head_watch = Watch::new(self.now_ms);
+            self.window_watch = Watch::new(self.now_ms);
+            self.output_watch = Watch::new(self.now_ms);
+        }
     }
 
     /// Ends what has taken too long.
     pub fn handle_timeout(&mut self, now_ms: u64) {
-        self.now_ms = self.now_ms.max(now_ms);
+        self.advance(now_ms);
+        self.tick_at_ms = self.now_ms + TICK_MS;
         if self.is_closed {
             return;
         }

@@ -10,7 +10,7 @@ impl Server {
     /// Bytes from the client, in order. Returns how many were taken: fewer while much waits in `output` or in
     /// `poll_event`; offer the rest again when that was taken.
     pub fn receive(&mut self, bytes: &[u8], now_ms: u64, pool: &mut Pool) -> usize {
-        self.now_ms = self.now_ms.max(now_ms);
+        self.advance(now_ms);
         if self.work.is_new() {
             self.work = pool.take();
         }
