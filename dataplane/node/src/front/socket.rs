@@ -39,6 +39,7 @@ use crate::session;
 use crate::telemetry::counters::WorkerCounters;
 use crate::upstream::Upstream;
 use crate::worker::clock::Clock;
+use listen::Options;
 use plan::{Change, Plan};
 use shared::{Shared, Wish};
 use worker::Worker;
@@ -180,13 +181,12 @@ impl Handle {
         {
             return Err(Error::UnknownGroup { name: listener.name.clone() });
         }
-        let (backlog, fastopen) = (settings.backlog, settings.fastopen);
         let (mut plan, step) = shared.plan.load().next(settings).ok_or(Error::SlotsExhausted)?;
         let mut changes: Vec<(usize, Change)> = Vec::new();
         for slot in step.added {
             for worker in 0..shared.inboxes.len() {
                 let Some(listener) = plan.listener(slot) else { continue };
-                let (socket, address) = bind(listener, backlog, fastopen)?;
+                let (socket, address) = bind(listener, Options::of(&plan.settings, listener))?;
                 changes.push((worker, Change::Listen { slot, protocol: listener.protocol, socket }));
                 // Port 0: the first worker's socket chooses, the others follow.
                 plan.set_bound(slot, address);
@@ -260,9 +260,9 @@ impl Running {
     }
 }
 
-fn bind(listener: &ListenerSettings, backlog: u32, fastopen: bool) -> Result<(OwnedFd, SocketAddr), Error> {
+fn bind(listener: &ListenerSettings, options: Options) -> Result<(OwnedFd, SocketAddr), Error> {
     let error = |source| Error::Bind { name: listener.name.clone(), address: listener.bind_address, source };
-    let fd = listen::open(listener.protocol, listener.bind_address, backlog, fastopen).map_err(error)?;
+    let fd = listen::open(listener.protocol, listener.bind_address, options).map_err(error)?;
     let local = {
         use std::os::fd::AsRawFd;
         getsockname::<SockaddrStorage>(fd.as_raw_fd()).map_err(|errno| error(errno.into()))?

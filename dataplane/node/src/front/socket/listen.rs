@@ -14,19 +14,31 @@ use nix::sys::socket::{
 
 use secbeat_pktio::fastopen::accept_fastopen;
 
-use super::settings::Protocol;
+use super::settings::{ListenerSettings, Protocol, Service, Settings};
 
 /// Connections opened by data in the SYN that may wait for their validating ACK: each has cost memory and work for a
 /// source that is known only by its Fast Open cookie. Above it the kernel falls back to the ordinary handshake.
 const FASTOPEN_PENDING_MAX: u16 = 256;
 
+/// What listening TCP sockets are told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    pub(super) backlog: u32,
+    pub(super) fastopen: bool,
+    pub(super) nodelay: bool,
+}
+
+impl Options {
+    /// Of one listener. HTTP never gains from waiting: what is written is all there is to say.
+    pub(super) fn of(settings: &Settings, listener: &ListenerSettings) -> Self {
+        let nodelay = settings.nodelay || listener.service == Service::Http;
+        Self { backlog: settings.backlog, fastopen: settings.fastopen, nodelay }
+    }
+}
+
 /// A socket bound to `address`; a TCP one listens.
-pub(super) fn open(
-    protocol: Protocol,
-    address: SocketAddr,
-    backlog: u32,
-    fastopen: bool,
-) -> io::Result<OwnedFd> {
+pub(super) fn open(protocol: Protocol, address: SocketAddr, options: Options) -> io::Result<OwnedFd> {
+    let Options { backlog, fastopen, nodelay } = options;
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let (kind, number) = match protocol {
         Protocol::Tcp => (SockType::Stream, SockProtocol::Tcp),
@@ -40,6 +52,8 @@ pub(super) fn open(
     if protocol == Protocol::Tcp {
         // A restarted node must not wait for the last one's connections in TIME-WAIT.
         setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+        // Accepted sockets have it from here, without a call for each.
+        setsockopt(&fd, sockopt::TcpNoDelay, &nodelay)?;
     } else if address.ip().is_unspecified() {
         // Which of our addresses a datagram was sent to: the answer must come from there.
         if address.is_ipv4() {

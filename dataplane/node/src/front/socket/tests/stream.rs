@@ -189,7 +189,8 @@ fn refused_connection_goes_to_the_next_backend() {
 #[test]
 fn silent_backend_is_given_up_after_the_connect_timeout() {
     // A listener whose queue is full ignores SYNs.
-    let silent = super::super::listen::open(Protocol::Tcp, "127.0.0.1:0".parse().unwrap(), 0, false).unwrap();
+    let options = super::super::listen::Options { backlog: 0, fastopen: false, nodelay: false };
+    let silent = super::super::listen::open(Protocol::Tcp, "127.0.0.1:0".parse().unwrap(), options).unwrap();
     let silent = TcpListener::from(silent);
     let addr = silent.local_addr().unwrap();
     let _queue: Vec<_> =

@@ -97,8 +97,7 @@ impl Worker {
             Some(l7) => l7.open(arrival, self.poll.registry(), self.now),
             None => Err(NotOpened::Full),
         };
-        if let Err(e) = &opened {
-        }
+        if let Err(e) = &opened {}
         let reason = match opened {
             Ok(()) => {
                 self.counters.count(Counter::ConnectionsEstablished);
@@ -161,7 +160,6 @@ impl Worker {
     }
 
     fn start(&mut self, key: super::Key) -> Result<(), DropReason> {
-        let nodelay = self.plan.settings.nodelay;
         let Some(connection) = self.connections.get_mut(key) else { return Err(DropReason::NoBackend) };
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(
@@ -169,7 +167,7 @@ impl Worker {
             token(KIND_CLIENT, key.to_bits()),
             interest,
         );
-        if registered.is_err() || nodelay && connection.client.set_nodelay(true).is_err() {
+        if registered.is_err() {
             return Err(DropReason::ConnectionLimit);
         }
         self.dial(key)
