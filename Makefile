@@ -5,7 +5,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
-# make demo MODE=syn|tcp|...; further options of the demonstration in DEMO_ARGS.
+# make demo MODE=syn|tcp|l7; further options of the demonstration in DEMO_ARGS.
 MODE ?= syn
 DEMO_ARGS ?=
 # make fuzz TARGET=net_wire SECONDS=60; without TARGET, every target in turn.
@@ -19,7 +19,7 @@ STEP := scripts/step.sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build release test unit lint fmt fmt-check doc docs docs-check loom asan miri fuzz deny \
-        test-syn test-tcp demo bench install uninstall clean
+        test-syn test-tcp test-l7 test-slow demo bench install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -45,6 +45,7 @@ test: setup ## everything that must hold, as continuous integration runs it
 	@$(STEP) "programs as they ship" $(MAKE) --no-print-directory release
 	@$(STEP) "end to end, mode syn" $(MAKE) --no-print-directory test-syn
 	@$(STEP) "end to end, mode tcp" $(MAKE) --no-print-directory test-tcp
+	@$(STEP) "end to end, mode l7" $(MAKE) --no-print-directory test-l7
 	@$(STEP) end
 
 unit: ## all tests that cargo runs: unit, integration, corpus replay, simulation
@@ -90,6 +91,17 @@ test-syn: release ## real programs through the node in syn mode, in network name
 
 test-tcp: release ## the same in tcp mode, on AF_XDP and on sockets
 	tests/end_to_end.sh tcp
+
+test-l7: release ## the same in l7 mode, on AF_XDP and on sockets; TLS by openssl, curl and sslscan
+	tests/end_to_end_l7.sh xdp
+	tests/end_to_end_l7.sh socket
+	tests/tls/end_to_end.sh target/release/secbeat-node
+
+test-slow: release ## what takes minutes: a gigabyte over a bad link, 10,000 idle connections, the proxies of others
+	@$(STEP) begin
+	@$(STEP) "a gigabyte each way over a bad link, beside the kernel's TCP" tests/bad_link.sh
+	@$(STEP) "10,000 idle connections" target/release/secbeat-bench idle --results target/results
+	@$(STEP) end
 
 demo: release ## protect nginx from a flood, live: make demo MODE=tcp DEMO_ARGS="--kind ack --family 6"
 	@scripts/as_root.sh target/release/secbeat-bench demo --mode $(MODE) $(DEMO_ARGS)
