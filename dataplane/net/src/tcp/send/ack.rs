@@ -340,7 +340,8 @@ impl Sender {
     ) {
         let is_dup_ack = !self.has_sack && evidence.acked == 0 && self.duplicates > 0 && !ack.carries_data;
         let delivered = if is_dup_ack { self.mss() } else { evidence.delivered };
-        if self.phase != Phase::Open && !is_before(self.una, self.recovery_point) {
+        let is_ending = self.phase != Phase::Open && !is_before(self.una, self.recovery_point);
+        if is_ending {
             self.end_recovery();
         }
         if losses.any && self.phase == Phase::Open {
@@ -354,7 +355,7 @@ impl Sender {
                 let cwnd = self.reduction.on_ack(delivered, self.pipe(), ssthresh, mss, is_safe);
                 self.congestion.set_cwnd(cwnd.max(mss));
             }
-            Phase::Open | Phase::Loss if evidence.acked > 0 => {
+            Phase::Open | Phase::Loss if evidence.acked > 0 && !is_ending => {
                 self.open_window(shared.limits.queue_bytes_max, evidence, now);
             }
             _ => {}

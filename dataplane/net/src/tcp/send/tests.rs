@@ -1,4 +1,11 @@
-//! The sending side as packet traces.
+//! The sending side as packet traces: what it sends, what the peer answers, what it sends then.
+
+mod congestion;
+mod harness;
+mod hostile;
+mod recovery;
+mod segments;
+mod window;
 
 use super::*;
 
