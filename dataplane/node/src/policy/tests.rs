@@ -198,6 +198,22 @@ fn mode_decides_who_answers_a_handshake() {
 }
 
 #[test]
+fn l7_listener_answers_itself_and_has_no_backend_on_the_packet_path() {
+    let text =
+        CONFIG.replacen("name = \"everywhere\"\n", "name = \"everywhere\"\nmode = \"l7\"\ntls = false\n", 1);
+    let text = format!("[syn_proxy]\nmss_max = 8960\n{text}");
+    let policy = compile(&text, &view(9_000), &mut TargetIds::new(8), 1).expect("policy");
+    let (web, here) = (&policy.listeners[0], &policy.listeners[1]);
+    assert_eq!((web.is_l7, here.is_l7), (true, false));
+    assert_eq!(web.handshake, Handshake::Proxied(SynCookies::Auto));
+    assert_eq!(web.target(upstream::BackendId(1)), None);
+    assert!(here.target(upstream::BackendId(0)).is_some());
+    assert!(policy.l7.listener(0).is_some() && policy.l7.listener(1).is_none());
+    assert_eq!((web.offer.mss_v4, here.offer.mss_v4), (1_730, 8_960), "no more than a frame holds");
+    assert_eq!(web.offer.window, u16::MAX);
+}
+
+#[test]
 fn ban_is_compiled_to_end_on_the_nodes_clock() {
     let config = secbeat_config::parse(CONFIG).expect("configuration");
     let view = lists::View {

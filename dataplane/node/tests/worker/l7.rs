@@ -10,7 +10,7 @@ use secbeat_net::wire::tcp::Flags;
 use secbeat_node::telemetry::counters::Counter;
 use secbeat_node::worker::shared::Stage;
 
-use super::packet::Segment;
+use super::packet::{Datagram, Segment};
 use super::talk::CLIENT_ISN;
 use super::world::{VIP, World, at};
 
@@ -233,6 +233,51 @@ fn segment_that_lands_on_another_core_reaches_the_connection() {
     assert_eq!(world.workers[1].counters().get(Counter::FramesHandedOver), 1);
     client.seq = client.seq.wrapping_add(REQUEST.len() as u32);
     client.wait_for_page(&mut world, 5);
+}
+
+#[test]
+fn listeners_of_all_modes_live_in_one_worker() {
+    let more = "[[listeners]]\nname = \"old\"\nmode = \"syn\"\nbind_address = \"10.1.0.1:81\"\nbackends = [\"far\"]\n\
+                [[listeners]]\nname = \"dns\"\nprotocol = \"udp\"\nbind_address = \"10.1.0.1:5300\"\nbackends = [\"far\"]\n\
+                [[backends]]\nname = \"far\"\naddress = \"10.2.0.11:8080\"\n";
+    let mut world = World::new(&(config(origin(5), "") + more));
+    let mut client = Client::knock(&mut world, at("10.1.0.9", 4_000));
+    client.say(&mut world, REQUEST);
+    client.wait_for_page(&mut world, 5);
+    assert!(world.to_backends().is_empty(), "requests go through the kernel");
+    // The same worker still forwards: SYN with the same options to the other port, and a datagram.
+    let syn = Segment::new(at("10.1.0.9", 4_001), at(VIP, 81), Flags::SYN, CLIENT_ISN, 0).with_syn_options(5);
+    let answer = world.client(&syn).pop().expect("a cookie");
+    world.client(&world.ack_of(&answer));
+    let opened = world.to_backends().pop().expect("a SYN to the backend");
+    assert_eq!((opened.flags, opened.destination), (Flags::SYN, at("10.2.0.11", 8_080)));
+    let question =
+        Datagram { source: at("10.1.0.9", 4_002), destination: at(VIP, 5_300), payload: b"q".to_vec() };
+    let sent = world.datagram(0, &question);
+    assert!(matches!(&sent[..], [(1, datagram)] if datagram.payload == b"q"), "{sent:?}");
+    assert_eq!(world.shared.limits.connections(), 2);
+}
+
+#[test]
+fn path_that_carries_less_is_learnt_from_icmp() {
+    let mut world = World::new(&config(origin(20_000), ""));
+    let mut client = Client::knock(&mut world, at("10.1.0.9", 4_000));
+    let request = client.segment(Flags::ACK | Flags::PSH, REQUEST);
+    let mut sent = world.client(&request);
+    let start = std::time::Instant::now();
+    while !sent.iter().any(|segment| segment.payload.len() > 1_000) {
+        assert!(start.elapsed() < PATIENCE, "{sent:?}");
+        std::thread::sleep(Duration::from_millis(1));
+        world.pass(Duration::from_millis(1));
+        sent = world.to_clients();
+    }
+    let large = sent.iter().find(|segment| segment.payload.len() > 1_000).expect("a full segment");
+    world.inject(0, 0, &super::packet::too_big(large, at("10.1.0.254", 0), 1_000, super::world::CLIENT_MAC));
+    world.pass(Duration::from_millis(5));
+    let again = world.to_clients();
+    let largest = again.iter().map(|segment| segment.payload.len()).max().expect("sent again");
+    assert!((500..=960).contains(&largest), "{largest}");
+    assert!(again.iter().any(|segment| segment.seq == large.seq), "the lost one first");
 }
 
 #[test]

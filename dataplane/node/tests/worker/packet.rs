@@ -139,6 +139,19 @@ impl Datagram {
     }
 }
 
+/// A router's word that `segment` is too long for its next link.
+pub(crate) fn too_big(segment: &Segment, router: SocketAddr, mtu: u16, mac: [u8; 6]) -> Vec<u8> {
+    let quoted = segment.frame(mac, mac);
+    let mut icmp = vec![3, 4, 0, 0, 0, 0];
+    icmp.extend_from_slice(&mtu.to_be_bytes());
+    icmp.extend_from_slice(&quoted[14..14 + 20 + 20]);
+    let sum = icmp.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum::<u32>();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let checksum = !((folded & 0xffff) + (folded >> 16)) as u16;
+    icmp[2..4].copy_from_slice(&checksum.to_be_bytes());
+    packet(router, segment.source, protocol::ICMP, &icmp, mac, mac)
+}
+
 fn v4(addr: IpAddr) -> Ipv4Addr {
     match addr {
         IpAddr::V4(addr) => addr,
@@ -170,6 +183,6 @@ fn packet(
     ip.emit(&mut frame[14..]).expect("room");
     frame.extend_from_slice(l4);
     let headers = wire::parse(&frame).expect("a packet");
-    assert!(complete_l4(&headers, &mut frame));
+    assert!(protocol == protocol::ICMP || complete_l4(&headers, &mut frame));
     frame
 }
