@@ -149,8 +149,9 @@ pub(super) struct Connection {
     /// Shift of the peer's windows.
     pub(super) scale_theirs: u8,
     pub(super) keep_alive_probes: u8,
-    /// ACKs that are still sent at once: a client that has just begun grows its window by them, or holds back the rest of
-    /// its request (Nagle). Ends when we answer within the time of a delayed ACK: then answers carry the ACKs.
+    /// ACKs that are still sent at once: a client that has just begun grows its window by them, or holds back the
+    /// rest of its request (Nagle). Ends when we answer within the time of a delayed ACK: then answers carry the
+    /// ACKs.
     pub(super) quick_acks: u8,
     pub(super) listener: u16,
     /// When a delayed ACK is due.

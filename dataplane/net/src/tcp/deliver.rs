@@ -65,7 +65,11 @@ impl Stack {
         let Some(connection) = self.table.get_mut(slot) else { return Verdict::Miss };
         let part = connection.trim(arrived);
         if !connection.state.may_receive() {
-            // The peer has finished; this is its FIN again, or nonsense.
+            // The peer has finished: this is its FIN again, or data after it, which nobody can mean.
+            if !is_before(arrived.seq, connection.rcv_nxt) {
+                return Verdict::Drop(DropReason::OutOfWindow);
+            }
+            connection.note_duplicate(arrived.seq, earlier(arrived.end(), connection.rcv_nxt));
             return self.answer(slot, packet, now).unwrap_or(Verdict::Consumed);
         }
         if part.len > 0 && connection.marks.intersects(Marks::DETACHED) {
@@ -108,7 +112,7 @@ impl Stack {
     /// §4.2.2.13).
     fn refuse_data(&mut self, slot: u32, packet: &mut PacketBuf<'_>, now: Instant) -> Verdict {
         self.end(slot, CloseReason::DataAfterClose, true);
-        let port = self.emit_reset(slot, packet);
+        let port = self.emit_reset(slot, packet, Flags::RST);
         self.settle(slot, now);
         port.map_or(Verdict::Consumed, Verdict::Transmit)
     }

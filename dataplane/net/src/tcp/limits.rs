@@ -20,9 +20,9 @@ pub struct Limits {
     /// How long a TIME-WAIT record stays: 2 MSL, as Linux.
     pub time_wait: Duration,
     /// Bytes in chunks for data received out of order, data the owner has not taken and data not yet acknowledged,
-    /// over all connections. When three quarters are used, receive windows are told as a quarter of `receive_window` and new data out of order is
-    /// refused; at four fifths what was received out of order goes, and peers that take nothing are reset after
-    /// `stall_pressed` already. In-order data that finds no room is not acknowledged.
+    /// over all connections. When three quarters are used, receive windows are told as a quarter of `receive_window`
+    /// and new data out of order is refused; at four fifths what was received out of order goes, and peers that take
+    /// nothing are reset after `stall_pressed` already. In-order data that finds no room is not acknowledged.
     pub chunk_bytes_max: usize,
     /// Connections that hold data received out of order at once; 1.5 KiB each. When full, another connection gives up
     /// what it holds (RFC 2018 §8 allows it; its peer sends it again), each in its turn.

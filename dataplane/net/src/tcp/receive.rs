@@ -109,7 +109,7 @@ impl Stack {
                 return self.challenge(slot, packet, DropReason::OutOfWindow, now);
             }
             Judgement::Duplicate => return self.on_duplicate(slot, packet, arrived, now),
-            Judgement::Probe => return self.on_probe(slot, packet, now),
+            Judgement::Probe => return self.on_probe(slot, packet, arrived, now),
             Judgement::OutOfWindow => {
                 self.counters.out_of_window += 1;
                 return self.challenge(slot, packet, DropReason::OutOfWindow, now);
@@ -255,7 +255,13 @@ impl Stack {
 
     /// A sign that the peer lives; it wants the same from us. Limited for this connection only: an attack on others
     /// must not leave it without answer.
-    fn on_probe(&mut self, slot: u32, packet: &mut PacketBuf<'_>, now: Instant) -> Verdict {
+    fn on_probe(
+        &mut self,
+        slot: u32,
+        packet: &mut PacketBuf<'_>,
+        arrived: &Arrived,
+        now: Instant,
+    ) -> Verdict {
         let now_ms = now.as_millis() as u32;
         let Some(connection) = self.table.get_mut(slot) else { return Verdict::Miss };
         if now_ms.wrapping_sub(connection.challenged_ms) < CHALLENGE_INTERVAL_MS {
@@ -263,6 +269,9 @@ impl Stack {
         }
         (connection.challenged_ms, connection.heard_at) = (now_ms, now);
         connection.keep_alive_probes = 0;
+        if arrived.len > 0 {
+            connection.note_duplicate(arrived.seq, arrived.data_end());
+        }
         self.answer(slot, packet, now).unwrap_or(Verdict::Consumed)
     }
 

@@ -3,6 +3,7 @@
 mod attacks;
 mod closing;
 mod harness;
+mod linux;
 mod owner;
 mod receiving;
 mod robustness;

@@ -138,6 +138,12 @@ impl Stack {
             if let Some(set) = self.sets.get(connection.ranges) {
                 set.sack_blocks(&mut blocks, count_max);
             }
+            if connection.marks.intersects(Marks::FIN_SEEN) {
+                // A FIN that waits with the data in front of it is received too.
+                for block in blocks.iter_mut().filter(|block| block.right == connection.fin_seq) {
+                    block.right = block.right.wrapping_add(1);
+                }
+            }
             options.put_sack(&blocks);
         }
         options
@@ -168,13 +174,18 @@ impl Stack {
         Some(port)
     }
 
-    /// Builds a RST, exact for the peer.
-    pub(super) fn emit_reset(&mut self, slot: u32, packet: &mut PacketBuf<'_>) -> Option<PortId> {
+    /// Builds a RST, exact for the peer; as an answer it has no ACK (RFC 9293 §3.5.2).
+    pub(super) fn emit_reset(
+        &mut self,
+        slot: u32,
+        packet: &mut PacketBuf<'_>,
+        flags: Flags,
+    ) -> Option<PortId> {
         let connection = self.table.get_mut(slot)?;
         let own = Own {
-            flags: Flags::RST_ACK,
+            flags,
             seq: connection.sender.next_seq(),
-            ack: connection.rcv_nxt,
+            ack: if flags.contains(Flags::ACK) { connection.rcv_nxt } else { 0 },
             window: 0,
         };
         let none = OptionBytes::NONE;
@@ -218,7 +229,7 @@ impl Stack {
     fn emit_next(&mut self, slot: u32, packet: &mut PacketBuf<'_>, now: Instant) -> Option<PortId> {
         let marks = self.table.get(slot)?.marks;
         if marks.intersects(Marks::RESET) {
-            return self.emit_reset(slot, packet);
+            return self.emit_reset(slot, packet, Flags::RST_ACK);
         }
         let connection = self.table.get(slot)?;
         if connection.state != State::Closed

@@ -169,7 +169,7 @@ fn data_for_an_owner_that_is_gone_is_answered_with_reset() {
     assert!(world.expect().has(Flags::FIN));
     assert_eq!(world.send(ack(7, 2)), Out::Consumed, "an ACK is no data");
     let reset = world.send(data(7, 2, b"more")).answer();
-    assert_eq!((reset.flags, reset.seq), (Flags::RST_ACK, 2));
+    assert_eq!((reset.flags, reset.seq), (Flags::RST, 2));
     assert_eq!(world.closed().reason, CloseReason::DataAfterClose);
 }
 

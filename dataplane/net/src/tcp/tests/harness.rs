@@ -144,6 +144,8 @@ pub(super) struct World {
     pub(super) takes: usize,
     /// The port of the client that `send` writes into.
     pub(super) port: u16,
+    /// What verification said of the client's segments.
+    pub(super) checksum: L4Checksum,
     memory: Vec<u8>,
 }
 
@@ -159,6 +161,7 @@ impl World {
             id: ConnectionId::from_bits(u64::MAX),
             takes: usize::MAX,
             port: 40_000,
+            checksum: L4Checksum::Valid,
             memory: vec![0; 4_096],
         };
         world.id = world.open(40_000).unwrap();
@@ -233,7 +236,7 @@ impl World {
         memory.resize(HEADROOM + len.max(60) + 200, 0xee);
         let mut packet = PacketBuf::new(&mut memory, HEADROOM, len);
         let headers = wire::parse(packet.bytes()).unwrap();
-        let ingress = Ingress { port: PortId(3), mtu: 1_500, checksum: L4Checksum::Valid };
+        let ingress = Ingress { port: PortId(3), mtu: 1_500, checksum: self.checksum };
         let verdict = self.stack.handle(&mut packet, &headers, &ingress, self.now);
         let out = match verdict {
             Verdict::Data { connection, start, len } => {
