@@ -17,7 +17,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde::Serialize;
 
-use super::setup::{Peer, Rig, Scheme};
+use super::setup::{Front, Peer, Rig, Scheme};
 use crate::tls::{self, Alpn};
 use crate::{interrupt, stats};
 
@@ -32,8 +32,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     /// Connections of each kind
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=19_000))]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=25_000))]
     connections: u32,
+    /// How the node takes its connections
+    #[arg(long, value_enum, default_value_t)]
+    front: Front,
     /// Only this kind
     #[arg(long, value_enum)]
     only: Vec<Kind>,
@@ -89,7 +92,7 @@ struct Row {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     raise_descriptors(u64::from(options.connections) + 1_000)?;
     let kinds = Kind::ALL.into_iter().filter(|kind| options.only.is_empty() || options.only.contains(kind));
-    let rows: Vec<Row> = kinds.map(|kind| measure(kind, options.connections)).collect::<Result<_>>()?;
+    let rows: Vec<Row> = kinds.map(|kind| measure(kind, options)).collect::<Result<_>>()?;
     let mut table = vec![
         ["idle connections", "count", "before", "with them", "each", "bar", ""].map(str::to_owned).to_vec(),
     ];
@@ -106,37 +109,25 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     print!("{}", stats::table(&table));
     std::fs::create_dir_all(&options.results)?;
-    let path = options.results.join("idle.json");
+    let name = match options.front {
+        Front::Socket => "idle.json",
+        Front::Xdp => "idle-xdp.json",
+    };
+    let path = options.results.join(name);
     std::fs::write(&path, serde_json::to_string_pretty(&rows)? + "\n")?;
     println!("result: {}", path.display());
     Ok(if rows.iter().all(|row| row.passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn measure(kind: Kind, connections: u32) -> Result<Row> {
-    let rig = Rig::up(&[Peer::Secbeat])?;
+fn measure(kind: Kind, options: &Options) -> Result<Row> {
+    let connections = options.connections;
+    let rig = Rig::up(&[Peer::Secbeat], options.front)?;
     let scheme = if kind == Kind::Plain { Scheme::Http } else { Scheme::Https };
-    let address = SocketAddr::from(([127, 0, 0, 1], Peer::Secbeat.port(scheme)));
+    let address = rig.address(Peer::Secbeat, scheme);
     let alpn = if kind == Kind::Http2 { Alpn::Http2 } else { Alpn::Http1 };
     let config = tls::client_config(alpn)?;
-    // The first ones warm up what all share: heaps, tables, the pool towards the origin.
-    let warm: Vec<Client> =
-        (0..32).map(|_| Client::open(kind, address, &config)).collect::<Result<_>>().context("warm-up")?;
-    drop(warm);
-    std::thread::sleep(Duration::from_secs(1));
-    let before = rig.resident_kib(Peer::Secbeat);
-    let mut clients = Vec::with_capacity(connections as usize);
-    for number in 0..connections {
-        if interrupt::requested() {
-            bail!("interrupted");
-        }
-        clients.push(Client::open(kind, address, &config).with_context(|| format!("connection {number}"))?);
-    }
-    std::thread::sleep(Duration::from_secs(2));
-    let resident = rig.resident_kib(Peer::Secbeat);
-    // They must still be there, or the figure means nothing.
-    for client in clients.iter_mut().step_by(97) {
-        client.ask().context("a connection that should be idle is gone")?;
-    }
+    // Sockets stay in the namespace they were opened in.
+    let (before, resident) = rig.client().inside(|| hold(&rig, kind, connections, address, &config))?;
     let bytes_each = resident.saturating_sub(before) * 1_024 / u64::from(connections);
     let within = kind != Kind::Tls || connections != 10_000 || resident <= RESIDENT_KIB_MAX;
     Ok(Row {
@@ -147,6 +138,36 @@ fn measure(kind: Kind, connections: u32) -> Result<Row> {
         bytes_each,
         passed: within && bytes_each <= kind.bytes_max(),
     })
+}
+
+/// Opens the connections, and returns the node's memory before and with them.
+fn hold(
+    rig: &Rig,
+    kind: Kind,
+    connections: u32,
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+) -> Result<(u64, u64)> {
+    // The first ones warm up what all share: heaps, tables, the pool towards the origin.
+    let warm: Vec<Client> =
+        (0..32).map(|_| Client::open(kind, address, config)).collect::<Result<_>>().context("warm-up")?;
+    drop(warm);
+    std::thread::sleep(Duration::from_secs(1));
+    let before = rig.resident_kib(Peer::Secbeat);
+    let mut clients = Vec::with_capacity(connections as usize);
+    for number in 0..connections {
+        if interrupt::requested() {
+            bail!("interrupted");
+        }
+        clients.push(Client::open(kind, address, config).with_context(|| format!("connection {number}"))?);
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let resident = rig.resident_kib(Peer::Secbeat);
+    // They must still be there, or the figure means nothing.
+    for client in clients.iter_mut().step_by(97) {
+        client.ask().context("a connection that should be idle is gone")?;
+    }
+    Ok((before, resident))
 }
 
 /// The hard limit may be raised by root only; the soft one by anybody up to it.

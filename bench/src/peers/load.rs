@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use super::setup::Place;
 use crate::{cpu, stats};
 
 /// The core of the load generator and the origin; the proxy has the other one.
@@ -41,11 +42,17 @@ pub(super) struct Sample {
 ///
 /// # Errors
 /// When wrk cannot be run, or anything but status 200 came back.
-pub(super) fn measure(pid: u32, url: &str, connections: u32, window: Duration) -> Result<Sample> {
-    wrk(url, connections, Duration::from_millis(500))?;
+pub(super) fn measure(
+    client: &Place,
+    pid: u32,
+    url: &str,
+    connections: u32,
+    window: Duration,
+) -> Result<Sample> {
+    wrk(client, url, connections, Duration::from_millis(500))?;
     let before = cpu::time_used(pid);
     let began = std::time::Instant::now();
-    let report = wrk(url, connections, window)?;
+    let report = wrk(client, url, connections, window)?;
     let elapsed = began.elapsed();
     let used = cpu::time_used(pid).saturating_sub(before);
     let requests = report.requests.max(1) as f64;
@@ -65,11 +72,12 @@ struct Report {
     latency: Latency,
 }
 
-fn wrk(url: &str, connections: u32, window: Duration) -> Result<Report> {
+fn wrk(client: &Place, url: &str, connections: u32, window: Duration) -> Result<Report> {
     // wrk counts whole seconds.
     let seconds = window.as_secs().max(1);
-    let output = Command::new("taskset")
-        .args(["-c", &LOAD_CORE.to_string(), "wrk", "-t1", "--latency"])
+    let output = client
+        .command(LOAD_CORE)
+        .args(["wrk", "-t1", "--latency"])
         .args([format!("-c{connections}"), format!("-d{seconds}s"), url.to_owned()])
         .stdin(Stdio::null())
         .output()
@@ -119,6 +127,7 @@ fn time_us(text: &str) -> Result<u64> {
 /// # Errors
 /// When h2load cannot be run or a request failed.
 pub(super) fn latency(
+    client: &Place,
     folder: &Path,
     url: &str,
     connections: u32,
@@ -128,8 +137,9 @@ pub(super) fn latency(
     let log = folder.join("latency.log");
     let _ = fs::remove_file(&log);
     let per_client = (requests_per_second / f64::from(connections.max(1))).max(1.0);
-    let output = Command::new("taskset")
-        .args(["-c", &LOAD_CORE.to_string(), "h2load", "--h1", "-t1"])
+    let output = client
+        .command(LOAD_CORE)
+        .args(["h2load", "--h1", "-t1"])
         .args([format!("-c{connections}"), format!("--rps={per_client:.0}")])
         .arg(format!("-D{}", window.as_secs().max(1)))
         .arg(format!("--log-file={}", log.display()))

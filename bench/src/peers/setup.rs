@@ -1,10 +1,10 @@
-//! The proxies and the origin: their configurations, their processes, their ports on loopback.
+//! The proxies and the origin: their configurations, their processes, their ports on loopback or in a lab.
 //!
 //! Owns: a folder with all files, made and removed here. nginx and HAProxy are set up as their manuals advise for a fast
 //! reverse proxy: one worker, keep-alive to the origin, no access log.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,14 +13,54 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::load::{LOAD_CORE, PROXY_CORE};
-use crate::{cpu, interrupt, node, tool};
+use crate::lab::{self, EDGE_ATTACK, EDGE_CLIENT, Lab, ORIGIN, VIP4};
+use crate::{cpu, interrupt, netns, node, tool};
 
-/// Ports on loopback: the origin has the first, each proxy two.
+/// Ports: the origin has the first, each proxy two.
 const PORT_BASE: u16 = 28_080;
 /// Every server here starts within a fraction of a second; a loaded machine gets more.
 const START_SECONDS_MAX: u64 = 10;
 /// Bytes of the page.
 const PAGE_BYTES: usize = 1_000;
+
+/// How SecBeat takes its connections; the others always have the kernel's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Front {
+    /// Kernel sockets, everything on loopback
+    #[default]
+    Socket,
+    /// AF_XDP and our own TCP, over the veth links of a lab
+    Xdp,
+}
+
+/// Where a process runs: here, or in a namespace of the lab.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place(Option<String>);
+
+impl Place {
+    /// A command line on one core of this place; the program is its first argument.
+    pub(super) fn command(&self, core: usize) -> Command {
+        let mut command = match &self.0 {
+            Some(netns) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", netns, "taskset"]);
+                command
+            }
+            None => Command::new("taskset"),
+        };
+        command.args(["-c", &core.to_string()]);
+        command
+    }
+
+    /// Runs `work` where this is.
+    pub(super) fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        match &self.0 {
+            Some(netns) => netns::inside(netns, work),
+            None => work(),
+        }
+    }
+}
 
 /// A proxy under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -30,7 +70,7 @@ pub(super) enum Peer {
     Nginx,
     /// HAProxy
     Haproxy,
-    /// SecBeat in `l7` mode on kernel sockets
+    /// SecBeat in `l7` mode
     Secbeat,
 }
 
@@ -45,7 +85,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn port(self, scheme: Scheme) -> u16 {
+    fn port(self, scheme: Scheme) -> u16 {
         PORT_BASE + 1 + self as u16 * 2 + scheme as u16
     }
 }
@@ -78,6 +118,9 @@ pub(super) struct Rig {
     proxies: Vec<(Peer, tool::Process)>,
     _origin: tool::Process,
     folder: PathBuf,
+    front: Front,
+    /// The lab, when there is one; removed last.
+    lab: Option<Lab>,
 }
 
 impl Rig {
@@ -85,13 +128,17 @@ impl Rig {
     ///
     /// # Errors
     /// With the name of a missing program, or the log of one that does not start.
-    pub(super) fn up(peers: &[Peer]) -> Result<Self> {
+    pub(super) fn up(peers: &[Peer], front: Front) -> Result<Self> {
         require_programs(peers)?;
+        let lab = match front {
+            Front::Socket => None,
+            Front::Xdp => Some(lab_for_proxies()?),
+        };
         let folder = std::env::temp_dir().join(format!("secbeat-peers-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         make_certificate(&folder)?;
-        let origin = start_origin(&folder)?;
-        let mut rig = Self { proxies: Vec::new(), _origin: origin, folder };
+        let origin = start_origin(&folder, lab.as_ref())?;
+        let mut rig = Self { proxies: Vec::new(), _origin: origin, folder, front, lab };
         for peer in peers {
             let process = rig.start(*peer).with_context(|| peer.name())?;
             rig.proxies.push((*peer, process));
@@ -101,12 +148,27 @@ impl Rig {
 
     /// Where the proxy answers.
     pub(super) fn url(&self, peer: Peer, scheme: Scheme) -> String {
-        format!("{}://127.0.0.1:{}/1k.html", scheme.name(), peer.port(scheme))
+        format!("{}://{}/1k.html", scheme.name(), self.address(peer, scheme))
+    }
+
+    /// Where the proxy listens.
+    pub(super) fn address(&self, peer: Peer, scheme: Scheme) -> SocketAddr {
+        let at = if self.lab.is_some() { VIP4 } else { Ipv4Addr::LOCALHOST };
+        SocketAddr::from((at, peer.port(scheme)))
+    }
+
+    /// Where clients are.
+    pub(super) fn client(&self) -> Place {
+        Place(self.lab.as_ref().map(|lab| lab.topology.client()))
+    }
+
+    fn edge(&self) -> Place {
+        Place(self.lab.as_ref().map(|lab| lab.topology.edge()))
     }
 
     /// Where the origin answers.
     pub(super) fn origin_url(&self) -> String {
-        format!("http://127.0.0.1:{PORT_BASE}/1k.html")
+        format!("http://{}/1k.html", origin_address(self.lab.as_ref()))
     }
 
     /// A folder for files of a measurement.
@@ -128,21 +190,23 @@ impl Rig {
 
     fn start(&self, peer: Peer) -> Result<tool::Process> {
         let (program, text) = match peer {
-            Peer::Nginx => ("nginx".into(), nginx_proxy(&self.folder)),
-            Peer::Haproxy => ("haproxy".into(), haproxy(&self.folder)),
-            Peer::Secbeat => (node::binary()?, secbeat(&self.folder)),
+            Peer::Nginx => ("nginx".into(), self.nginx_proxy()),
+            Peer::Haproxy => ("haproxy".into(), self.haproxy()),
+            Peer::Secbeat => (node::binary()?, self.secbeat()),
         };
         let config = self.folder.join(format!("{}.conf", peer.name()));
         fs::write(&config, text)?;
-        let mut command = pinned(PROXY_CORE);
+        let edge = self.edge();
+        let mut command = edge.command(PROXY_CORE);
         command.arg(program);
         match peer {
             Peer::Nginx => command.arg("-c").arg(&config).arg("-e").arg(self.folder.join("nginx.err")),
             Peer::Haproxy => command.arg("-f").arg(&config),
             Peer::Secbeat => command.arg("--config").arg(&config),
         };
-        let ports = Scheme::ALL.map(|scheme| peer.port(scheme));
-        start(command, &self.folder.join(format!("{}.log", peer.name())), &ports)
+        let log = self.folder.join(format!("{}.log", peer.name()));
+        // From where clients are: on AF_XDP nothing listens in the kernel.
+        start(command, &log, &self.client(), &Scheme::ALL.map(|scheme| self.address(peer, scheme)))
     }
 }
 
@@ -163,20 +227,33 @@ fn require_programs(peers: &[Peer]) -> Result<()> {
     Ok(())
 }
 
-fn pinned(core: usize) -> Command {
-    let mut command = Command::new("taskset");
-    command.args(["-c", &core.to_string()]);
-    command
+/// A lab whose edge hands nothing on in the kernel: proxies own the VIP there.
+fn lab_for_proxies() -> Result<Lab> {
+    let lab = Lab::up(lab::Options { prefix: "sbpeers".to_owned(), ..lab::Options::default() })?;
+    tool::run(&format!("ip netns exec {} nft flush ruleset", lab.topology.edge()))?;
+    Ok(lab)
 }
 
-/// Starts a server and waits until it listens on `ports`.
-fn start(mut command: Command, log: &Path, ports: &[u16]) -> Result<tool::Process> {
+fn origin_address(lab: Option<&Lab>) -> SocketAddr {
+    let at = if lab.is_some() { ORIGIN.far4() } else { Ipv4Addr::LOCALHOST };
+    SocketAddr::from((at, PORT_BASE))
+}
+
+/// Starts a server and waits until connections to `addresses` succeed from `client`.
+fn start(
+    mut command: Command,
+    log: &Path,
+    client: &Place,
+    addresses: &[SocketAddr],
+) -> Result<tool::Process> {
     let file = fs::File::create(log)?;
     command.stdout(file.try_clone()?).stderr(file);
     let mut process = tool::Process::start(&mut command, None)?;
     let end = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
-    let listens = |port: &u16| TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], *port))).is_ok();
-    while !ports.iter().all(listens) {
+    let listens = |address: &SocketAddr| {
+        client.inside(|| Ok(TcpStream::connect_timeout(address, Duration::from_millis(500))?)).is_ok()
+    };
+    while !addresses.iter().all(listens) {
         if !process.is_running() || Instant::now() > end || interrupt::requested() {
             bail!("it did not start: {}", fs::read_to_string(log).unwrap_or_default().trim());
         }
@@ -185,7 +262,9 @@ fn start(mut command: Command, log: &Path, ports: &[u16]) -> Result<tool::Proces
     Ok(process)
 }
 
-fn start_origin(folder: &Path) -> Result<tool::Process> {
+fn start_origin(folder: &Path, lab: Option<&Lab>) -> Result<tool::Process> {
+    let address = origin_address(lab);
+    let place = Place(lab.map(|lab| lab.topology.origin()));
     fs::write(folder.join("1k.html"), "x".repeat(PAGE_BYTES))?;
     let config = folder.join("origin.conf");
     let name = folder.display();
@@ -196,13 +275,13 @@ fn start_origin(folder: &Path) -> Result<tool::Process> {
 events {{ worker_connections 4096; }}
 http {{ access_log off; sendfile on; open_file_cache max=16; keepalive_requests 100000000; default_type text/html;
   {temporary}
-  server {{ listen 127.0.0.1:{PORT_BASE} backlog=4096; root {name}; }} }}\n",
+  server {{ listen {address} backlog=4096; root {name}; }} }}\n",
             temporary = nginx_folders(folder, "origin"),
         ),
     )?;
-    let mut command = pinned(LOAD_CORE);
+    let mut command = place.command(LOAD_CORE);
     command.arg("nginx").arg("-c").arg(&config).arg("-e").arg(folder.join("origin.err"));
-    start(command, &folder.join("origin.log"), &[PORT_BASE]).context("origin")
+    start(command, &folder.join("origin.log"), &place, &[address]).context("origin")
 }
 
 /// nginx makes these at start, where it may not write without being told otherwise.
@@ -223,46 +302,59 @@ fn make_certificate(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn nginx_proxy(folder: &Path) -> String {
-    let name = folder.display();
-    format!(
-        "daemon off; worker_processes 1; pid {name}/nginx.pid; error_log {name}/nginx.err;
+/// How each is told what to do.
+impl Rig {
+    fn nginx_proxy(&self) -> String {
+        let name = self.folder.display();
+        format!(
+            "daemon off; worker_processes 1; pid {name}/nginx.pid; error_log {name}/nginx.err;
 events {{ worker_connections 4096; }}
 http {{ access_log off; keepalive_requests 100000000;
   {temporary}
-  upstream origin {{ server 127.0.0.1:{PORT_BASE}; keepalive 128; keepalive_requests 100000000; }}
+  upstream origin {{ server {origin}; keepalive 128; keepalive_requests 100000000; }}
   server {{
-    listen 127.0.0.1:{http} backlog=4096; listen 127.0.0.1:{https} ssl backlog=4096;
+    listen {http} backlog=4096; listen {https} ssl backlog=4096;
     ssl_certificate {name}/cert.pem; ssl_certificate_key {name}/key.pem; ssl_protocols TLSv1.2 TLSv1.3;
     location / {{ proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\";
       proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Forwarded-Proto $scheme; }}
   }} }}\n",
-        temporary = nginx_folders(folder, "proxy"),
-        http = Peer::Nginx.port(Scheme::Http),
-        https = Peer::Nginx.port(Scheme::Https),
-    )
-}
+            temporary = nginx_folders(&self.folder, "proxy"),
+            http = self.address(Peer::Nginx, Scheme::Http),
+            https = self.address(Peer::Nginx, Scheme::Https),
+            origin = origin_address(self.lab.as_ref()),
+        )
+    }
 
-fn haproxy(folder: &Path) -> String {
-    format!(
-        "global\n  nbthread 1\n  maxconn 4000\n  ssl-default-bind-options ssl-min-ver TLSv1.2\n
+    fn haproxy(&self) -> String {
+        format!(
+            "global\n  nbthread 1\n  maxconn 4000\n  ssl-default-bind-options ssl-min-ver TLSv1.2\n
 defaults\n  mode http\n  timeout client 30s\n  timeout server 30s\n  timeout connect 5s\n  http-reuse always
   option forwardfor\n
-frontend web\n  bind 127.0.0.1:{http}\n  bind 127.0.0.1:{https} ssl crt {folder}/both.pem
+frontend web\n  bind {http}\n  bind {https} ssl crt {folder}/both.pem
   http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]\n  default_backend origin\n
-backend origin\n  server one 127.0.0.1:{PORT_BASE}\n",
-        http = Peer::Haproxy.port(Scheme::Http),
-        https = Peer::Haproxy.port(Scheme::Https),
-        folder = folder.display(),
-    )
-}
+backend origin\n  server one {origin}\n",
+            http = self.address(Peer::Haproxy, Scheme::Http),
+            https = self.address(Peer::Haproxy, Scheme::Https),
+            origin = origin_address(self.lab.as_ref()),
+            folder = self.folder.display(),
+        )
+    }
 
-fn secbeat(folder: &Path) -> String {
-    format!(
-        "[server]\nmode = \"l7\"\nworker_threads = 1\nmax_connections = 20000\nstate_dir = \"{folder}/state\"\n
-[io]\ndriver = \"socket\"\n
-[tls]\ncert_path = \"{folder}/cert.pem\"\nkey_path = \"{folder}/key.pem\"\n\
+    /// As an operator would measure it: everybody may ask as often as they like, and nothing is written about it.
+    fn secbeat(&self) -> String {
+        let io = match (self.front, &self.lab) {
+            (Front::Xdp, Some(lab)) => format!(
+                "driver = \"xdp\"\ninterfaces = [\"{EDGE_ATTACK}\", \"{EDGE_CLIENT}\"]\nattach = \"native\"\n\
+                 cores = [{PROXY_CORE}]\npin_dir = {:?}",
+                lab.state.bpf().join("secbeat")
+            ),
+            _ => "driver = \"socket\"".to_owned(),
+        };
+        format!(
+            "[server]\nmode = \"l7\"\nworker_threads = 1\nmax_connections = 30000\nstate_dir = \"{folder}/state\"\n
+[io]\n{io}\n
+[tls]\ncert_path = \"{folder}/cert.pem\"\nkey_path = \"{folder}/key.pem\"
 source_handshake_rate = 0\nworker_handshake_rate = 0\n
 [limits]\nsource_rate = 0\nsource_connections = 0\n
 [waf]\nrate_limit_rps = 0\n
@@ -270,14 +362,16 @@ source_handshake_rate = 0\nworker_handshake_rate = 0\n
 [access_log]\npath = \"off\"\n
 [metrics]\nbind_address = \"127.0.0.1:{api}\"\n
 [logging]\nformat = \"pretty\"\n
-[[listeners]]\nname = \"http\"\nbind_address = \"127.0.0.1:{http}\"\ntls = false\n
-[[listeners]]\nname = \"https\"\nbind_address = \"127.0.0.1:{https}\"\ntls = true\n
-[[backends]]\nname = \"origin\"\naddress = \"127.0.0.1:{PORT_BASE}\"\n",
-        http = Peer::Secbeat.port(Scheme::Http),
-        https = Peer::Secbeat.port(Scheme::Https),
-        api = PORT_BASE + 9,
-        folder = folder.display(),
-    )
+[[listeners]]\nname = \"http\"\nbind_address = \"{http}\"\ntls = false\n
+[[listeners]]\nname = \"https\"\nbind_address = \"{https}\"\ntls = true\n
+[[backends]]\nname = \"origin\"\naddress = \"{origin}\"\n",
+            http = self.address(Peer::Secbeat, Scheme::Http),
+            https = self.address(Peer::Secbeat, Scheme::Https),
+            origin = origin_address(self.lab.as_ref()),
+            api = PORT_BASE + 9,
+            folder = self.folder.display(),
+        )
+    }
 }
 
 #[cfg(test)]
