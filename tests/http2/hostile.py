@@ -244,20 +244,22 @@ def a_reader_that_never_reads(place):
 
 
 def many_at_once_leave_the_node_serving(place):
-    """A hundred hostile connections that are never closed by their owner, and an honest client beside them."""
-    hostile = [Raw(place.port, {4: 0}) for _ in range(100)]
+    """Connections that ask for much and take nothing, and an honest client beside them. Each request of theirs holds
+    a connection to the origin, whose accept queue bounds how many make sense here."""
+    hostile = [Raw(place.port, {4: 0}) for _ in range(20)]
     for client in hostile:
         client.send(
             b"".join(
                 frame(1, 5, 2 * number + 1, client.block([*GET[:2], (":path", "/bytes?n=1000000"), GET[3]]))
-                for number in range(50)
+                for number in range(4)
             )
         )
     honest = Polite(place.port)
     worst = 0.0
     for _ in range(20):
         began = time.monotonic()
-        expect(honest.get("/echo")["fields"][":status"] == "200", "the honest client")
+        answer = honest.get("/echo")
+        expect(answer["reset"] is None and answer["fields"][":status"] == "200", answer)
         worst = max(worst, time.monotonic() - began)
     print(f"         slowest honest answer: {worst * 1000:.0f} ms; {place.rss_bytes() / 1e6:.1f} MB")
     expect(worst < 5, f"{worst:.1f} s for an honest answer")

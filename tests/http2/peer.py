@@ -178,6 +178,8 @@ class Polite:
 
     def send(self, stream, body, end=True):
         while body:
+            if self.answers[stream]["reset"] is not None:
+                return
             room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size, len(body))
             if room == 0:
                 self.turn()
@@ -185,7 +187,7 @@ class Polite:
             self.h2.send_data(stream, body[:room])
             body = body[room:]
             self.flush()
-        if end:
+        if end and self.answers[stream]["reset"] is None:
             self.h2.end_stream(stream)
             self.flush()
 

@@ -17,6 +17,7 @@ mode = "l7"
 worker_threads = 1
 state_dir = "{folder}/state"
 keepalive_timeout = "60s"
+max_connections = 20000
 [io]
 driver = "socket"
 [[listeners]]
@@ -87,6 +88,7 @@ class Place:
         for _ in range(100):
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{self.api}/health", timeout=2).read()
+                socket.create_connection(("127.0.0.1", self.origin_port), timeout=2).close()
                 return
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.1)
