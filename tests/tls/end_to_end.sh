@@ -297,10 +297,19 @@ with_curl() {
 hostile() {
     check "plain HTTP on this port is ended at once" ends 474554202f20485454502f312e310d0a0d0a 1
     check "garbage is ended at once" ends 00112233445566778899aabbccddeeff 1
-    check "garbage in a record is ended at once" ends 1603010005010000ff00 3
+    check "garbage in a record is ended at once" ends 16030100050100000100 1
     check "a client that says nothing is ended by the handshake's time limit" ends '' 6
     check "a hello that stops in the middle as well" ends 16030100ff010000fb0303 6
     check "and the node still serves" http_version 2
+}
+
+results() {
+    counted() { curl -s -m 5 "http://127.0.0.1:$1/metrics" | grep -E "^secbeat_tls_handshakes_total\{result=\"$2\"\} [1-9]"; }
+    for result in full resumed not_tls malformed incompatible timeout; do
+        check "handshakes are counted as $result" counted "$api" $result
+    done
+    check "handshakes are counted as client_certificate" counted "$strict_api" client_certificate
+    check "no handshake failed by our fault" fails counted "$api" internal
 }
 
 reload() {
@@ -395,6 +404,7 @@ resumption
 client_certificates
 with_curl
 hostile
+results
 audits
 reload
 self_signed
