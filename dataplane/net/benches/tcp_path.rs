@@ -47,6 +47,43 @@ fn key(index: u32) -> FlowKey {
     }
 }
 
+fn open(index: u32) -> Open {
+    Open {
+        key: key(index),
+        listener: 0,
+        link: Link::new(PortId(0), 1_500, &[2; 14]).unwrap(),
+        client_isn: CLIENT_ISN,
+        isn: OUR_ISN,
+        agreed: ClientOptions {
+            mss: 1_460,
+            window_scale: Some(7),
+            sack_permitted: true,
+            timestamps: true,
+            ecn: false,
+        },
+        window: 14_600,
+        window_scale: Some(7),
+        timestamps: Some(HandshakeTimestamps { value: 50, echo: 60 }),
+        client_window: 500,
+    }
+}
+
+/// Opens connections and holds them.
+fn hold(count: u32) {
+    let keys = StackKeys { table: HashKey([1, 2]), challenge: HashKey([3, 4]) };
+    let limits = Limits { connections_max: count, ..Limits::default() };
+    let now = Instant::from_millis(1_000_000);
+    let before = resident_mib();
+    let mut stack = Stack::new(limits, keys, now);
+    let empty = resident_mib() - before;
+    run("  open", count as usize / RUNS, |_| {
+        black_box(stack.open(&open(stack.counts().connections), now).unwrap());
+    });
+    let held = stack.counts().connections;
+    let used = resident_mib() - before;
+    println!("  {held} held in {used:.1} MiB, {empty:.1} of them before the first");
+}
+
 /// A connection as its client sees it.
 struct Client {
     id: ConnectionId,
@@ -71,25 +108,7 @@ impl World {
         let mut stack = Stack::new(limits, keys, now);
         let clients = (0..count)
             .map(|index| {
-                let open = Open {
-                    key: key(index),
-                    listener: 0,
-                    link: Link::new(PortId(0), 1_500, &[2; 14]).unwrap(),
-                    client_isn: CLIENT_ISN,
-                    isn: OUR_ISN,
-                    agreed: ClientOptions {
-                        mss: 1_460,
-                        window_scale: Some(7),
-                        sack_permitted: true,
-                        timestamps: true,
-                        ecn: false,
-                    },
-                    window: 14_600,
-                    window_scale: Some(7),
-                    timestamps: Some(HandshakeTimestamps { value: 50, echo: 60 }),
-                    client_window: 500,
-                };
-                let id = stack.open(&open, now).unwrap();
+                let id = stack.open(&open(index), now).unwrap();
                 Client { id, frame: frame(&key(index), payload), seq: CLIENT_ISN + 1, ack: OUR_ISN + 1 }
             })
             .collect();
@@ -125,7 +144,7 @@ impl World {
                 black_box(&packet.bytes()[start..start + len]);
                 self.stack.received(connection, &[], self.now);
             }
-            Verdict::Consumed => {}
+            Verdict::Consumed | Verdict::Transmit(_) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -183,7 +202,30 @@ fn frame(key: &FlowKey, payload: usize) -> Vec<u8> {
     frame
 }
 
+/// Resident memory of this process, in MiB.
+fn resident_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or("");
+    let kib: f64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0.0);
+    kib / 1_024.0
+}
+
+/// What an attacker can cost: one byte out of order in each segment, never the same (SegmentSmack).
+fn smack() {
+    let mut world = World::new(1, 1);
+    let first = world.clients[0].seq;
+    run("  one byte out of order, all ranges in use", 100_000, |step| {
+        world.now = world.now + Duration::from_micros(1);
+        // Backwards through the window, so that each is nearer than all before and the furthest must go.
+        world.clients[0].seq = first.wrapping_add(14_000 - (step as u32 % 7_000) * 2);
+        world.receive(0, false);
+    });
+    println!("  {:?}", world.stack.counts());
+}
+
 fn main() {
+    hold(100_000);
+    smack();
     for count in [1usize, 1_000, 100_000] {
         println!("{count} connections");
         let steps = 200_000;
