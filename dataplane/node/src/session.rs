@@ -63,7 +63,7 @@ use report::{Reporter, Reports};
 use request_id::RequestIds;
 use slab::{Key, Slab};
 use state::{Core, Session, State, Turn};
-use tls::{Engine, Stream};
+use tls::{Engine, Outcome, Stream};
 
 use crate::event::{EventQueue, ListenerId, WorkerId};
 use crate::front::{ClientId, Front};
@@ -289,7 +289,12 @@ impl Sessions {
     /// The connection is gone (RST, timeout, cut by the front). The session is forgotten; nothing is asked of the front
     /// about this client again.
     pub fn handle_closed(&mut self, id: SessionId, front: &mut dyn Front, now: Instant) {
-        self.with(id.key(), front, now, forget);
+        self.with(id.key(), front, now, |s, t| {
+            if matches!(s.state, State::Handshake) {
+                t.core.page.requests.count_handshake(Outcome::Abandoned);
+            }
+            forget(s, t);
+        });
         self.settle(front, now);
     }
 

@@ -72,6 +72,7 @@ struct Copied {
 struct Computed {
     packets_in_per_second: f64,
     packets_out_per_second: f64,
+    requests_per_second: f64,
     threat_score: f64,
     cpu_percent: f64,
 }
@@ -87,6 +88,7 @@ struct Sample {
     at: Instant,
     packets_in: u64,
     packets_out: u64,
+    requests: u64,
     hostile: u64,
     xdp_dropped: u64,
     cpu: Duration,
@@ -173,6 +175,7 @@ impl Telemetry {
             at: now,
             packets_in: self.total(Counter::FramesIn),
             packets_out: self.total(Counter::FramesOut),
+            requests: self.workers.iter().map(|page| page.requests.total()).fold(0, u64::wrapping_add),
             hostile: AttackKind::ALL.iter().map(|kind| self.attacks(*kind)).fold(0, u64::wrapping_add),
             xdp_dropped: lock(&self.copied).xdp.iter().filter(|c| is_xdp_drop(c)).map(|c| c.packets).sum(),
             cpu: process::cpu_time().unwrap_or_default(),
@@ -205,6 +208,7 @@ fn compute(last: &Sample, now: &Sample) -> Computed {
     Computed {
         packets_in_per_second: received / seconds,
         packets_out_per_second: grown(last.packets_out, now.packets_out) / seconds,
+        requests_per_second: grown(last.requests, now.requests) / seconds,
         threat_score: if offered > 0.0 { 100.0 * hostile / offered } else { 0.0 },
         cpu_percent: 100.0 * now.cpu.saturating_sub(last.cpu).as_secs_f64() / seconds,
     }
@@ -225,18 +229,27 @@ mod tests {
     #[test]
     fn rates_and_threat_come_from_two_samples() {
         let at = Instant::now();
-        let last =
-            Sample { at, packets_in: 100, packets_out: 10, hostile: 0, xdp_dropped: 0, cpu: Duration::ZERO };
+        let last = Sample {
+            at,
+            packets_in: 100,
+            packets_out: 10,
+            requests: 5,
+            hostile: 0,
+            xdp_dropped: 0,
+            cpu: Duration::ZERO,
+        };
         let now = Sample {
             at: at + Duration::from_secs(2),
             packets_in: 300,
             packets_out: 30,
+            requests: 25,
             hostile: 50,
             xdp_dropped: 200,
             cpu: Duration::from_secs(1),
         };
         let computed = compute(&last, &now);
         assert_eq!((computed.packets_in_per_second, computed.packets_out_per_second), (100.0, 10.0));
+        assert_eq!(computed.requests_per_second, 10.0);
         assert_eq!((computed.threat_score, computed.cpu_percent), (62.5, 50.0));
         assert_eq!(compute(&now, &Sample { at: at + Duration::from_secs(3), ..now }).threat_score, 0.0);
     }

@@ -133,7 +133,7 @@ pub(super) fn inspect_piece(
     let bytes = core.client.peek_body(upstream);
     let seen = exchange.response_seen.min(len);
     let new = bytes.get(seen..len).unwrap_or_default();
-    if new.is_empty() && !(is_last && !exchange.is_response_end_seen) {
+    if new.is_empty() && (!is_last || exchange.is_response_end_seen) {
         return true;
     }
     exchange.is_response_end_seen = is_last;
@@ -286,7 +286,7 @@ fn send_body(
     }
     let taken = s.wire.send(bytes, &mut core.store, t.front, t.now);
     consume(t, key, upstream, taken);
-    if taken == 0 {
+    if taken == 0 && len > 0 {
         // The front is full: it says when there is room. (Some and not all is no sign of that: TLS takes what it
         // expects to fit, and a front that then took everything says nothing later.)
         return None;

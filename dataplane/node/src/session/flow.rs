@@ -322,7 +322,7 @@ pub(super) fn drain(s: &mut Session, t: &mut Turn<'_>) {
         State::Http2(_) => http2::shut_down(s, t),
         State::Preface | State::Handshake => linger(s, t),
         State::Http1(http1) if http1.exchange.is_none() && s.input.is_none() && s.wire.is_clear() => {
-            linger(s, t)
+            linger(s, t);
         }
         State::Http1(http1) => {
             if let Some(exchange) = http1.exchange.and_then(|key| t.core.exchanges.get_mut(key))

@@ -23,6 +23,10 @@ use crate::upstream::http::ExchangeId;
 /// done when the client takes more.
 const ROUNDS_MAX: usize = 64;
 
+/// Room for streams that an idle connection keeps, 24 bytes each: as many as clients use that ask for one thing after
+/// another.
+const STREAMS_KEPT_MAX: usize = 8;
+
 /// The state of a connection that speaks HTTP/2.
 pub(super) struct Http2 {
     server: Server,
@@ -100,12 +104,14 @@ fn flush(s: &mut Session, t: &mut Turn<'_>) -> bool {
 
 /// After a turn: the end of the connection, or memory an idle one does not need.
 fn rest(s: &mut Session, t: &mut Turn<'_>) {
-    let Some(http2) = http2(s) else { return };
-    if http2.streams.is_empty() && http2.streams.capacity() > 0 {
+    let State::Http2(http2) = &mut s.state else { return };
+    if http2.streams.is_empty() && http2.streams.capacity() > STREAMS_KEPT_MAX {
         http2.streams = Vec::new();
     }
     http2.server.settle(&mut t.core.h2_pool);
-    if http2.server.is_closed() && http2.server.output().is_empty() {
+    // A client that has ended its direction answers no PING and asks for nothing more.
+    let is_left = s.wire.is_ended && http2.streams.is_empty();
+    if (is_left || http2.server.is_closed()) && http2.server.output().is_empty() {
         for (_, key) in core::mem::take(&mut http2.streams) {
             record::close(t, key);
         }

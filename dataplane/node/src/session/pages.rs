@@ -67,7 +67,7 @@ pub(super) fn write(out: &mut Vec<u8>, pages: &Pages, format: Format, status: u1
     let number = digits_of(status, &mut digits);
     match (format, pages.of(status)) {
         (Format::Html, Some(page)) => {
-            fill(out, page, &[("{status}", number), ("{reason}", title), ("{request_id}", id)])
+            fill(out, page, &[("{status}", number), ("{reason}", title), ("{request_id}", id)]);
         }
         (Format::Html, None) => {
             put(

@@ -1,9 +1,12 @@
 //! Sessions between a front in memory and an origin on the loopback interface.
 
+mod frames;
 mod harness;
 mod http1;
+mod http2;
 mod inspection;
 mod limits;
 mod log;
+mod schedule;
 mod timeouts;
 mod tunnel;

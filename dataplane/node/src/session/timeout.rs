@@ -23,6 +23,7 @@ use super::exchange::{Hold, Reply, Upload};
 use super::reply::{self, Own};
 use super::slab::Key;
 use super::state::{Core, Session, State, Turn};
+use super::tls::Outcome;
 use super::{http1, http2, record, request};
 use crate::event::{AttackKind, Offence};
 use crate::telemetry::counters::Counter;
@@ -114,6 +115,7 @@ pub(super) fn handle(s: &mut Session, t: &mut Turn<'_>) {
     match wait {
         Wait::TlsHandshake => {
             t.core.page.count(Counter::TimeoutsTlsHandshake);
+            t.core.page.requests.count_handshake(Outcome::Timeout);
             slow(s, t, "tls_handshake_timeout");
             super::abort(s, t);
         }

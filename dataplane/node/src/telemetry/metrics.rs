@@ -1,7 +1,9 @@
 //! Names and help of every exported metric, and their values as text and JSON.
 //!
 //! One list: [`families`] makes every metric with its help and values, and the documentation is the same list of an
-//! idle node. Metrics of `l7` mode are exported as zero until the mode exists, and say so.
+//! idle node.
+
+mod requests;
 
 use prometheus::TextEncoder;
 use prometheus::proto::{
@@ -14,9 +16,6 @@ use super::counters::{Counter, Gauge};
 use super::node::{NodeCounter, NodeGauge};
 use super::{Telemetry, lock, process};
 use crate::event::AttackKind;
-
-/// What the metrics of `l7` mode say about themselves.
-const L7_ONLY: &str = "Zero: requests are seen in l7 mode only.";
 
 /// Everything as Prometheus text.
 pub(super) fn prometheus(telemetry: &Telemetry) -> String {
@@ -36,7 +35,11 @@ pub fn docs() -> String {
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for (family, labels) in families(&telemetry).documented() {
-        let kind = if family.get_field_type() == MetricType::COUNTER { "counter" } else { "gauge" };
+        let kind = match family.get_field_type() {
+            MetricType::COUNTER => "counter",
+            MetricType::HISTOGRAM => "histogram",
+            _ => "gauge",
+        };
         let labels = labels.iter().map(|l| format!("`{l}`")).collect::<Vec<_>>().join(", ");
         let _ = writeln!(page, "| `{}` | {kind} | {labels} | {} |", family.name(), family.help());
     }
@@ -78,6 +81,8 @@ pub(super) fn json(telemetry: &Telemetry) -> Value {
         "memory_usage_bytes": process::memory_bytes(),
         "packets_in_per_second": computed.packets_in_per_second,
         "packets_out_per_second": computed.packets_out_per_second,
+        "requests_per_second": computed.requests_per_second,
+        "requests": telemetry.workers().iter().map(|page| page.requests.total()).sum::<u64>(),
         "threat_score": computed.threat_score,
         "connections_active": telemetry.connections_active(),
         "totals": object(Counter::ALL.iter().map(|c| (c.name(), telemetry.total(*c))).collect()),
@@ -164,21 +169,12 @@ fn metric(kind: MetricType, labels: Vec<(&'static str, String)>, value: f64) -> 
 /// Every metric of the node.
 fn families(telemetry: &Telemetry) -> Families {
     let mut list = Families(Vec::new());
-    requests(&mut list);
+    requests::requests(&mut list, telemetry);
     traffic(&mut list, telemetry);
     security(&mut list, telemetry);
     system(&mut list, telemetry);
     workers(&mut list, telemetry);
     list
-}
-
-fn requests(list: &mut Families) {
-    let help = |text: &str| format!("{text} {L7_ONLY}");
-    list.counter("secbeat_requests_total", &help("HTTP requests by method and status."), 0);
-    list.gauge("secbeat_requests_per_second", &help("HTTP requests per second."), 0.0);
-    list.gauge("secbeat_response_time_seconds", &help("Time from request to answer."), 0.0);
-    list.counter("secbeat_waf_rules_triggered_total", &help("Requests that a WAF rule matched, by rule."), 0);
-    list.counter("secbeat_tls_handshakes_total", &help("TLS handshakes by result."), 0);
 }
 
 fn traffic(list: &mut Families, t: &Telemetry) {
