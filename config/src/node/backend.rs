@@ -104,7 +104,8 @@ impl ListenerEntry {
             redirect_https: t.boolean(
                 "redirect_https",
                 false,
-                "Answer every request with a redirect (308) to the same host and path over HTTPS.",
+                "Answer every request with a redirect to the same host and path over HTTPS: 301 for GET and HEAD, \
+                 308 for the rest.",
             ),
             redirect_port: t.integer(
                 "redirect_port",
