@@ -5,7 +5,8 @@
 //! something happened, `poll_*` = what should I do now, `poll_timeout` = when to call again.
 //!
 //! From the frame upward: [`packet`] (a frame and its buffer) -> [`wire`] (headers) -> [`filter`] -> [`limit`]
-//! -> [`syncookie`] for a SYN, [`splice`] for a flow that is handed to a backend, [`udp`] for datagrams.
+//! -> [`syncookie`] for a SYN, [`splice`] for a flow that is handed to a backend, [`tcp`] for a connection that ends
+//! here, [`udp`] for datagrams.
 #![forbid(unsafe_code)]
 
 pub mod egress;

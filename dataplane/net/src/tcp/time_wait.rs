@@ -24,8 +24,8 @@ const NONE: u32 = u32::MAX;
 /// Unit of the end of a wait, in milliseconds.
 const TICK_MS: u64 = 100;
 
-/// How far behind both of its numbers a segment may lie to be an old one of this connection. As far as usual windows go,
-/// and little enough that the numbers of a new handshake are not taken for old ones (2^-24).
+/// How far behind both of its numbers a segment may lie to be an old one of this connection. As far as usual windows
+/// go, and little enough that the numbers of a new handshake are not taken for old ones (2^-24).
 const OLD_BYTES: u32 = 1 << 20;
 
 /// What is kept of a connection.
