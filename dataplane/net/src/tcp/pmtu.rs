@@ -24,8 +24,8 @@ const TIMEOUTS_UNPROVEN_MAX: u8 = 2;
 /// The same of a segment no longer than one that did arrive: rather loss than a route that has just changed.
 const TIMEOUTS_PROVEN_MAX: u8 = 5;
 
-/// Least segment size of a peer that is honoured, bytes, as in the SYN cookie's table: below it nobody is served, whatever
-/// it asks for (CVE-2019-11479).
+/// Least segment size of a peer that is honoured, bytes, as in the SYN cookie's table: below it nobody is served,
+/// whatever it asks for (CVE-2019-11479).
 const MSS_MIN: u16 = 256;
 
 /// Bytes of a TCP header without options.
@@ -102,7 +102,8 @@ impl PathMtu {
         self.mss() < before
     }
 
-    /// The retransmission timer ran out for a segment with `len` bytes of payload. Whether segments get smaller by that.
+    /// The retransmission timer ran out for a segment with `len` bytes of payload. Whether segments get smaller by
+    /// that.
     pub(super) fn on_timeout(&mut self, len: u16) -> bool {
         let fallback = if self.is_v6() { MTU_MIN_V6 } else { MTU_FALLBACK_V4 };
         let target = if self.mtu > fallback { fallback } else { self.mtu_min() };

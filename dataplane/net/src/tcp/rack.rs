@@ -1,7 +1,8 @@
 //! RACK: loss is what was sent long enough before something that arrived (RFC 8985).
 //!
 //! Owns: the most recently sent segment known to have arrived, the reordering window and its adaptation to D-SACK,
-//! when the tail loss probe goes out and what its answer means. Does not own: what follows from a loss (`recovery`), timers.
+//! when the tail loss probe goes out and what its answer means. Does not own: what follows from a loss (`recovery`),
+//! timers.
 //!
 //! ```text
 //!   sent   ─────x────────────A─────────B──────►            x is lost when, reo_wnd after B was acknowledged or

@@ -14,8 +14,8 @@
 //! * `transmit`: the next segment (silly window avoidance RFC 9293 §3.8.6.2; no Nagle: our writes are whole records).
 //! * `timer`: retransmission (RFC 6298), tail loss probe (RFC 8985 §7), reordering, window probe (RFC 9293 §3.8.6.1).
 //!
-//! Read before editing: RFC 9293, 5681, 6298, 6675, 6582, 6937, 8985, 9438. An idle connection holds no chunk and no record.
-//! Cost: about 60 ns per segment and per ACK; at most 264 bytes per connection (checked by a test).
+//! Read before editing: RFC 9293, 5681, 6298, 6675, 6582, 6937, 8985, 9438. An idle connection holds no chunk and no
+//! record. Cost: about 60 ns per segment and per ACK; at most 264 bytes per connection (checked by a test).
 
 use super::chunk::{CHUNK_BYTES, ChunkPool, ChunkQueue, Cursor};
 use super::congestion::Window;

@@ -1,7 +1,8 @@
 //! What an acknowledgment says: what arrived, how long it took, what is lost, how much more may be sent.
 //!
-//! Owns: the checks of RFC 5961 §5, the window update (RFC 9293 §3.10.7.4), SACK and D-SACK (RFC 2018, 2883), duplicate ACKs
-//! of peers without SACK (RFC 5681 §3.2, 6582), the begin and end of a recovery. Does not own: arithmetic of the parts.
+//! Owns: the checks of RFC 5961 §5, the window update (RFC 9293 §3.10.7.4), SACK and D-SACK (RFC 2018, 2883),
+//! duplicate ACKs of peers without SACK (RFC 5681 §3.2, 6582), the begin and end of a recovery. Does not own:
+//! arithmetic of the parts.
 
 use super::{AckVerdict, Acknowledgment, Due, Fin, SendCounters, Sender, Shared, micros, millis};
 use crate::tcp::congestion::Growth;
@@ -66,9 +67,9 @@ impl Sender {
 
     /// Takes the window if its segment is not older than the one that set the last. Whether it differs from the last.
     ///
-    /// RFC 9293 §3.10.7.4 goes by sequence numbers first; an ACK that was overtaken would then move SND.UNA and leave the
-    /// window, whose edge would move with it further than the peer ever allowed. So, as in Linux, what acknowledges more
-    /// is newer; and of what is equally new, a window that only shrinks was overtaken.
+    /// RFC 9293 §3.10.7.4 goes by sequence numbers first; an ACK that was overtaken would then move SND.UNA and leave
+    /// the window, whose edge would move with it further than the peer ever allowed. So, as in Linux, what
+    /// acknowledges more is newer; and of what is equally new, a window that only shrinks was overtaken.
     fn update_window(&mut self, ack: &Acknowledgment<'_>) -> bool {
         let is_newer = !self.is_window_known
             || is_after(ack.ack, self.una)

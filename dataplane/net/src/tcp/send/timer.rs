@@ -184,8 +184,8 @@ impl Sender {
         TimeoutVerdict::Transmit
     }
 
-    /// A router says that a packet which began with `seq` did not fit a link of `mtu` bytes. Believed only of what is in
-    /// flight (RFC 5927 §4.1). Whether it was.
+    /// A router says that a packet which began with `seq` did not fit a link of `mtu` bytes. Believed only of what is
+    /// in flight (RFC 5927 §4.1). Whether it was.
     pub(in crate::tcp) fn handle_too_big(
         &mut self,
         shared: &mut Shared,

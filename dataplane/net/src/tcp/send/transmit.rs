@@ -1,7 +1,8 @@
 //! The next segment to send, if any may be sent now.
 //!
-//! Owns: the order (what is due, what is lost, what is new), how long a segment gets, PSH and FIN, silly window avoidance
-//! (RFC 9293 §3.8.6.2.1), the restart after idle time. Does not own: headers, options (their length is passed in).
+//! Owns: the order (what is due, what is lost, what is new), how long a segment gets, PSH and FIN, silly window
+//! avoidance (RFC 9293 §3.8.6.2.1), the restart after idle time. Does not own: headers, options (their length is
+//! passed in).
 
 use super::{
     Due, Fin, Outgoing, OutgoingKind, SEGMENTS_IN_FLIGHT_MAX, Sender, Shared, Timer, micros, millis,
@@ -13,8 +14,8 @@ use crate::tcp::seq::{is_after, is_before};
 use crate::time::Instant;
 
 impl Sender {
-    /// The next segment, with room for `options_len` bytes of options; `clock` is our TSval in it. Once `None`, there is
-    /// nothing until [`Sender::wants_transmit`] says otherwise.
+    /// The next segment, with room for `options_len` bytes of options; `clock` is our TSval in it. Once `None`, there
+    /// is nothing until [`Sender::wants_transmit`] says otherwise.
     pub(in crate::tcp) fn poll_segment(
         &mut self,
         shared: &mut Shared,
