@@ -58,6 +58,9 @@ enum Command {
     Peers(peers::Options),
     /// Memory of idle connections through the node
     Idle(peers::idle::Options),
+    /// Holds connections for `idle`
+    #[command(hide = true)]
+    IdleHold(peers::idle::HoldOptions),
     /// Honest clients: many fresh connections and page fetches
     Handshake(handshake::Options),
 }
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Scenario(options) => scenario::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Peers(options) => peers::run(&options),
+        Command::IdleHold(options) => peers::idle::run_hold(&options),
         Command::Idle(options) => peers::idle::run(&options),
         Command::Handshake(options) => handshake::run(&options),
     });

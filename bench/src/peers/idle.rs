@@ -4,9 +4,9 @@
 //! Each kind has a fresh node, so that no kind pays for what another left behind. A connection is counted as idle after
 //! its answer has arrived whole; memory is read two seconds later.
 
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::ExitCode;
+use std::process::{Child, ChildStdout, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde::Serialize;
 
-use super::setup::{Front, Peer, Rig, Scheme};
+use super::load::LOAD_CORE;
+use super::setup::{Front, Peer, Place, Rig, Scheme};
 use crate::tls::{self, Alpn};
 use crate::{interrupt, stats};
 
@@ -60,6 +61,15 @@ pub(crate) enum Kind {
 impl Kind {
     const ALL: [Self; 3] = [Self::Plain, Self::Tls, Self::Http2];
 
+    /// As the command line spells it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Tls => "tls",
+            Self::Http2 => "http2",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Plain => "HTTP/1.1",
@@ -90,7 +100,6 @@ struct Row {
 
 /// Runs the `idle` subcommand; fails when a bar is missed.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    raise_descriptors(u64::from(options.connections) + 1_000)?;
     let kinds = Kind::ALL.into_iter().filter(|kind| options.only.is_empty() || options.only.contains(kind));
     let rows: Vec<Row> = kinds.map(|kind| measure(kind, options)).collect::<Result<_>>()?;
     let mut table = vec![
@@ -124,10 +133,7 @@ fn measure(kind: Kind, options: &Options) -> Result<Row> {
     let rig = Rig::up(&[Peer::Secbeat], options.front)?;
     let scheme = if kind == Kind::Plain { Scheme::Http } else { Scheme::Https };
     let address = rig.address(Peer::Secbeat, scheme);
-    let alpn = if kind == Kind::Http2 { Alpn::Http2 } else { Alpn::Http1 };
-    let config = tls::client_config(alpn)?;
-    // Sockets stay in the namespace they were opened in.
-    let (before, resident) = rig.client().inside(|| hold(&rig, kind, connections, address, &config))?;
+    let (before, resident) = hold(&rig, kind, connections, address)?;
     let bytes_each = resident.saturating_sub(before) * 1_024 / u64::from(connections);
     let within = kind != Kind::Tls || connections != 10_000 || resident <= RESIDENT_KIB_MAX;
     Ok(Row {
@@ -141,33 +147,107 @@ fn measure(kind: Kind, options: &Options) -> Result<Row> {
 }
 
 /// Opens the connections, and returns the node's memory before and with them.
-fn hold(
-    rig: &Rig,
-    kind: Kind,
-    connections: u32,
-    address: SocketAddr,
-    config: &Arc<ClientConfig>,
-) -> Result<(u64, u64)> {
+fn hold(rig: &Rig, kind: Kind, connections: u32, address: SocketAddr) -> Result<(u64, u64)> {
+    let holder = |count| Holder::start(&rig.client(), kind, address, count);
     // The first ones warm up what all share: heaps, tables, the pool towards the origin.
-    let warm: Vec<Client> =
-        (0..32).map(|_| Client::open(kind, address, config)).collect::<Result<_>>().context("warm-up")?;
-    drop(warm);
+    drop(holder(32).context("warm-up")?);
     std::thread::sleep(Duration::from_secs(1));
     let before = rig.resident_kib(Peer::Secbeat);
-    let mut clients = Vec::with_capacity(connections as usize);
-    for number in 0..connections {
+    let mut holders = Vec::new();
+    let mut left = connections;
+    while left > 0 {
         if interrupt::requested() {
             bail!("interrupted");
         }
-        clients.push(Client::open(kind, address, config).with_context(|| format!("connection {number}"))?);
+        let count = left.min(HELD_PER_PROCESS_MAX);
+        holders.push(holder(count)?);
+        left -= count;
     }
     std::thread::sleep(Duration::from_secs(2));
     let resident = rig.resident_kib(Peer::Secbeat);
     // They must still be there, or the figure means nothing.
-    for client in clients.iter_mut().step_by(97) {
-        client.ask().context("a connection that should be idle is gone")?;
+    for holder in &mut holders {
+        holder.ask().context("a connection that should be idle is gone")?;
     }
     Ok((before, resident))
+}
+
+/// Connections of one process: their number is limited by its open descriptors.
+const HELD_PER_PROCESS_MAX: u32 = 10_000;
+
+/// A process of our own that holds connections.
+struct Holder {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Holder {
+    /// Returns when all are open.
+    fn start(place: &Place, kind: Kind, address: SocketAddr, count: u32) -> Result<Self> {
+        let mut child = place
+            .command(LOAD_CORE)
+            .arg(std::env::current_exe()?)
+            .args(["idle-hold", kind.word(), &address.to_string(), &count.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("start a process that holds connections")?;
+        let said = BufReader::new(child.stdout.take().context("no standard output")?);
+        let mut holder = Self { child, said };
+        holder.expect("open")?;
+        Ok(holder)
+    }
+
+    /// Asks for a page on some of them.
+    fn ask(&mut self) -> Result<()> {
+        self.child.stdin.as_mut().context("no standard input")?.write_all(b"ask\n")?;
+        self.expect("answered")
+    }
+
+    fn expect(&mut self, word: &str) -> Result<()> {
+        let mut line = String::new();
+        self.said.read_line(&mut line)?;
+        ensure!(line.trim() == word, "the process that holds connections says: {line:?}");
+        Ok(())
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // The end of its input is its end.
+        self.child.stdin.take();
+        let _ = self.child.wait();
+    }
+}
+
+/// Options of `idle-hold`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct HoldOptions {
+    #[arg(value_enum)]
+    kind: Kind,
+    address: SocketAddr,
+    count: u32,
+}
+
+/// Runs the `idle-hold` subcommand: opens, says so, asks on some of them for each line of its input, ends with it.
+pub(crate) fn run_hold(options: &HoldOptions) -> Result<ExitCode> {
+    raise_descriptors(u64::from(options.count) + 100)?;
+    let alpn = if options.kind == Kind::Http2 { Alpn::Http2 } else { Alpn::Http1 };
+    let config = tls::client_config(alpn)?;
+    let mut clients = Vec::with_capacity(options.count as usize);
+    for number in 0..options.count {
+        let client = Client::open(options.kind, options.address, &config);
+        clients.push(client.with_context(|| format!("connection {number}"))?);
+    }
+    println!("open");
+    for line in std::io::stdin().lines() {
+        line?;
+        for client in clients.iter_mut().step_by(97) {
+            client.ask()?;
+        }
+        println!("answered");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The hard limit may be raised by root only; the soft one by anybody up to it.

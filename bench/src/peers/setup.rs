@@ -353,7 +353,7 @@ backend origin\n  server one {origin}\n",
         };
         format!(
             "[server]\nmode = \"l7\"\nworker_threads = 1\nmax_connections = 30000\nstate_dir = \"{folder}/state\"\n
-[io]\n{io}\n
+[io]\n{io}\nsnat_ports = \"10000-20000\"\n
 [tls]\ncert_path = \"{folder}/cert.pem\"\nkey_path = \"{folder}/key.pem\"
 source_handshake_rate = 0\nworker_handshake_rate = 0\n
 [limits]\nsource_rate = 0\nsource_connections = 0\n
