@@ -114,6 +114,9 @@ format = \"pretty\"
             extra = self.extra,
         );
         if self.mode == "l7" {
+            if !self.extra.contains("[waf]") {
+                text.push_str("[waf]\nrate_limit_rps = 0\n\n");
+            }
             text.push_str(&l7_listeners(lab));
             return text;
         }

@@ -1,0 +1,57 @@
+#!/bin/sh
+# Our TCP beside Linux's: the same probes to a node in l7 mode on AF_XDP and to nginx on a kernel socket, from the same
+# client in the same lab; the answers are compared one by one (see probes in tests/tcp_probes/*.py).
+#
+#   tests/tcp_probes/run.sh [options of compare.py: -v, --only <part of a name>]
+#
+# Needs root (or sudo that asks nothing); without, it says so and passes over. Everything happens between namespaces of
+# its own, which it removes, also on Ctrl-C.   E2E_KEEP=1 leaves the lab standing.
+set -eu
+cd "$(dirname "$0")/../.."
+driver=xdp
+lab=tcpprobes
+
+if [ "$(id -u)" != 0 ]; then
+    code=0
+    scripts/as_root.sh "$0" "$@" || code=$?
+    [ "$code" = 77 ] && { echo "tcp probes: skipped: needs root"; exit 0; }
+    exit "$code"
+fi
+. tests/l7_lab.sh
+
+# The probes answer for themselves: the client's kernel does not know their connections and would reset them. What
+# they learn about a path (ICMP) belongs to addresses that nothing else uses.
+prepare_client() {
+    on client nft -f - <<END
+table inet probes {
+  chain in {
+    type filter hook input priority filter;
+    tcp dport 10000-29999 drop
+  }
+}
+END
+    on client ip addr add 10.10.2.77/24 dev cli1
+    on client ip addr add fd00:10:2::77/64 dev cli1 nodad
+}
+
+# What goes over the wire is what was sent: nothing is put together or remembered from connection to connection. The
+# edge only forwards to the origin here: connection tracking would have an opinion of its own.
+prepare_paths() {
+    on edge nft flush ruleset
+    for end in 'client cli1' 'edge org0' 'origin org1'; do
+        # shellcheck disable=SC2086  # place and interface
+        on ${end% *} ethtool -K ${end#* } gro off
+    done
+    on origin sysctl -qw net.ipv4.tcp_no_metrics_save=1 net.ipv4.tcp_syncookies="${PROBES_SYNCOOKIES:-1}"
+}
+
+echo "tcp probes: a node in l7 mode on $driver, and Linux $(uname -r)"
+$bench lab up --prefix "$lab" >"$scratch/up" 2>&1 || { cat "$scratch/up"; exit 1; }
+prepare_client
+prepare_paths
+start_node || exit 1
+on client ping -q -c 1 10.10.3.2 >/dev/null
+on client ping -q -c 1 fd00:10:3::2 >/dev/null
+on client /usr/bin/python3 tests/tcp_probes/compare.py \
+    --ours "$v4,fd99::1" --linux 10.10.3.2,fd00:10:3::2 \
+    --interface cli1 --gateway-mac "$(on edge cat /sys/class/net/cli0/address)" "$@"
