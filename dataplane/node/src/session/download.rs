@@ -59,10 +59,7 @@ fn finish(s: &mut Session, t: &mut Turn<'_>, key: Key) {
     if let Some(exchange) = t.core.exchanges.get_mut(key) {
         exchange.reply = Reply::Done;
         exchange.discard_from = exchange.body_received;
-        if let Some(upstream) = exchange.upstream.take() {
-            exchange.backend = t.core.client.backend(upstream);
-            t.core.client.close(upstream);
-        }
+        exchange.detach(&mut t.core.client);
         t.core.store.buffers.release(&mut exchange.request_held);
     }
     http1::settle(s, t, key);

@@ -18,9 +18,10 @@ use super::inspect::Transaction;
 use super::report::{self, Report};
 use super::request_id::RequestId;
 use super::slab::Key;
+use super::tls::Ja4;
 use crate::event::{AttackKind, ListenerId, WorkerId};
 use crate::upstream::BackendId;
-use crate::upstream::http::ExchangeId;
+use crate::upstream::http::{Client, ExchangeId};
 
 /// Room of heads that an exchange keeps for the next request, bytes: above every common head.
 const HEAD_KEPT_BYTES_MAX: usize = 32 << 10;
@@ -138,8 +139,11 @@ pub(super) struct Exchange {
     pub(super) body_sent: u64,
     /// Body bytes received when the response ended: what comes beyond is thrown away.
     pub(super) discard_from: u64,
-    /// The backend that answered.
+    /// The backend that answered, and how many connections were tried for it.
     pub(super) backend: Option<BackendId>,
+    pub(super) connections: u32,
+    /// Fingerprint and version of the client's TLS.
+    pub(super) tls: Option<(Ja4, &'static str)>,
     /// The client wants, and may have, another request on its connection.
     pub(super) keep_alive: bool,
     /// Why it was refused or failed, for the log.
@@ -184,6 +188,8 @@ impl Exchange {
             body_sent: 0,
             discard_from: 0,
             backend: None,
+            connections: 0,
+            tls: None,
             keep_alive: false,
             reason: None,
             transaction: Transaction::default(),
@@ -202,6 +208,15 @@ impl Exchange {
         request.clear();
         answer.clear();
         *self = Self { request, answer, ..Self::new() };
+    }
+
+    /// Gives up what it has with a backend, and remembers who that was.
+    pub(super) fn detach(&mut self, client: &mut Client) {
+        if let Some(upstream) = self.upstream.take() {
+            self.backend = client.backend(upstream);
+            self.connections = client.connections_tried(upstream);
+            client.close(upstream);
+        }
     }
 
     /// What the control thread is told when it was refused.

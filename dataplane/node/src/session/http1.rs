@@ -93,6 +93,7 @@ fn take(s: &mut Session, t: &mut Turn<'_>) -> Option<Key> {
     exchange.listener = s.listener;
     exchange.source = s.source.ip();
     exchange.started = t.now;
+    exchange.tls = s.tls_facts();
     s.requests = s.requests.saturating_add(1);
     t.core.page.count(Counter::RequestsHttp1);
     if let State::Http1(http1) = &mut s.state {

@@ -185,6 +185,7 @@ fn forget(s: &mut Session, key: Key) {
 }
 
 fn begin(s: &mut Session, t: &mut Turn<'_>, stream: StreamId, end: bool) {
+    let tls = s.tls_facts();
     let Session { key: session, listener, source, requests, state: State::Http2(http2), .. } = s else {
         return;
     };
@@ -206,6 +207,7 @@ fn begin(s: &mut Session, t: &mut Turn<'_>, stream: StreamId, end: bool) {
     exchange.started = t.now;
     exchange.is_readable = true;
     exchange.keep_alive = true;
+    exchange.tls = tls;
     exchange.is_end_seen = end;
     exchange.is_last = false;
     if !end {
@@ -291,10 +293,7 @@ fn finish(s: &mut Session, t: &mut Turn<'_>, key: Key) {
     if let Some(exchange) = core.exchanges.get_mut(key) {
         exchange.reply = Reply::Done;
         exchange.discard_from = exchange.body_received;
-        if let Some(upstream) = exchange.upstream.take() {
-            exchange.backend = core.client.backend(upstream);
-            core.client.close(upstream);
-        }
+        exchange.detach(&mut core.client);
         core.store.buffers.release(&mut exchange.request_held);
     }
     settle(s, t, key);

@@ -5,7 +5,7 @@
 //! ```json
 //! {"time":"2026-01-02T03:04:05.678Z","request_id":"..","client":"192.0.2.1","listener":"https","route":"api","method":"GET",
 //!  "host":"example.org","target":"/a?b","version":"2","status":200,"bytes_in":0,"bytes_out":1024,"seconds":0.001234,
-//!  "backend":"web-1","connections":1,"user_agent":"..","referer":"..","reason":".."}
+//!  "backend":"web-1","connections":1,"user_agent":"..","referer":"..","tls":"TLSv1.3","ja4":"..","reason":".."}
 //! ```
 
 use std::io::Write;
@@ -27,12 +27,7 @@ const TEXT_BYTES_MAX: usize = 2_048;
 pub(super) fn close(t: &mut Turn<'_>, key: Key) {
     let core = &mut *t.core;
     let Some(exchange) = core.exchanges.get_mut(key) else { return };
-    let mut connections = 0;
-    if let Some(upstream) = exchange.upstream.take() {
-        exchange.backend = core.client.backend(upstream);
-        connections = core.client.connections_tried(upstream);
-        core.client.close(upstream);
-    }
+    exchange.detach(&mut core.client);
     if exchange.status == 0 || exchange.reply == Reply::Expect {
         exchange.status = STATUS_NONE;
         core.page.count(Counter::RequestsAbandoned);
@@ -40,13 +35,13 @@ pub(super) fn close(t: &mut Turn<'_>, key: Key) {
     let method = exchange.is_readable.then(|| exchange.request.method());
     let time = t.now.saturating_since(exchange.started);
     core.page.requests.count(method, exchange.status, time);
-    write(core, key, connections, t.now);
+    write(core, key, t.now);
     if let Some(exchange) = core.exchanges.release(key) {
         exchange.reset(&mut core.store.buffers);
     }
 }
 
-fn write(core: &mut Core, key: Key, connections: u32, now: Instant) {
+fn write(core: &mut Core, key: Key, now: Instant) {
     let policy = &core.policy.access_log;
     let Some(exchange) = core.exchanges.get(key) else { return };
     if !policy.enable {
@@ -73,8 +68,12 @@ fn write(core: &mut Core, key: Key, connections: u32, now: Instant) {
         if !backend.is_empty() {
             text(out, "backend", backend.as_bytes());
         }
-        if connections > 0 {
-            let _ = write!(out, ",\"connections\":{connections}");
+        if exchange.connections > 0 {
+            let _ = write!(out, ",\"connections\":{}", exchange.connections);
+        }
+        if let Some((ja4, version)) = &exchange.tls {
+            text(out, "tls", version.as_bytes());
+            text(out, "ja4", ja4.as_str().as_bytes());
         }
         if let Some(reason) = exchange.reason {
             text(out, "reason", reason.as_bytes());

@@ -38,9 +38,7 @@ impl Own {
 pub(super) fn own(s: &mut Session, t: &mut Turn<'_>, key: Key, own: Own) {
     let core = &mut *t.core;
     let Some(exchange) = core.exchanges.get_mut(key) else { return };
-    if let Some(upstream) = exchange.upstream.take() {
-        core.client.close(upstream);
-    }
+    exchange.detach(&mut core.client);
     core.store.buffers.release(&mut exchange.request_held);
     core.store.buffers.release(&mut exchange.response_held);
     if exchange.reply != Reply::Expect {

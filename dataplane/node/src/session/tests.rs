@@ -1,7 +1,7 @@
 //! Sessions between a front in memory and an origin on the loopback interface.
 
-mod frames;
-mod harness;
+pub(super) mod frames;
+pub(super) mod harness;
 mod http1;
 mod http2;
 mod inspection;

@@ -2,7 +2,7 @@
 
 use super::harness::World;
 
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(in crate::session) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -11,7 +11,7 @@ const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(in crate::session) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     bytes.extend([kind, flags]);
     bytes.extend(stream.to_be_bytes());
@@ -36,7 +36,13 @@ fn literal(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// A request's head, as one HEADERS frame.
-pub(super) fn request(stream: u32, end: bool, method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
+pub(in crate::session) fn request(
+    stream: u32,
+    end: bool,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> Vec<u8> {
     let mut block = Vec::new();
     let pseudo = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "example.org")];
     for (name, value) in pseudo.iter().chain(fields) {
@@ -47,24 +53,24 @@ pub(super) fn request(stream: u32, end: bool, method: &str, path: &str, fields: 
     frame(HEADERS, 4 | u8::from(end), stream, &block)
 }
 
-pub(super) fn get(stream: u32, path: &str) -> Vec<u8> {
+pub(in crate::session) fn get(stream: u32, path: &str) -> Vec<u8> {
     request(stream, true, "GET", path, &[])
 }
 
-pub(super) fn data(stream: u32, end: bool, bytes: &[u8]) -> Vec<u8> {
+pub(in crate::session) fn data(stream: u32, end: bool, bytes: &[u8]) -> Vec<u8> {
     frame(DATA, u8::from(end), stream, bytes)
 }
 
-pub(super) fn window(stream: u32, bytes: u32) -> Vec<u8> {
+pub(in crate::session) fn window(stream: u32, bytes: u32) -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
 }
 
-pub(super) fn reset(stream: u32) -> Vec<u8> {
+pub(in crate::session) fn reset(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &8u32.to_be_bytes())
 }
 
 /// Preface, SETTINGS with this initial window, and the acknowledgement of the server's.
-pub(super) fn hello(initial_window: u32) -> Vec<u8> {
+pub(in crate::session) fn hello(initial_window: u32) -> Vec<u8> {
     let mut settings = vec![0, 4];
     settings.extend(initial_window.to_be_bytes());
     [PREFACE, &frame(SETTINGS, 0, 0, &settings), &frame(SETTINGS, 1, 0, &[])].concat()
@@ -72,23 +78,23 @@ pub(super) fn hello(initial_window: u32) -> Vec<u8> {
 
 /// What a client got on one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Heard {
+pub(in crate::session) struct Heard {
     /// The status, if it is one of the static table's.
-    pub(super) status: Option<u16>,
-    pub(super) body: Vec<u8>,
-    pub(super) is_ended: bool,
-    pub(super) reset: Option<u32>,
+    pub(in crate::session) status: Option<u16>,
+    pub(in crate::session) body: Vec<u8>,
+    pub(in crate::session) is_ended: bool,
+    pub(in crate::session) reset: Option<u32>,
 }
 
 /// What a client got in all.
 #[derive(Debug, Default)]
-pub(super) struct Connection {
-    pub(super) streams: std::collections::BTreeMap<u32, Heard>,
-    pub(super) goaway: Option<u32>,
+pub(in crate::session) struct Connection {
+    pub(in crate::session) streams: std::collections::BTreeMap<u32, Heard>,
+    pub(in crate::session) goaway: Option<u32>,
 }
 
 impl Connection {
-    pub(super) fn read(mut bytes: &[u8]) -> Self {
+    pub(in crate::session) fn read(mut bytes: &[u8]) -> Self {
         let mut connection = Self::default();
         while let Some(header) = bytes.get(..9) {
             let len = u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
@@ -134,12 +140,12 @@ impl Connection {
 }
 
 /// What a client of `world` got so far.
-pub(super) fn heard(world: &mut World, client: u64) -> Connection {
+pub(in crate::session) fn heard(world: &mut World, client: u64) -> Connection {
     Connection::read(&world.peer(client).received)
 }
 
 /// Turns until a stream has ended.
-pub(super) fn finished(world: &mut World, client: u64, stream: u32) -> Heard {
+pub(in crate::session) fn finished(world: &mut World, client: u64, stream: u32) -> Heard {
     world.until("the end of a stream", |world| {
         heard(world, client).streams.get(&stream).is_some_and(|heard| heard.is_ended || heard.reset.is_some())
     });

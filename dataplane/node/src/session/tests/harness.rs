@@ -27,17 +27,17 @@ const ROUNDS_MAX: usize = 5_000;
 
 /// One client as the front sees it.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(in crate::session) struct Peer {
     /// What the session sent.
-    pub(super) received: Vec<u8>,
+    pub(in crate::session) received: Vec<u8>,
     /// Bytes the client takes before it is slow.
-    pub(super) room: usize,
-    pub(super) session: Option<SessionId>,
-    pub(super) is_finished: bool,
-    pub(super) is_closed: bool,
-    pub(super) is_aborted: bool,
+    pub(in crate::session) room: usize,
+    pub(in crate::session) session: Option<SessionId>,
+    pub(in crate::session) is_finished: bool,
+    pub(in crate::session) is_closed: bool,
+    pub(in crate::session) is_aborted: bool,
     /// Sends of the session that took something.
-    pub(super) sends: usize,
+    pub(in crate::session) sends: usize,
     is_short: bool,
     is_resumed: bool,
     /// What the front keeps for the session, and whether the client's FIN is behind it.
@@ -64,23 +64,23 @@ impl Default for Peer {
 }
 
 impl Peer {
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::session) fn is_over(&self) -> bool {
         self.is_closed || self.is_aborted
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(in crate::session) fn text(&self) -> String {
         String::from_utf8_lossy(&self.received).into_owned()
     }
 
-    pub(super) fn kept_len(&self) -> usize {
+    pub(in crate::session) fn kept_len(&self) -> usize {
         self.kept.len()
     }
 }
 
 /// A front in memory.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
-    pub(super) peers: HashMap<u64, Peer>,
+pub(in crate::session) struct Memory {
+    pub(in crate::session) peers: HashMap<u64, Peer>,
 }
 
 impl Front for Memory {
@@ -128,17 +128,17 @@ impl Front for Memory {
 
 /// A request as the origin got it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) head: String,
-    pub(super) body: Vec<u8>,
+pub(in crate::session) struct Seen {
+    pub(in crate::session) head: String,
+    pub(in crate::session) body: Vec<u8>,
 }
 
 impl Seen {
-    pub(super) fn line(&self) -> &str {
+    pub(in crate::session) fn line(&self) -> &str {
         self.head.lines().next().unwrap_or_default()
     }
 
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+    pub(in crate::session) fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then_some(value.trim())
@@ -148,7 +148,7 @@ impl Seen {
 
 /// What the origin does about a request.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub(in crate::session) enum Answer {
     /// Sends this.
     Send(Vec<u8>),
     /// Sends this, then FIN.
@@ -162,7 +162,7 @@ pub(super) enum Answer {
 }
 
 /// An answer with a length.
-pub(super) fn ok(body: &[u8]) -> Answer {
+pub(in crate::session) fn ok(body: &[u8]) -> Answer {
     let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
     bytes.extend_from_slice(body);
     Answer::Send(bytes)
@@ -180,17 +180,17 @@ struct Conversation {
 type Script = Box<dyn FnMut(&Seen) -> Answer>;
 
 /// An origin that answers by a script.
-pub(super) struct Origin {
+pub(in crate::session) struct Origin {
     listener: TcpListener,
     conversations: Vec<Conversation>,
     script: Script,
-    pub(super) seen: Vec<Seen>,
-    pub(super) connections: usize,
+    pub(in crate::session) seen: Vec<Seen>,
+    pub(in crate::session) connections: usize,
     /// Whether it reads at all.
-    pub(super) reads: bool,
+    pub(in crate::session) reads: bool,
     /// Bytes it sends per turn and connection.
-    pub(super) pace: usize,
-    pub(super) sent: usize,
+    pub(in crate::session) pace: usize,
+    pub(in crate::session) sent: usize,
 }
 
 impl Origin {
@@ -214,7 +214,7 @@ impl Origin {
     }
 
     /// Bytes that wait to be sent.
-    pub(super) fn unsent(&self) -> usize {
+    pub(in crate::session) fn unsent(&self) -> usize {
         self.conversations.iter().map(|conversation| conversation.output.len()).sum()
     }
 
@@ -346,22 +346,22 @@ fn whole(input: &[u8]) -> Option<(Seen, usize)> {
 }
 
 /// All of it.
-pub(super) struct World {
-    pub(super) poll: Poll,
-    pub(super) events: Events,
-    pub(super) sessions: Sessions,
-    pub(super) front: Memory,
-    pub(super) origin: Origin,
-    pub(super) page: Arc<WorkerCounters>,
-    pub(super) reports: Arc<Reports>,
-    pub(super) queue: Arc<EventQueue>,
-    pub(super) access_log: Arc<AccessLog>,
-    pub(super) now: Instant,
+pub(in crate::session) struct World {
+    pub(in crate::session) poll: Poll,
+    pub(in crate::session) events: Events,
+    pub(in crate::session) sessions: Sessions,
+    pub(in crate::session) front: Memory,
+    pub(in crate::session) origin: Origin,
+    pub(in crate::session) page: Arc<WorkerCounters>,
+    pub(in crate::session) reports: Arc<Reports>,
+    pub(in crate::session) queue: Arc<EventQueue>,
+    pub(in crate::session) access_log: Arc<AccessLog>,
+    pub(in crate::session) now: Instant,
     clients: u64,
 }
 
 /// A plain listener whose requests go to the origin.
-pub(super) fn listener() -> Listener {
+pub(in crate::session) fn listener() -> Listener {
     Listener {
         name: "test".into(),
         tls: false,
@@ -373,20 +373,20 @@ pub(super) fn listener() -> Listener {
 }
 
 /// A policy with that listener.
-pub(super) fn policy() -> L7Policy {
+pub(in crate::session) fn policy() -> L7Policy {
     L7Policy { listeners: vec![Some(listener())], ..L7Policy::default() }
 }
 
 impl World {
-    pub(super) fn new(script: impl FnMut(&Seen) -> Answer + 'static) -> Self {
+    pub(in crate::session) fn new(script: impl FnMut(&Seen) -> Answer + 'static) -> Self {
         Self::with(policy(), script)
     }
 
-    pub(super) fn with(policy: L7Policy, script: impl FnMut(&Seen) -> Answer + 'static) -> Self {
+    pub(in crate::session) fn with(policy: L7Policy, script: impl FnMut(&Seen) -> Answer + 'static) -> Self {
         Self::build(policy, 64, ClientSettings::default(), script)
     }
 
-    pub(super) fn build(
+    pub(in crate::session) fn build(
         policy: L7Policy,
         sessions_max: u32,
         client: ClientSettings,
@@ -437,11 +437,16 @@ impl World {
     }
 
     /// A client comes in.
-    pub(super) fn connect(&mut self) -> u64 {
+    pub(in crate::session) fn connect(&mut self) -> u64 {
         self.connect_from("192.0.2.7:40000", 0, false).expect("a session")
     }
 
-    pub(super) fn connect_from(&mut self, source: &str, listener: u16, exempt: bool) -> Result<u64, Refusal> {
+    pub(in crate::session) fn connect_from(
+        &mut self,
+        source: &str,
+        listener: u16,
+        exempt: bool,
+    ) -> Result<u64, Refusal> {
         self.clients += 1;
         let client = self.clients;
         let source = source.parse().expect("an address");
@@ -452,12 +457,12 @@ impl World {
         Ok(client)
     }
 
-    pub(super) fn peer(&mut self, client: u64) -> &mut Peer {
+    pub(in crate::session) fn peer(&mut self, client: u64) -> &mut Peer {
         self.front.peers.get_mut(&client).expect("a client")
     }
 
     /// The client sends bytes.
-    pub(super) fn send(&mut self, client: u64, bytes: &[u8]) {
+    pub(in crate::session) fn send(&mut self, client: u64, bytes: &[u8]) {
         let peer = self.peer(client);
         let was_kept = !peer.kept.is_empty();
         peer.kept.extend_from_slice(bytes);
@@ -468,13 +473,13 @@ impl World {
     }
 
     /// The client sends FIN.
-    pub(super) fn end(&mut self, client: u64) {
+    pub(in crate::session) fn end(&mut self, client: u64) {
         self.peer(client).ends = true;
         self.deliver_end(client);
     }
 
     /// The client resets.
-    pub(super) fn reset(&mut self, client: u64) {
+    pub(in crate::session) fn reset(&mut self, client: u64) {
         if let Some(session) = self.peer(client).session.take() {
             self.peer(client).is_aborted = true;
             self.sessions.handle_closed(session, &mut self.front, self.now);
@@ -505,7 +510,7 @@ impl World {
     }
 
     /// One pass of the loop; `wait`: how long to wait for sockets.
-    pub(super) fn turn(&mut self, wait: Duration) {
+    pub(in crate::session) fn turn(&mut self, wait: Duration) {
         self.poll.poll(&mut self.events, Some(wait)).expect("a poll");
         for event in &self.events {
             assert!(self.sessions.handle_ready(event, &mut self.front, self.now));
@@ -528,7 +533,7 @@ impl World {
     }
 
     /// Turns until `done`, or fails.
-    pub(super) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+    pub(in crate::session) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         for round in 0..ROUNDS_MAX {
             if done(self) {
                 return;
@@ -544,14 +549,14 @@ impl World {
     }
 
     /// Turns until nothing seems to move.
-    pub(super) fn rest(&mut self) {
+    pub(in crate::session) fn rest(&mut self) {
         for _ in 0..20 {
             self.turn(Duration::from_millis(1));
         }
     }
 
     /// Moves the clock in steps, as timers would fire.
-    pub(super) fn pass(&mut self, time: Duration) {
+    pub(in crate::session) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
             self.now = (self.now + Duration::from_millis(250)).min(end);
@@ -560,7 +565,7 @@ impl World {
     }
 
     /// What the client got when it got `count` whole responses with a length, or the end.
-    pub(super) fn responses(&mut self, client: u64, count: usize) -> Vec<Reply> {
+    pub(in crate::session) fn responses(&mut self, client: u64, count: usize) -> Vec<Reply> {
         self.until("the responses", |world| {
             let peer = world.peer(client);
             parse_all(&peer.received, peer.is_finished || peer.is_over()).len() >= count
@@ -570,23 +575,23 @@ impl World {
     }
 
     /// The only response to come.
-    pub(super) fn response(&mut self, client: u64) -> Reply {
+    pub(in crate::session) fn response(&mut self, client: u64) -> Reply {
         self.responses(client, 1).remove(0)
     }
 
     /// Sends one request on a connection of its own and waits for the response.
-    pub(super) fn ask(&mut self, request: &str) -> Reply {
+    pub(in crate::session) fn ask(&mut self, request: &str) -> Reply {
         let client = self.connect();
         self.send(client, request.as_bytes());
         self.response(client)
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(in crate::session) fn counts(&self) -> Counts {
         self.sessions.counts()
     }
 
     /// Nothing is left of anything.
-    pub(super) fn assert_nothing_left(&mut self) {
+    pub(in crate::session) fn assert_nothing_left(&mut self) {
         assert_eq!(self.sessions.counts(), Counts::default());
         assert_eq!(self.sessions.core.client.counts().exchanges, 0, "exchanges with backends");
         assert_eq!(self.sessions.core.client.counts().waiting, 0);
@@ -595,27 +600,27 @@ impl World {
 
 /// A response as a naive client reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: Vec<u8>,
+pub(in crate::session) struct Reply {
+    pub(in crate::session) status: u16,
+    pub(in crate::session) head: String,
+    pub(in crate::session) body: Vec<u8>,
 }
 
 impl Reply {
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+    pub(in crate::session) fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then_some(value.trim())
         })
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(in crate::session) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
 /// All whole responses in what a client got. One without a length is whole at the end.
-pub(super) fn parse_all(mut bytes: &[u8], is_ended: bool) -> Vec<Reply> {
+pub(in crate::session) fn parse_all(mut bytes: &[u8], is_ended: bool) -> Vec<Reply> {
     let mut replies = Vec::new();
     while let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
         let head = String::from_utf8_lossy(&bytes[..end + 4]).into_owned();

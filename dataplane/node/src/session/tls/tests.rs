@@ -11,4 +11,5 @@ mod hostile;
 mod limits;
 mod pair;
 mod records;
+mod session;
 mod site;
