@@ -204,6 +204,8 @@ pub struct Stack {
     lent: Option<Lent>,
     /// Where the search for stalled peers goes on.
     hand: u32,
+    /// When something may be done about short memory again.
+    relieve_at: Instant,
     is_draining: bool,
 }
 
@@ -226,6 +228,7 @@ impl Stack {
             in_a_row: 0,
             lent: None,
             hand: 0,
+            relieve_at: now,
             is_draining: false,
         }
     }

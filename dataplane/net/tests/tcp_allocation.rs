@@ -66,7 +66,7 @@ impl World {
         {
             self.lent += len;
             // Every third time the owner leaves half.
-            let taken = if self.lent % 3 == 0 { len / 2 } else { len };
+            let taken = if self.lent.is_multiple_of(3) { len / 2 } else { len };
             let rest = packet.bytes().get(start + taken..start + len).unwrap_or(&[]);
             self.stack.received(connection, rest, self.now);
         }

@@ -17,11 +17,15 @@ use crate::time::Instant;
 /// When an owner whose `send` found no chunk tries again.
 pub(super) const ROOM_RETRY: Duration = Duration::from_millis(20);
 
-/// Connections looked at per call while memory is short: a table of 65,536 is searched in a few hundred turns.
-const SEARCHED_PER_CALL: usize = 256;
+/// How often something is done about short memory: a turn may take a few microseconds, and looking at records that are
+/// not in the cache takes longer.
+const RELIEF_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Sets of ranges dropped per call while memory is short.
-const PRUNED_PER_CALL: usize = 16;
+/// Connections looked at each time: a table of 65,536 is searched in a quarter of a second.
+const SEARCHED_PER_RELIEF: usize = 256;
+
+/// Sets of ranges dropped each time.
+const PRUNED_PER_RELIEF: usize = 16;
 
 impl Connection {
     /// The next keep-alive probe. With data in flight the retransmission timer finds a dead peer.
@@ -64,7 +68,8 @@ impl Stack {
     }
 
     pub(super) fn pass_time(&mut self, now: Instant, budget: usize) -> usize {
-        if self.is_pressed() {
+        if self.is_pressed() && self.relieve_at <= now {
+            self.relieve_at = now + RELIEF_INTERVAL;
             self.relieve(now);
         }
         let mut done = 0;
@@ -137,11 +142,11 @@ impl Stack {
 
     /// Memory is short: what came out of order goes, and peers that hold data and take none are reset.
     fn relieve(&mut self, now: Instant) {
-        for _ in 0..PRUNED_PER_CALL {
+        for _ in 0..PRUNED_PER_RELIEF {
             let Some(owner) = self.sets.next_owner() else { break };
             self.prune(owner);
         }
-        for _ in 0..SEARCHED_PER_CALL.min(self.table.len() as usize) {
+        for _ in 0..SEARCHED_PER_RELIEF.min(self.table.len() as usize) {
             let Some(slot) = self.table.next_in_round(&mut self.hand) else { continue };
             let Some(connection) = self.table.get(slot) else { continue };
             let is_stalled = connection.marks.intersects(Marks::WAITS)

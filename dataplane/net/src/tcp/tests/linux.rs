@@ -126,16 +126,22 @@ fn describe(tcp: &Tcp) -> String {
     line
 }
 
-/// The probes of the record: name, then steps with the kernel's answers.
-fn probes() -> Vec<(&'static str, Vec<(&'static str, Vec<String>)>)> {
-    let mut probes: Vec<(&str, Vec<(&str, Vec<String>)>)> = Vec::new();
+/// One connection of the record.
+struct Probe {
+    name: &'static str,
+    /// What was done, and the kernel's answers.
+    steps: Vec<(&'static str, Vec<String>)>,
+}
+
+fn probes() -> Vec<Probe> {
+    let mut probes: Vec<Probe> = Vec::new();
     for line in RECORD.lines() {
         if let Some(name) = line.strip_prefix("probe ") {
-            probes.push((name, Vec::new()));
+            probes.push(Probe { name, steps: Vec::new() });
         } else if line.starts_with('>') || line.starts_with('!') {
-            probes.last_mut().unwrap().1.push((line, Vec::new()));
+            probes.last_mut().unwrap().steps.push((line, Vec::new()));
         } else if line.starts_with('<') {
-            probes.last_mut().unwrap().1.last_mut().unwrap().1.push(line.to_owned());
+            probes.last_mut().unwrap().steps.last_mut().unwrap().1.push(line.to_owned());
         }
     }
     probes
@@ -146,7 +152,7 @@ fn answers_are_those_of_linux() {
     let probes = probes();
     assert!(probes.len() > 40, "{}", probes.len());
     let mut wrong = Vec::new();
-    for (name, steps) in probes {
+    for Probe { name, steps } in probes {
         let mut player = Player::new();
         // The kernel's repeats are left out by the same rule.
         let mut kernel = Player::new();
