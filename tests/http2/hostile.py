@@ -1,10 +1,15 @@
 """Clients that break rules or wear the node out: what ends them, by name, and that others are served meanwhile."""
 
 import struct
+import sys
 import time
 
 from peer import GET, POST, PREFACE, Polite, Raw, frame
+from place import ROOT, Place
 from polite import expect
+
+sys.path.insert(0, str(ROOT / "tests/smuggling"))
+from origin import Origin  # noqa: E402
 
 CALM, PROTOCOL_ERROR, FLOW_CONTROL_ERROR = 0xB, 0x1, 0x3
 
@@ -98,7 +103,16 @@ def a_list_too_long_is_answered_with_431(place):
 
 
 def requests_that_would_smuggle(place):
-    """None reaches the origin; the connection goes on."""
+    """An origin that records what it receives sees none of them; the connection goes on."""
+    recorder = Origin()
+    recording = Place(place.path, recorder.port)
+    try:
+        smuggle(recording, recorder)
+    finally:
+        recording.close()
+
+
+def smuggle(place, recorder):
     good = dict(GET)
     mark = "smuggled"
 
@@ -140,12 +154,11 @@ def requests_that_would_smuggle(place):
         [*GET, ("content-length", "+0")],
     ]
     client = Raw(place.port)
-    before = len(client.frames)
     for number, each in enumerate(lists):
         stream = 2 * number + 1
         client.headers(stream, each)
         code = client.reset(stream, 3)
-        expect(code == PROTOCOL_ERROR, f"{each}: {code} {client.frames[before:]}")
+        expect(code == PROTOCOL_ERROR, f"{each}: {code}")
     # A body longer and one shorter than announced (H2.CL): the origin must not take the rest for a request.
     rest = f"GET /{mark} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
     client.headers(1001, [*POST, ("content-length", "0")], end=False)
@@ -158,7 +171,12 @@ def requests_that_would_smuggle(place):
     expect(client.status(1005) == 200, "the next request")
     client.close()
     time.sleep(0.2)
-    expect(not any(mark in line and '"status":200' in line for line in place.requests_seen()), "it was answered")
+    # The heads of the two bodies were good: they may have been passed on before the body was not.
+    seen = [(request.method, request.target) for request in recorder.recorded()]
+    expect(seen[-1:] == [(b"GET", b"/echo")], seen)
+    expect(set(seen[:-1]) <= {(b"POST", b"/echo")} and len(seen) <= 2, seen)
+    for request in recorder.recorded():
+        expect(request.body == b"" and not any(mark.encode() in value for _, value in request.fields), seen)
 
 
 def connect_is_refused(place):

@@ -51,7 +51,7 @@ breaker_percent = 0
 [metrics]
 bind_address = "127.0.0.1:{api}"
 [access_log]
-path = "{folder}/access.log"
+path = "off"
 [logging]
 level = "warn"
 """
@@ -68,14 +68,18 @@ def free_ports(count):
 
 
 class Place:
-    def __init__(self, node):
+    def __init__(self, node, origin_port=None):
+        """With the origin at `origin_port`, or one of its own."""
         self.folder = tempfile.mkdtemp(prefix="http2-test-")
         self.port, self.origin_port, self.api = free_ports(3)
         self.path = node
         self.log = open(f"{self.folder}/node.log", "wb")
         self.processes = []
-        origin = [sys.executable, str(ROOT / "tests/origin.py"), str(self.origin_port)]
-        self.processes.append(subprocess.Popen(origin))
+        if origin_port is None:
+            origin = [sys.executable, str(ROOT / "tests/origin.py"), str(self.origin_port)]
+            self.processes.append(subprocess.Popen(origin))
+        else:
+            self.origin_port = origin_port
         config = pathlib.Path(self.folder) / "node.toml"
         config.write_text(
             CONFIG.format(folder=self.folder, port=self.port, origin=self.origin_port, api=self.api)
@@ -120,11 +124,6 @@ class Place:
             if line.startswith("VmRSS"):
                 return int(line.split()[1]) * 1024
         raise RuntimeError("no VmRSS")
-
-    def requests_seen(self):
-        """Lines of the access log, whole ones."""
-        path = pathlib.Path(f"{self.folder}/access.log")
-        return path.read_text().splitlines() if path.exists() else []
 
     def close(self):
         for process in reversed(self.processes):

@@ -58,6 +58,7 @@ impl Assembler {
             return;
         }
         let outcome = match name {
+            b":path" if value.len() > limits.target_bytes_max as usize => Err(Violation::TargetBytes),
             [b':', ..] => self.pseudo(head, name, value),
             _ => self.regular(head.fields_mut(), name, value),
         };
@@ -95,6 +96,9 @@ impl Assembler {
         }
         if end && self.content_length.is_some_and(|length| length != 0) {
             return Err(Violation::ContentLength);
+        }
+        if head.method() == Method::Trace && !end {
+            return Err(Violation::TraceBody);
         }
         head.set_version(Version::Http2);
         Ok(Framing { content_length: self.content_length })
@@ -154,6 +158,10 @@ impl Assembler {
             | Known::ProxyConnection
             | Known::TransferEncoding
             | Known::Upgrade => return Err(Violation::ConnectionField),
+            Known::Expect if !value.eq_ignore_ascii_case(b"100-continue") => {
+                return Err(Violation::Expectation);
+            }
+            Known::Other if Known::is_alias(name) => return Err(Violation::FieldBytes),
             Known::Te if value != b"trailers" => return Err(Violation::ConnectionField),
             Known::ContentLength => {
                 let length = digits(value).ok_or(Violation::ContentLength)?;

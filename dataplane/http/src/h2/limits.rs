@@ -20,6 +20,8 @@ pub struct Limits {
     /// SETTINGS_MAX_HEADER_LIST_SIZE: names + values + 32 per field. Above: 431 on the stream (`header_list_size`);
     /// above twice this: GOAWAY (`header_bomb`).
     pub header_list_bytes_max: u32,
+    /// `:path`. Above: 414 (`target_bytes`). As HTTP/1.1's request line.
+    pub target_bytes_max: u32,
     /// Fields of one request, pseudo-header fields counted. Above: as `header_list_bytes_max`.
     pub header_fields_max: u32,
     /// SETTINGS_HEADER_TABLE_SIZE: what the decoder may keep per connection (with an index beside it), and what one
@@ -70,6 +72,7 @@ impl Default for Limits {
             stream_window_bytes: 64 * 1024,
             connection_window_bytes: 256 * 1024,
             header_list_bytes_max: 32 * 1024,
+            target_bytes_max: 8 * 1024,
             header_fields_max: 128,
             header_table_bytes: 1024,
             continuations_max: 8,

@@ -2,7 +2,7 @@
 //!
 //! Owns: the list and the error code each entry is answered with (RFC 9113 §7). Does not own: the counters; the
 //! caller adds one for each [`Event::Violation`](super::Event), which also says whether a stream or the connection
-//! ended.
+//! ended. docs/http2.md has a line for each; a test compares.
 
 /// Error codes of RST_STREAM and GOAWAY (RFC 9113 §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +94,9 @@ macro_rules! violations {
             /// The status such a request is answered with, where an answer says more than a reset.
             pub const fn status(self) -> Option<u16> {
                 match self {
+                    Self::TraceBody => Some(400),
+                    Self::TargetBytes => Some(414),
+                    Self::Expectation => Some(417),
                     Self::HeaderListSize => Some(431),
                     Self::Connect => Some(501),
                     _ => None,
@@ -151,7 +154,8 @@ violations! {
     ConcurrentStreams, "concurrent_streams", RefusedStream;
     /// A malformed request: pseudo-header fields missing, doubled, unknown or after others (RFC 9113 §8.3).
     PseudoHeader, "pseudo_header", ProtocolError;
-    /// A field name with upper case or bytes that are no token, a value with CR, LF, NUL (RFC 9113 §8.2.1).
+    /// A field name with upper case or bytes that are no token, a value with CR, LF, NUL (RFC 9113 §8.2.1); a name
+    /// that is one we act on but for `_` in place of `-`, which some origins take for the same.
     FieldBytes, "field_bytes", ProtocolError;
     /// Connection, Transfer-Encoding, Upgrade and their like, or TE with more than `trailers` (RFC 9113 §8.2.2).
     ConnectionField, "connection_field", ProtocolError;
@@ -161,6 +165,12 @@ violations! {
     Authority, "authority", ProtocolError;
     /// Trailers without END_STREAM, or with pseudo-header fields (RFC 9113 §8.1).
     Trailers, "trailers", ProtocolError;
+    /// A path above its limit; answered with 414.
+    TargetBytes, "target_bytes", EnhanceYourCalm;
+    /// An expectation other than 100-continue (RFC 9110 §10.1.1); answered with 417.
+    Expectation, "expectation", RefusedStream;
+    /// TRACE with a body (RFC 9110 §9.3.8); answered with 400.
+    TraceBody, "trace_body", RefusedStream;
     /// CONNECT: this is no tunnel to elsewhere; answered with 501.
     Connect, "connect", RefusedStream;
     /// A preface, frame or header block that stays unfinished for too long.

@@ -87,6 +87,48 @@ fn seeds_with_one_byte_changed_hold_too() {
     }
 }
 
+/// Mixtures of seeds with bytes changed, moved and repeated; the same ones in each run.
+fn mutate(rounds: u32, mut random: u64) {
+    let seeds = seeds();
+    let mut next = move |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below.max(1)
+    };
+    for _ in 0..rounds {
+        let mut bytes = vec![next(256) as u8];
+        for _ in 0..=next(4) {
+            bytes.extend_from_slice(&seeds[next(seeds.len())].1);
+        }
+        for _ in 0..next(12) {
+            let at = next(bytes.len());
+            match next(4) {
+                0 => bytes[at] = next(256) as u8,
+                1 => bytes[at] ^= 1 << next(8),
+                2 => bytes.truncate(at.max(1)),
+                _ => {
+                    let piece = bytes[at..bytes.len().min(at + next(40))].to_vec();
+                    let to = next(bytes.len());
+                    bytes.splice(to..to, piece);
+                }
+            }
+        }
+        server(&bytes);
+    }
+}
+
+#[test]
+fn mixtures_of_seeds_hold() {
+    mutate(20_000, 1);
+}
+
+#[test]
+#[ignore = "a minute of what the fuzzer does better"]
+fn many_mixtures_of_seeds_hold() {
+    for seed in 0..50 {
+        mutate(100_000, seed);
+    }
+}
+
 #[test]
 #[ignore = "writes the seeds of the fuzz target"]
 fn seeds_are_written() {

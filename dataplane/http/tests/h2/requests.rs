@@ -130,6 +130,8 @@ fn requests_that_are_malformed_are_refused_by_name() {
         (with("", "a"), FieldBytes),
         (with("X-Upper", "a"), FieldBytes),
         (with("x\u{e9}", "a"), FieldBytes),
+        (with("content_length", "5"), FieldBytes),
+        (with("transfer_encoding", "chunked"), FieldBytes),
         // Fields that frame HTTP/1.1 (RFC 9113 §8.2.2).
         (with("transfer-encoding", "chunked"), ConnectionField),
         (with("transfer-encoding", "identity"), ConnectionField),
@@ -178,18 +180,31 @@ fn requests_that_are_malformed_are_refused_by_name() {
 }
 
 #[test]
-fn connect_is_answered_with_501() {
-    for fields in [
-        &[(":method", "CONNECT"), (":authority", "example.com:443")][..],
-        &[(":method", "CONNECT"), (":scheme", "https"), (":path", "/"), (":authority", "example.com")],
+fn what_is_well_formed_and_not_served_is_answered_with_its_status() {
+    let connect = [(":method", "CONNECT"), (":authority", "example.com:443")];
+    let connect_with_path =
+        [(":method", "CONNECT"), (":scheme", "https"), (":path", "/"), (":authority", "example.com")];
+    let long = format!("/{}", "x".repeat(8 * 1024));
+    let mut long_path = GET.to_vec();
+    long_path[2].1 = &long;
+    let mut trace = GET.to_vec();
+    trace[0].1 = "TRACE";
+    for (fields, end, violation, status) in [
+        (&connect[..], true, Violation::Connect, "501"),
+        (&connect_with_path, true, Violation::Connect, "501"),
+        (&long_path, true, Violation::TargetBytes, "414"),
+        (&with("expect", "200-maybe"), false, Violation::Expectation, "417"),
+        (&trace, false, Violation::TraceBody, "400"),
     ] {
         let mut client = Client::new();
-        client.headers(1, fields, true);
-        let violation = Violation::Connect;
+        client.headers(1, fields, end);
         assert_eq!(client.events(), [Event::Violation { stream: Some(id(1)), violation }]);
         let frames = client.frames();
         assert_eq!((frames[0].kind, frames[0].flags), (HEADERS, END_HEADERS | END_STREAM));
-        assert!(frames[0].payload.windows(3).any(|bytes| bytes == b"501"));
+        let status = if violation == Violation::TraceBody { &b"\x8c"[..] } else { status.as_bytes() };
+        assert!(frames[0].payload.windows(status.len()).any(|bytes| bytes == status), "{violation:?}");
+        assert_eq!(frames.len(), if end { 1 } else { 2 });
+        client.get(3);
     }
 }
 
@@ -310,4 +325,12 @@ fn a_header_bomb_ends_the_connection() {
     block.extend_from_slice(&[0xbe; 200]);
     client.write(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block));
     client.expect_end(Violation::HeaderBomb);
+}
+
+#[test]
+fn every_violation_is_described() {
+    let text = include_str!("../../../../docs/http2.md");
+    for violation in Violation::ALL {
+        assert!(text.contains(&format!("| `{}` |", violation.name())), "{}", violation.name());
+    }
 }

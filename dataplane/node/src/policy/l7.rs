@@ -186,6 +186,7 @@ fn h2_limits(config: &NodeConfig) -> h2::Limits {
         connection_window_bytes: h2.connection_window_bytes,
         header_list_bytes_max: config.http.head_bytes_max as u32,
         header_fields_max: config.http.fields_max as u32,
+        target_bytes_max: config.http.target_bytes_max as u32,
         header_table_bytes: h2.header_table_bytes,
         continuations_max: h2.continuations_max,
         reset: rate(h2.reset_rate, h2.reset_burst),

@@ -39,7 +39,12 @@ impl Server {
         let end = end && !is_interim;
         self.write_block(stream.0, end, |out| {
             hpack::status(head.status(), out);
-            write_fields(head.fields(), |field| !field.known.is_hop_by_hop(), out);
+            // No body, no length (RFC 9110 §8.6).
+            let has_length = !is_interim && head.status() != 204;
+            let may_pass = |field: &Field<'_>| {
+                !field.known.is_hop_by_hop() && (has_length || field.known != Known::ContentLength)
+            };
+            write_fields(head.fields(), may_pass, out);
         });
         if end {
             self.end_answer(index);
