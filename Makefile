@@ -19,7 +19,7 @@ STEP := scripts/step.sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build release test unit lint fmt fmt-check doc docs docs-check loom asan miri fuzz deny \
-        test-syn test-tcp test-l7 test-slow demo bench install uninstall clean
+        test-syn test-tcp test-l7 test-slow test-idle demo bench install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -100,8 +100,13 @@ test-l7: release ## the same in l7 mode, on AF_XDP and on sockets; TLS by openss
 test-slow: release ## what takes minutes: a gigabyte over a bad link, 10,000 idle connections, the proxies of others
 	@$(STEP) begin
 	@$(STEP) "a gigabyte each way over a bad link, beside the kernel's TCP" tests/bad_link.sh
-	@$(STEP) "10,000 idle connections" target/release/secbeat-bench idle --results target/results
+	@$(STEP) "goodput over HTTPS during 200,000 SYN/s" tests/l7_flood.sh
+	@$(STEP) "10,000 idle connections, and 20,000 on AF_XDP" $(MAKE) --no-print-directory test-idle
 	@$(STEP) end
+
+test-idle:
+	target/release/secbeat-bench idle --results target/results
+	target/release/secbeat-bench idle --front xdp --only plain --connections 20000 --results target/results
 
 demo: release ## protect nginx from a flood, live: make demo MODE=tcp DEMO_ARGS="--kind ack --family 6"
 	@scripts/as_root.sh target/release/secbeat-bench demo --mode $(MODE) $(DEMO_ARGS)

@@ -24,7 +24,7 @@ fi
 . tests/l7_lab.sh
 
 # CPU time of the node's workers, nanoseconds.
-node_time() { cat /proc/"$pid"/task/*/schedstat | awk '{ sum += $1 } END { printf "%d", sum }'; }
+node_time() { cat /proc/"$pid"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 # paced <file>: requests per second that were answered with success at the asked pace; the node's share of its core.
 paced() {
     before=$(node_time)

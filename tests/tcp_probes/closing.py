@@ -30,7 +30,8 @@ def to_time_wait(peer):
     end = server_finishes(peer)
     peer.receive(0.05)
     peer.send("FA", end)
-    peer.receive(0.1)
+    if not peer.receive(0.3, until=lambda answer: True):
+        raise RuntimeError("the FIN is not acknowledged")
     return end + 1
 
 

@@ -204,7 +204,7 @@ def half_open_fin_at_once(peer):
     peer.syn()
     peer.receive(until=lambda answer: True)
     peer.send("FA", 1)
-    peer.hear(0.4, until=lambda answer: "F" in answer.flags)
+    peer.hear_fin()
 
 
 @probe(seconds=3.6, tolerance=(1.4, 0.15))

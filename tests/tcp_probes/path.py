@@ -7,7 +7,7 @@ PROBES = []
 probe = collect(PROBES)
 
 
-def play_too_big(family, mtu, place, is_believed):
+def play_too_big(family, mtu, place):
     """`place`: where the quoted sequence number lies, given the first and last number in flight."""
 
     def play(peer):
@@ -37,10 +37,8 @@ TOO_BIG = [
     ("too_big_v6", "an ICMPv6 error about a segment in flight makes segments smaller", 6, 1_300, lambda first, last: first),
     ("too_big_unsent_v6", "an ICMPv6 error about what was never sent is not believed", 6, 1_300, lambda first, last: last + 100_000),
 ]
-for name, sentence, family, mtu, place in TOO_BIG:
-    PROBES.append(
-        Probe(name, sentence, play_too_big(family, mtu, place, True), peer={"family": family, "other": True})
-    )
+for host, (name, sentence, family, mtu, place) in enumerate(TOO_BIG, 70):
+    PROBES.append(Probe(name, sentence, play_too_big(family, mtu, place), peer={"family": family, "host": host}))
 
 
 @probe

@@ -40,13 +40,11 @@ def relative(number, base):
 
 
 class Peer:
-    def __init__(self, wire, target, port, family=4, other=False):
+    def __init__(self, wire, target, port, family=4, host=2):
         place = wire.place
         self.wire, self.target, self.port, self.family = wire, target, port, family
         self.server = target.address4 if family == 4 else target.address6
-        self.address = (
-            (place.other4 if other else place.address4) if family == 4 else (place.other6 if other else place.address6)
-        )
+        self.address = (place.network4 if family == 4 else place.network6) + str(host)
         self.inbox = wire.listen(self.server, port)
         self.lines = []
         self.numbers = {}
@@ -184,6 +182,11 @@ class Peer:
     def hear(self, seconds=PATIENCE, until=None):
         """Writes down what arrives: segments without data one by one, an answer of the application as one line."""
         self.write(self.receive(seconds, until))
+
+    def hear_fin(self, seconds=0.6):
+        """Writes down the server's FIN; how many ACKs come before it is a matter of time."""
+        found = self.receive(seconds, until=lambda answer: "F" in answer.flags)
+        self.write([answer for answer in found if "F" in answer.flags])
 
     def write(self, answers):
         if not answers:

@@ -289,7 +289,7 @@ def hole_and_fin(peer):
     peer.send("FPA", at + 100, 100)
     peer.hear()
     peer.send("PA", at, 100)
-    peer.hear(0.3)
+    peer.hear_fin()
 
 
 @probe

@@ -22,16 +22,13 @@ fi
 # The probes answer for themselves: the client's kernel does not know their connections and would reset them. What
 # they learn about a path (ICMP) belongs to addresses that nothing else uses.
 prepare_client() {
-    on client nft -f - <<END
-table inet probes {
-  chain in {
-    type filter hook input priority filter;
-    tcp dport 10000-29999 drop
-  }
-}
-END
-    on client ip addr add 10.10.2.77/24 dev cli1
-    on client ip addr add fd00:10:2::77/64 dev cli1 nodad
+    on client nft 'add table inet probes'
+    on client nft 'add chain inet probes in { type filter hook input priority filter; }'
+    on client nft 'add rule inet probes in tcp dport 10000-29999 drop'
+    for host in 70 71 72 73 74 75 76 77 78 79; do
+        on client ip addr add "10.10.2.$host/24" dev cli1
+        on client ip addr add "fd00:10:2::$host/64" dev cli1 nodad
+    done
 }
 
 # What goes over the wire is what was sent: nothing is put together or remembered from connection to connection. The

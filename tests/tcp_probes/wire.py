@@ -35,11 +35,10 @@ class Place:
     interface: str
     mac: str
     gateway_mac: str
-    address4: str
-    address6: str
-    # Second addresses: what is learned about them (path MTU) must not touch the other probes.
-    other4: str
-    other6: str
+    # Networks; the host number follows. 2 is the client's own; what is learned about the others (path MTU) stays with
+    # the probe that uses it.
+    network4: str
+    network6: str
 
 
 @dataclass
@@ -111,14 +110,18 @@ def parse(frame, at):
         about = quoted[16:20] if family == socket.AF_INET else quoted[24:40]
         port = struct.unpack(">H", quoted[quoted_at : quoted_at + 2])[0]
         return socket.inet_ntop(family, about), port, Answer(at, is_icmp=True)
-    if protocol != 6 or len(body) < 20:
+    is_later_part = family == socket.AF_INET and struct.unpack(">H", frame[20:22])[0] & 0x1FFF != 0
+    if protocol != 6 or len(body) < 20 or is_later_part:
         return None
     port, seq, ack, offset, bits, window, _, urgent = struct.unpack(">HIIBBHHH", body[2:20])
     length = (offset >> 4) * 4
     pseudo = source + destination + struct.pack(">BBH" if family == socket.AF_INET else ">HHI", 0, 6, len(body))
     flags = "".join(letter for bit, letter in enumerate(FLAGS) if bits >> bit & 1)
     options = parse_options(body[20:length])
-    answer = Answer(at, flags, seq, ack, window, urgent, options, body[length:], False, checksum(pseudo + body) == 0)
+    # The sum of what came in fragments is not looked at: only its first part is seen here.
+    is_part = family == socket.AF_INET and struct.unpack(">H", frame[20:22])[0] & 0x3FFF != 0
+    is_right = is_part or checksum(pseudo + body) == 0
+    answer = Answer(at, flags, seq, ack, window, urgent, options, body[length:], False, is_right)
     return socket.inet_ntop(family, source), port, answer
 
 
