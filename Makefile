@@ -97,7 +97,7 @@ test-l7: release ## the same in l7 mode, on AF_XDP and on sockets; TLS by openss
 	tests/end_to_end_l7.sh socket
 	tests/tls/end_to_end.sh target/release/secbeat-node
 
-test-slow: release ## what takes minutes: a gigabyte over a bad link, 10,000 idle connections, the proxies of others
+test-slow: release ## what takes minutes: a gigabyte over a bad link, goodput under a flood, thousands of idle connections
 	@$(STEP) begin
 	@$(STEP) "a gigabyte each way over a bad link, beside the kernel's TCP" tests/bad_link.sh
 	@$(STEP) "goodput over HTTPS during 200,000 SYN/s" tests/l7_flood.sh
