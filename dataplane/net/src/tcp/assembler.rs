@@ -4,10 +4,10 @@
 //! sets of all connections that have any. Does not own: RCV.NXT, the window, when an ACK is due.
 //! RFC 2018 (order of blocks: the latest first), 2883 (D-SACK: the answer of [`insert`] names what was there already).
 //!
-//! When all ranges are taken, the one furthest from RCV.NXT goes for one that is nearer: what is missing first helps
-//! first. (Its sender may think it delivered, RFC 2018 §8 asks it to remember that this can happen.)
+//! When all ranges are taken, data that would need another one is refused: its sender sends it again. What was reported
+//! stays: a sender finds out only by a timeout that it is gone (RFC 2018 §8).
 //!
-//! Cost (SegmentSmack, CVE-2018-5390): a binary search over at most 64 ranges and a move of at most 1.5 KiB per
+//! Cost (SegmentSmack, CVE-2018-5390): a binary search over at most 128 ranges and a move of at most 3 KiB per
 //! segment, whatever arrives; memory is bounded by the chain's rule of small neighbours.
 
 use arrayvec::ArrayVec;
@@ -17,8 +17,8 @@ use super::chunk::ChunkPool;
 use super::seq::{distance, earlier, is_after, is_before, later};
 use crate::wire::tcp::SackBlock;
 
-/// Ranges of one connection. A full 2 MiB window with 2 % loss has some 30 holes; more cost memory and time.
-pub(super) const RANGES_MAX: usize = 64;
+/// Ranges of one connection. A full 4 MiB window with 2 % loss has some 60 holes; more cost memory and time.
+pub(super) const RANGES_MAX: usize = 128;
 
 /// SACK blocks in a header without timestamps; with them three.
 pub(super) const SACK_BLOCKS_MAX: usize = 4;
@@ -47,8 +47,6 @@ pub(super) struct RangeSet {
 pub(super) struct Inserted {
     /// Bytes that are new and stored.
     pub(super) stored: u32,
-    /// Bytes given up to make room.
-    pub(super) pruned: u32,
     /// The first part that was there already.
     pub(super) duplicate: Option<SackBlock>,
 }
@@ -88,7 +86,7 @@ impl RangeSet {
             let stored = if covers {
                 self.extend(pool, owner, index, part)
             } else {
-                self.add(pool, owner, index, at, part, &mut inserted)
+                self.add(pool, owner, index, at, part)
             };
             inserted.stored += stored;
             if (stored as usize) < part.len() || part.is_empty() {
@@ -127,15 +125,7 @@ impl RangeSet {
     }
 
     /// Stores a part in front of range `index`: as its new front when it touches, else as a range of its own.
-    fn add(
-        &mut self,
-        pool: &mut ChunkPool,
-        owner: u32,
-        index: usize,
-        at: u32,
-        part: &[u8],
-        inserted: &mut Inserted,
-    ) -> u32 {
+    fn add(&mut self, pool: &mut ChunkPool, owner: u32, index: usize, at: u32, part: &[u8]) -> u32 {
         let right = at.wrapping_add(part.len() as u32);
         if let Some(next) = self.ranges.get_mut(index).filter(|next| next.left == right) {
             let stored = next.chain.prepend(pool, owner, part) as u32;
@@ -143,10 +133,7 @@ impl RangeSet {
             return stored;
         }
         if self.ranges.is_full() {
-            if index == RANGES_MAX {
-                return 0;
-            }
-            inserted.pruned += self.drop_last(pool, owner);
+            return 0;
         }
         let mut chain = Chain::EMPTY;
         let stored = chain.push(pool, owner, part) as u32;
@@ -346,16 +333,17 @@ mod tests {
     }
 
     #[test]
-    fn when_all_ranges_are_taken_the_nearest_win() {
+    fn when_all_ranges_are_taken_only_what_touches_one_is_stored() {
         let (mut pool, mut set) = (pool(), RangeSet::default());
         for index in 0..RANGES_MAX as u32 {
             set.insert(&mut pool, 0, 1_000 + index * 10, &[1]);
         }
-        assert_eq!(set.insert(&mut pool, 0, 5_000, &[1]), Inserted::default(), "further away than all");
-        let inserted = set.insert(&mut pool, 0, 500, &[1]);
-        assert_eq!((inserted.stored, inserted.pruned), (1, 1));
-        assert_eq!(set.bytes(), RANGES_MAX as u32);
-        assert_eq!(set.clear(&mut pool, 0), RANGES_MAX as u32);
+        for left in [500, 1_005, 9_000] {
+            assert_eq!(set.insert(&mut pool, 0, left, &[1]), Inserted::default());
+        }
+        assert_eq!(set.insert(&mut pool, 0, 1_001, &[1; 9]).stored, 9, "joins two");
+        assert_eq!(set.insert(&mut pool, 0, 500, &[1]).stored, 1, "which makes room");
+        assert_eq!(set.clear(&mut pool, 0), RANGES_MAX as u32 + 10);
         assert_eq!(pool.used(), 0);
     }
 
@@ -387,7 +375,7 @@ mod tests {
                 let news = model[offset as usize..(offset + len) as usize].iter().filter(|known| !**known).count();
                 let inserted = set.insert(&mut pool, 0, base.wrapping_add(offset), &bytes);
                 prop_assert_eq!(inserted.duplicate.is_some(), news < len as usize);
-                if inserted.pruned == 0 && set.ranges.len() < RANGES_MAX {
+                if set.ranges.len() < RANGES_MAX {
                     prop_assert_eq!(inserted.stored as usize, news);
                     model[offset as usize..(offset + len) as usize].fill(true);
                 } else {

@@ -127,7 +127,6 @@ impl Stack {
     ) -> Verdict {
         let bytes = packet.bytes().get(part.start..part.start + part.len as usize).unwrap_or(&[]);
         let inserted = self.insert_out_of_order(slot, part.seq, bytes);
-        self.counters.pruned_bytes += u64::from(inserted.pruned);
         if let Some(connection) = self.table.get_mut(slot) {
             if let Some(duplicate) = inserted.duplicate {
                 connection.note_duplicate(duplicate.left, duplicate.right);
@@ -236,6 +235,8 @@ impl Stack {
         connection.rcv_nxt = before.wrapping_add(accepted);
         connection.rcv_mss = connection.rcv_mss.max(segment_len.min(0xffff) as u16);
         let mut is_urgent = false;
+        // What a filled hole sets free is there at once, and no sign of an owner that does not keep up.
+        let waited = connection.queue.len();
         if connection.has_ranges() && accepted > 0 {
             is_urgent = true;
             let was_empty = connection.queue.is_empty();
@@ -271,11 +272,12 @@ impl Stack {
         } else if connection.ack_at == NEVER {
             connection.ack_at = now + self.limits.delayed_ack;
         }
-        self.grow_window(slot, now);
+        self.grow_window(slot, waited, now);
     }
 
-    /// A peer that filled the window within a short time, and an owner that kept up: next time twice as much.
-    fn grow_window(&mut self, slot: u32, now: Instant) {
+    /// A peer that filled the window within a short time, and an owner that kept up (`waited`: bytes it had left before
+    /// this segment): next time twice as much.
+    fn grow_window(&mut self, slot: u32, waited: u32, now: Instant) {
         let is_short = self.is_short();
         let Some(connection) = self.table.get_mut(slot) else { return };
         if is_before(connection.rcv_nxt, connection.round_edge) {
@@ -283,7 +285,7 @@ impl Stack {
         }
         let now_ms = now.as_millis() as u32;
         let is_fast = now_ms.wrapping_sub(connection.round_ms) < ROUND_MS_MAX;
-        if is_fast && !is_short && connection.queue.len() < connection.rcv_buffer / 4 {
+        if is_fast && !is_short && waited < connection.rcv_buffer / 4 {
             let largest = self.limits.receive_window_max.min(0xffff << connection.scale_ours);
             connection.rcv_buffer = (connection.rcv_buffer * 2).min(largest.max(connection.rcv_buffer));
         }

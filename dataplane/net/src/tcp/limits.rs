@@ -24,13 +24,13 @@ pub struct Limits {
     /// and new data out of order is refused; at four fifths what was received out of order goes, and peers that take
     /// nothing are reset after `stall_pressed` already. In-order data that finds no room is not acknowledged.
     pub chunk_bytes_max: usize,
-    /// Connections that hold data received out of order at once; 1.5 KiB each. When full, another connection gives up
+    /// Connections that hold data received out of order at once; 3 KiB each. When full, another connection gives up
     /// what it holds (RFC 2018 §8 allows it; its peer sends it again), each in its turn.
     pub out_of_order_max: u16,
     /// Receive window of a new connection, bytes. 64 KiB: Linux's default; what idle connections promise is the
     /// true bound of memory, since only what the owner does not take is stored.
     pub receive_window: u32,
-    /// Largest receive window, bytes: what a fast upload may have under way. 2 MiB carry 800 Mbit/s at 20 ms.
+    /// Largest receive window, bytes: what a fast upload may have under way. 4 MiB carry 800 Mbit/s at 40 ms.
     pub receive_window_max: u32,
     /// How long an ACK may wait for data or a second segment: Linux's least, 40 ms (RFC 1122 §4.2.3.2 allows 500).
     pub delayed_ack: Duration,
@@ -64,7 +64,7 @@ impl Default for Limits {
             chunk_bytes_max: 64 << 20,
             out_of_order_max: 4_096,
             receive_window: 64 << 10,
-            receive_window_max: 2 << 20,
+            receive_window_max: 4 << 20,
             delayed_ack: Duration::from_millis(40),
             keep_alive: Duration::from_secs(7_200),
             keep_alive_interval: Duration::from_secs(75),
