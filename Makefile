@@ -96,6 +96,7 @@ test-l7: release ## the same in l7 mode, on AF_XDP and on sockets; TLS by openss
 	tests/end_to_end_l7.sh xdp
 	tests/end_to_end_l7.sh socket
 	tests/tls/end_to_end.sh target/release/secbeat-node
+	$$(tests/http2/setup.sh) tests/http2/run.py --node target/release/secbeat-node
 
 test-slow: release ## what takes minutes: a gigabyte over a bad link, goodput under a flood, thousands of idle connections
 	@$(STEP) begin

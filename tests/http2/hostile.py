@@ -15,7 +15,8 @@ CALM, PROTOCOL_ERROR, FLOW_CONTROL_ERROR = 0xB, 0x1, 0x3
 
 
 def flood(place, name, each, count, settings=None, first=None, chunk=200):
-    """Sends `each(round)` until the node says GOAWAY by that name."""
+    """Sends `each(round)` until the node says GOAWAY by that name, and counts it."""
+    before = place.violations()[name]
     client = Raw(place.port, settings)
     if first:
         first(client)
@@ -26,6 +27,11 @@ def flood(place, name, each, count, settings=None, first=None, chunk=200):
     said = client.goaway()
     client.close()
     expect(said == (CALM, name), f"wanted {name}, got {said}")
+    for _ in range(30):
+        if place.violations()[name] > before:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{name} is not counted")
 
 
 def rapid_reset(place):
