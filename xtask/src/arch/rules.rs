@@ -64,7 +64,8 @@ pub(super) const CRATES: &[CrateRule] = &[
     ),
 ];
 
-const NODE_USES: &[&str] = &["secbeat-hugepages", "secbeat-config", "secbeat-pktio", "secbeat-net", "secbeat-http"];
+const NODE_USES: &[&str] =
+    &["secbeat-hugepages", "secbeat-config", "secbeat-pktio", "secbeat-net", "secbeat-http"];
 const SIM_USES: &[&str] = &["secbeat-config", "secbeat-pktio", "secbeat-net", "secbeat-node"];
 const BENCH_USES: &[&str] = &["secbeat-hugepages", "secbeat-pktio", "secbeat-net"];
 
