@@ -217,7 +217,7 @@ impl Stack {
             limits,
             keys,
             table: Table::new(limits.connections_max),
-            time_wait: TimeWait::new(limits.time_wait_max, limits.time_wait),
+            time_wait: TimeWait::new(limits.time_wait_max, limits.time_wait, now),
             wheel: TimerWheel::new(limits.connections_max, now),
             shared: Shared::new(&limits.send, limits.chunk_bytes_max),
             sets: RangeSets::new(limits.out_of_order_max),

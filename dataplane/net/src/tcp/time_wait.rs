@@ -40,7 +40,7 @@ pub(super) struct Record {
     pub(super) ts_recent: u32,
     /// As in the connection.
     pub(super) ts_offset: u32,
-    /// End of the wait, in [`TICK_MS`] since the stack's origin: 13 years fit.
+    /// End of the wait, in [`TICK_MS`] since the stack was made: 13 years fit.
     expires: u32,
 }
 
@@ -69,6 +69,8 @@ pub(super) struct TimeWait {
     index: FlowIndex,
     records_max: u32,
     wait_ms: u64,
+    /// When the stack was made, in milliseconds: the caller's clock may count from 1970, which no record could hold.
+    origin_ms: u64,
     /// Chained by `Links::next`.
     free: u32,
     /// In order of their end.
@@ -78,7 +80,7 @@ pub(super) struct TimeWait {
 }
 
 impl TimeWait {
-    pub(super) fn new(records_max: u32, wait: Duration) -> Self {
+    pub(super) fn new(records_max: u32, wait: Duration, now: Instant) -> Self {
         let capacity = records_max as usize;
         Self {
             records: Vec::with_capacity(capacity),
@@ -86,6 +88,7 @@ impl TimeWait {
             index: FlowIndex::new(capacity),
             records_max,
             wait_ms: wait.as_millis() as u64,
+            origin_ms: now.as_millis(),
             free: NONE,
             first: NONE,
             last: NONE,
@@ -143,7 +146,7 @@ impl TimeWait {
     }
 
     fn end(&self, now: Instant) -> u32 {
-        (now.as_millis() + self.wait_ms).div_ceil(TICK_MS) as u32
+        (now.as_millis().saturating_sub(self.origin_ms) + self.wait_ms).div_ceil(TICK_MS) as u32
     }
 
     fn push_last(&mut self, slot: u32) {
@@ -221,7 +224,7 @@ impl TimeWait {
     /// When the next wait is over.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let record = self.get(self.first).filter(|_| self.len > 0)?;
-        Some(Instant::from_millis(u64::from(record.expires) * TICK_MS))
+        Some(Instant::from_millis(self.origin_ms + u64::from(record.expires) * TICK_MS))
     }
 
     /// Panics when the parts disagree. For tests and fuzzing.

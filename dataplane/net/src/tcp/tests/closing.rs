@@ -44,6 +44,24 @@ fn we_finish_first_and_a_small_record_stays() {
 }
 
 #[test]
+fn fin_that_rode_on_data_leaves_a_record_too() {
+    let mut world = World::new(Setup { timestamps: true, ..Setup::default() });
+    let clock = |segment: Tcp| segment.ts(CLIENT_CLOCK, OUR_CLOCK);
+    assert_eq!(world.send(clock(data(1, 1, b"ask"))), Out::Data(b"ask".to_vec()));
+    world.stack.send(world.id, b"bye", world.now);
+    world.stack.finish(world.id, world.now);
+    let ours = world.expect();
+    assert_eq!((ours.flags.intersects(Flags::FIN), ours.seq), (true, 1));
+    assert_eq!(world.send(clock(ack(4, 5))), Out::Consumed);
+    assert_eq!(world.stack.state(world.id), State::FinWait2);
+    let answer = world.send(clock(fin(4, 5))).answer();
+    assert_eq!((answer.flags, answer.seq, answer.ack), (Flags::ACK, 5, 5));
+    world.stack.close(world.id, world.now);
+    assert_eq!(world.stack.counts().time_wait, 1);
+    assert_eq!(world.send(clock(fin(4, 5))).answer().ack, 5);
+}
+
+#[test]
 fn client_finishes_first_and_nothing_stays() {
     let mut world = World::plain();
     let mut last = data(1, 1, b"bye");

@@ -153,7 +153,8 @@ impl World {
     /// An open connection; nothing was said on it.
     pub(super) fn new(setup: Setup) -> Self {
         let keys = StackKeys { table: HashKey([1, 2]), challenge: HashKey([3, 4]) };
-        let now = Instant::from_millis(1_000_000);
+        // A worker's clock counts from 1970: milliseconds of it fit into no 32 bits.
+        let now = Instant::from_millis(1_763_000_000_000);
         let mut world = Self {
             stack: Stack::new(setup.limits, keys, now),
             setup,
