@@ -5,12 +5,13 @@
 //!  front <--bytes-- [TLS] <-- head, body  <------ inspect <--------------------------- response
 //!                                                                        '--> access log, counters, events
 //! ```
-//! Owns: sessions (one per client connection), exchanges (one per request), their timers. Does not own: the connection
-//! under a session (`front`), framing (`secbeat_http`), certificates (`tls`), connections to backends (`upstream::http`).
+//! Owns: sessions (one per client connection), exchanges (one per request), their timers. Does not own: the
+//! connection under a session (`front`), framing (`secbeat_http`), certificates (`tls`), connections to backends
+//! (`upstream::http`).
 //!
-//! One [`Sessions`] per worker; nothing in it is shared but what [`Shared`] names. Bytes move end to end without a queue
-//! of their own: what the client does not take stays in the backend's connection, what the backend does not take stays
-//! in the client's, so a slow side slows the other and costs a bounded window.
+//! One [`Sessions`] per worker; nothing in it is shared but what [`Shared`] names. Bytes move end to end without a
+//! queue of their own: what the client does not take stays in the backend's connection, what the backend does not
+//! take stays in the client's, so a slow side slows the other and costs a bounded window.
 //! Cost: an idle session holds its state (below 1 KiB beside TLS) and no buffer; a request of a warm worker touches
 //! no allocator.
 
@@ -71,8 +72,8 @@ use crate::telemetry::counters::{Counter, Gauge, WorkerCounters};
 use crate::upstream::Upstream;
 use crate::upstream::http::Client;
 
-/// Exchanges per session there may be on the worker's average: HTTP/1 needs one each, HTTP/2 several for some. Full: 503,
-/// or the stream is refused.
+/// Exchanges per session there may be on the worker's average: HTTP/1 needs one each, HTTP/2 several for some.
+/// Full: 503, or the stream is refused.
 const EXCHANGES_PER_SESSION: u32 = 2;
 
 /// The preface of HTTP/2 (RFC 9113 §3.4).
@@ -253,8 +254,8 @@ impl Sessions {
         Ok(SessionId { index: key.index, generation: key.generation })
     }
 
-    /// Bytes from the client, in order. May change them (decryption in place). Returns how many were taken; when fewer
-    /// than given, the front keeps the rest, reads no more, and calls again after [`Front::resume`].
+    /// Bytes from the client, in order. May change them (decryption in place). Returns how many were taken; when
+    /// fewer than given, the front keeps the rest, reads no more, and calls again after [`Front::resume`].
     pub fn handle_data(
         &mut self,
         id: SessionId,
@@ -286,8 +287,8 @@ impl Sessions {
         self.settle(front, now);
     }
 
-    /// The connection is gone (RST, timeout, cut by the front). The session is forgotten; nothing is asked of the front
-    /// about this client again.
+    /// The connection is gone (RST, timeout, cut by the front). The session is forgotten; nothing is asked of the
+    /// front about this client again.
     pub fn handle_closed(&mut self, id: SessionId, front: &mut dyn Front, now: Instant) {
         self.with(id.key(), front, now, |s, t| {
             if matches!(s.state, State::Handshake) {
@@ -307,8 +308,8 @@ impl Sessions {
         is_ours
     }
 
-    /// Handles up to `budget` timers that are due, and work towards backends left over from the last turn; returns how
-    /// many timers. Once per turn.
+    /// Handles up to `budget` timers that are due, and work towards backends left over from the last turn; returns
+    /// how many timers. Once per turn.
     pub fn handle_timeout(&mut self, front: &mut dyn Front, now: Instant, budget: usize) -> usize {
         let mut count = 0;
         while count < budget {

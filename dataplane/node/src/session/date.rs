@@ -1,6 +1,7 @@
 //! Times as HTTP and logs write them, made once a second.
 //!
-//! Owns: [`Date`], both forms of the present second. Does not own: the clock; the worker's time counts from the Unix epoch.
+//! Owns: [`Date`], both forms of the present second. Does not own: the clock; the worker's time counts from the
+//! Unix epoch.
 
 use std::io::Write;
 

@@ -76,8 +76,8 @@ impl Pace {
         self.bytes = self.bytes.saturating_add(count as u64);
     }
 
-    /// Judges the window at its end: whether the peer moved at least `rate_min` bytes per second, and anything at all.
-    /// A new window begins then.
+    /// Judges the window at its end: whether the peer moved at least `rate_min` bytes per second, and anything at
+    /// all. A new window begins then.
     pub(super) fn is_kept(&mut self, window: Duration, rate_min: u32, now: Instant) -> bool {
         let wanted = u128::from(rate_min) * window.as_millis() / 1_000;
         let is_kept = u128::from(self.bytes) >= wanted.max(1);

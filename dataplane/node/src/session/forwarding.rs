@@ -29,8 +29,8 @@ impl Forwarding {
         self.trusted.iter().any(|net| net.contains(&addr))
     }
 
-    /// The client of a request: the peer, or, when that is a trusted proxy, the last address of `X-Forwarded-For` that
-    /// is not one.
+    /// The client of a request: the peer, or, when that is a trusted proxy, the last address of `X-Forwarded-For`
+    /// that is not one.
     pub(super) fn client(&self, peer: IpAddr, fields: &Fields) -> IpAddr {
         if self.trusted.is_empty() || !self.is_trusted(peer) {
             return peer;
@@ -115,8 +115,8 @@ pub(super) fn describe(
     }
 }
 
-/// `Forwarded` with what came before and an element of our own (RFC 7239 §4). A host with bytes that need escaping inside
-/// a quoted string cannot be here: it is a checked authority.
+/// `Forwarded` with what came before and an element of our own (RFC 7239 §4). A host with bytes that need escaping
+/// inside a quoted string cannot be here: it is a checked authority.
 fn forwarded(head: &Request, peer: IpAddr, scheme: Scheme, out: &mut Vec<u8>) {
     for value in head.fields().all_known(Known::Forwarded) {
         out.extend_from_slice(value);

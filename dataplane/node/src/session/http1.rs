@@ -53,7 +53,8 @@ pub(super) fn receive(s: &mut Session, t: &mut Turn<'_>, bytes: &[u8]) -> usize 
 
 fn receive_head(s: &mut Session, t: &mut Turn<'_>, bytes: &[u8]) -> usize {
     let State::Http1(http1) = &mut s.state else { return 0 };
-    // The next request waits until the client has taken the last response, or what pipelined requests pile up has no end.
+    // The next request waits until the client has taken the last response, or what pipelined requests pile up has
+    // no end.
     if !s.wire.is_clear() {
         return 0;
     }

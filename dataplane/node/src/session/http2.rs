@@ -1,9 +1,9 @@
 //! HTTP/2 with a client: a stream per request, all in one connection (RFC 9113).
 //!
-//! Owns: which exchange belongs to which stream, and the order in which streams are served. Does not own: frames, flow
-//! control, limits on what a client may do (`secbeat_http::h2`), what becomes of a request (`request`).
-//! Back-pressure: a stream's body is taken from the client as far as the backend takes it, and from the backend as far as
-//! the stream's window, the connection's and the client's socket allow.
+//! Owns: which exchange belongs to which stream, and the order in which streams are served. Does not own: frames,
+//! flow control, limits on what a client may do (`secbeat_http::h2`), what becomes of a request (`request`).
+//! Back-pressure: a stream's body is taken from the client as far as the backend takes it, and from the backend as
+//! far as the stream's window, the connection's and the client's socket allow.
 
 use secbeat_http::h1::BodyKind;
 use secbeat_http::h2::{Event, Reason, Server, StreamId, Violation};
@@ -407,8 +407,8 @@ pub(super) fn reset(s: &mut Session, t: &mut Turn<'_>, key: Key) {
     record::close(t, key);
 }
 
-/// Ends the exchange when its response is complete. A body the client still sends is of no more use: the stream is reset
-/// without error (RFC 9113 §8.1).
+/// Ends the exchange when its response is complete. A body the client still sends is of no more use: the stream is
+/// reset without error (RFC 9113 §8.1).
 fn settle(s: &mut Session, t: &mut Turn<'_>, key: Key) {
     let Some(exchange) = t.core.exchanges.get(key) else { return };
     if exchange.reply != Reply::Done {

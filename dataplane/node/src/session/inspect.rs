@@ -6,9 +6,9 @@
 //!  client <-- response_body <--pieces or the whole-- Body <--response_head--'
 //! ```
 //! Owns: [`Inspector`] (one per worker), the points at which it is asked, its verdicts, and [`Transaction`], what it
-//! remembers of one request. Does not own: what becomes of a verdict, or the buffers of bodies that it wants whole; the
-//! session has both. At each head it says how it wants the body: not at all, piece by piece as it passes, or whole
-//! before the first byte passes, up to a limit.
+//! remembers of one request. Does not own: what becomes of a verdict, or the buffers of bodies that it wants
+//! whole; the session has both. At each head it says how it wants the body: not at all, piece by piece as it
+//! passes, or whole before the first byte passes, up to a limit.
 //! Now: targets that climb out of their root or hide what they mean. Sizes are held by the session's limits.
 //! Cost: a comparison per head, nothing per body.
 
@@ -97,8 +97,8 @@ impl Inspector {
         (Verdict::Allow, Body::Pass)
     }
 
-    /// A piece of a request's body, or all of it (`is_last`) when it was wanted whole. A longer one that may pass comes
-    /// with its first bytes and `is_last` false.
+    /// A piece of a request's body, or all of it (`is_last`) when it was wanted whole. A longer one that may pass
+    /// comes with its first bytes and `is_last` false.
     pub(super) fn request_body(
         &mut self,
         transaction: &mut Transaction,

@@ -1,9 +1,9 @@
 //! What sessions must know to serve a request: compiled from configuration; immutable; replaced whole between turns.
 //!
-//! Owns: [`L7Policy`] and its parts. Does not own: how it is compiled from configuration (`crate::policy`), the choice
-//! of a route (`route`), certificates (`tls`), backends and their health (`upstream`), tables that change request by
-//! request. A running exchange keeps the decisions made for it; the next request of the same session meets the new
-//! policy.
+//! Owns: [`L7Policy`] and its parts. Does not own: how it is compiled from configuration (`crate::policy`), the
+//! choice of a route (`route`), certificates (`tls`), backends and their health (`upstream`), tables that change
+//! request by request. A running exchange keeps the decisions made for it; the next request of the same session
+//! meets the new policy.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -194,8 +194,8 @@ impl Default for Rates {
 /// What backends are told about the client, and clients about the backend.
 #[derive(Clone, Debug)]
 pub struct Forwarding {
-    /// Proxies in front of the node whose `X-Forwarded-*`, `Forwarded` and request ids are believed and extended; from
-    /// anybody else these fields are removed.
+    /// Proxies in front of the node whose `X-Forwarded-*`, `Forwarded` and request ids are believed and extended;
+    /// from anybody else these fields are removed.
     pub trusted: Box<[IpNet]>,
     /// Send `X-Forwarded-For`, `-Proto`, `-Host`.
     pub x_forwarded: bool,

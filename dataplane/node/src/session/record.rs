@@ -3,9 +3,9 @@
 //! Owns: the line's fields. Does not own: its way to the file (`access_log`). Cost: some 400 bytes written per line.
 //!
 //! ```json
-//! {"time":"2026-01-02T03:04:05.678Z","request_id":"..","client":"192.0.2.1","listener":"https","route":"api","method":"GET",
-//!  "host":"example.org","target":"/a?b","version":"2","status":200,"bytes_in":0,"bytes_out":1024,"seconds":0.001234,
-//!  "backend":"web-1","connections":1,"user_agent":"..","referer":"..","tls":"TLSv1.3","ja4":"..","reason":".."}
+//! {"time":"2026-01-02T03:04:05.678Z","request_id":"..","client":"192.0.2.1","listener":"https","route":"api",
+//!  "method":"GET","host":"example.org","target":"/a?b","version":"2","status":200,"bytes_in":0,"bytes_out":1024,
+//!  "seconds":0.001234,"backend":"web-1","connections":1,"user_agent":"..","referer":"..","tls":"TLSv1.3","ja4":"..","reason":".."}
 //! ```
 
 use std::io::Write;

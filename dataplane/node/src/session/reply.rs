@@ -150,8 +150,8 @@ pub(super) fn proceed(s: &mut Session, t: &mut Turn<'_>, key: Key) {
     }
 }
 
-/// Ends a request without an answer, or in the middle of one: HTTP/1 by the end of the connection, HTTP/2 by that of the
-/// stream.
+/// Ends a request without an answer, or in the middle of one: HTTP/1 by the end of the connection, HTTP/2 by that
+/// of the stream.
 pub(super) fn reset(s: &mut Session, t: &mut Turn<'_>, key: Key) {
     match s.state {
         State::Http2(_) => http2::reset(s, t, key),

@@ -1,9 +1,10 @@
 //! What sessions report: refused requests and slow clients, to the control thread, and offenders for the ban list.
 //!
-//! Owns: [`Report`], [`Reports`] (the bounded queue of all workers) and [`Reporter`] (a worker's end, with its budget and
-//! its count of offences). Does not own: log lines, the API's events, bans; the control thread makes those.
-//! Full queue or spent budget: the report is lost and counted; counters and access log still have the request.
-//! Cost: an allocation per report, never more than [`REPORTS_PER_TICK_MAX`] a tick; nothing for a request that passes.
+//! Owns: [`Report`], [`Reports`] (the bounded queue of all workers) and [`Reporter`] (a worker's end, with its
+//! budget and its count of offences). Does not own: log lines, the API's events, bans; the control thread makes
+//! those. Full queue or spent budget: the report is lost and counted; counters and access log still have the request.
+//! Cost: an allocation per report, never more than [`REPORTS_PER_TICK_MAX`] a tick; nothing for a request that
+//! passes.
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -1,11 +1,11 @@
 //! From the head of a request to what becomes of it: an answer of our own, or an exchange with a backend.
 //!
 //! ```text
-//!  head -> id, client -> health path -> redirect -> meaning of the path -> route -> rates -> inspect -> size of the body
-//!       -> what the backend is told -> begin
+//!  head -> id, client -> health path -> redirect -> meaning of the path -> route -> rates -> inspect -> size of
+//! the body       -> what the backend is told -> begin
 //! ```
-//! Owns: this order. Does not own: each step's rule (`target`, `route`, `limit`, `inspect`, `forwarding`), how answers
-//! are sent (`reply`). The same for both versions of HTTP.
+//! Owns: this order. Does not own: each step's rule (`target`, `route`, `limit`, `inspect`, `forwarding`), how
+//! answers are sent (`reply`). The same for both versions of HTTP.
 
 use std::io::Write;
 

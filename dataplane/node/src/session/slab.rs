@@ -1,7 +1,7 @@
 //! Sessions and exchanges by number.
 //!
-//! Owns: [`Slab`], slots with generations, so that a late call finds nothing instead of a stranger. A released value stays
-//! in its slot: whatever room its parts have is there for the next one. Grows on demand up to its limit.
+//! Owns: [`Slab`], slots with generations, so that a late call finds nothing instead of a stranger. A released
+//! value stays in its slot: whatever room its parts have is there for the next one. Grows on demand up to its limit.
 
 /// Names an entry: its slot is given away again under another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! A request's body on its way to the backend.
 //!
-//! Owns: its size limit, inspection, and the buffer in which it waits while it is held for inspection. Does not own: its
-//! framing on either side, the window towards the backend (`upstream::http`).
+//! Owns: its size limit, inspection, and the buffer in which it waits while it is held for inspection. Does not
+//! own: its framing on either side, the window towards the backend (`upstream::http`).
 //! Back-pressure: nobody gives more than [`room`]; what the backend does not take stays with the client.
 
 use super::exchange::{Hold, Reply, Upload};

@@ -1,9 +1,11 @@
-//! A session's end of the client's connection: bytes out, through TLS or not, and what the front was told about bytes in.
+//! A session's end of the client's connection: bytes out, through TLS or not, and what the front was told about
+//! bytes in.
 //!
 //! Owns: [`Wire`], with the TLS connection and the backlog of what the front did not take. Does not own: TLS itself
 //! (`tls`), the front. The backlog is bounded by those who send: a head with the beginning of its body, and
 //! [`SEND_BYTES_MAX`] of a body; nobody sends more of a body while there is one.
-//! Cost: nothing while idle; plain bytes go to the front without a copy, encrypted ones are written once, by the cipher.
+//! Cost: nothing while idle; plain bytes go to the front without a copy, encrypted ones are written once, by the
+//! cipher.
 
 use secbeat_net::time::Instant;
 
@@ -15,8 +17,8 @@ use crate::front::{ClientId, Front};
 /// Plaintext encrypted at once, bytes. What the front does not take of it is the backlog: the window towards a slow
 /// client. Four full records keep the cost per call small.
 pub(super) const SEND_BYTES_MAX: usize = 64 << 10;
-/// Plaintext encrypted although the front seems to have less room: a call per record at least, and a short answer, after
-/// which the front says when there is room again.
+/// Plaintext encrypted although the front seems to have less room: a call per record at least, and a short answer,
+/// after which the front says when there is room again.
 const SEND_BYTES_MIN: usize = 16 << 10;
 
 /// How our direction ends.

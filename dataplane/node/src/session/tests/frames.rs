@@ -1,4 +1,5 @@
-//! An HTTP/2 client of a few lines: frames by hand, HPACK without compression, and of responses no more than the status.
+//! An HTTP/2 client of a few lines: frames by hand, HPACK without compression, and of responses
+//! no more than the status.
 
 use super::harness::World;
 

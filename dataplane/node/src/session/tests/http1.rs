@@ -77,13 +77,13 @@ fn bodies_go_up_with_length_and_in_chunks() {
 
 #[test]
 fn chunked_and_endless_responses_come_chunked_with_trailers() {
-    let mut world = World::new(|seen| {
-        match seen.line() {
+    let mut world = World::new(|seen| match seen.line() {
         "GET /chunked HTTP/1.1" => Answer::Send(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n".to_vec(),
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+              3\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n"
+                .to_vec(),
         ),
         _ => Answer::Close(b"HTTP/1.1 200 OK\r\n\r\nuntil the end".to_vec()),
-    }
     });
     let client = world.connect();
     world.send(client, b"GET /chunked HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n");
