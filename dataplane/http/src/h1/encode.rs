@@ -4,7 +4,7 @@
 //! chunks. Does not own: which bytes a head may hold (they are checked on the way in).
 //! Cost: one reservation, then copies.
 use super::BodyKind;
-use crate::head::{Fields, Known, Method, Request, Response};
+use crate::head::{Fields, Known, Method, Request, Response, Version};
 
 /// What the next hop is told about its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,16 +34,18 @@ pub struct Hop<'a> {
 const GROWTH_BYTES: usize = 256;
 
 /// Writes a request's head for an origin, always as HTTP/1.1. `Expect` passes as it is: remove it from the head when
-/// 100 (Continue) was answered here.
+/// 100 (Continue) was answered here. That of HTTP/1.0 has no meaning (RFC 9110 §10.1.1) and must not get one.
 ///
 /// `hop.body` is `None`, `Length` or `Chunked`. A head without authority (HTTP/1.0) gets an empty Host, as RFC 9112
 /// §3.2 has it; set one to route it.
 pub fn request(head: &Request, hop: Hop<'_>, out: &mut Vec<u8>) {
     out.reserve(head.fields().bytes().len() + GROWTH_BYTES);
     put(out, &[head.method_bytes(), b" ", head.target(), b" HTTP/1.1\r\nHost: ", head.authority(), b"\r\n"]);
+    let is_old = head.version() == Version::Http10;
     for field in head.fields().iter() {
         let is_ours = matches!(field.known, Known::ContentLength | Known::Host | Known::Proxy);
-        if !is_ours && !field.known.is_hop_by_hop() {
+        let has_no_meaning = is_old && field.known == Known::Expect;
+        if !is_ours && !has_no_meaning && !field.known.is_hop_by_hop() {
             put(out, &[field.name, b": ", field.value, b"\r\n"]);
         }
     }

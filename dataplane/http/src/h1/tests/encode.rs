@@ -98,6 +98,16 @@ fn framing_and_connection_come_from_the_hop() {
 }
 
 #[test]
+fn expectation_of_an_old_client_does_not_become_one_of_ours() {
+    for value in ["100-continue", "200-ok"] {
+        let bytes = format!("POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 3\r\nExpect: {value}\r\n\r\n");
+        let (head, body) = request_of(&bytes);
+        let expected = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+        assert_eq!(written_request(&head, Hop { body, ..PLAIN }), expected);
+    }
+}
+
+#[test]
 fn via_is_added_after_those_before_with_the_version_that_came() {
     let (mut head, _) = request_of("GET / HTTP/1.0\r\nHost: a\r\nVia: 1.1 cdn\r\n\r\n");
     let hop = Hop { via: Some("secbeat"), ..PLAIN };
