@@ -1,15 +1,18 @@
-//! `tcp` and `l7` mode over kernel sockets. Needs no privilege. In `tcp` mode: accept, choose a backend, move bytes with
-//! `splice(2)`. In `l7` mode: accept, read, hand the bytes to a session.
+//! `tcp` and `l7` mode over kernel sockets; needs no privilege.
 //!
 //! ```text
-//!  worker thread (one per core)                                    shared (atomic, or replaced whole)
-//!  poll --> accept --> admit? --> Connection --> pump, pump ...     policy, limiter, counts, upstream
+//!  worker thread (one per core)                                       shared (atomic, or replaced whole)
+//!  poll --> accept --> admit? --tcp--> Connection --> pump, pump ...   policy, limiter, counts, upstream
+//!                        '------l7---> Client <--> session
 //!             SO_REUSEPORT: each worker has its own listeners
 //! ```
+//! `tcp`: accept, choose a backend, move bytes with `splice(2)`. `l7`: accept, read, hand the bytes to a session.
 //!
-//! Owns: listeners, connections, UDP flows, pipes, their limits; clients of sessions (`l7`). Does not own: health of backends (`upstream`), the
-//! lists (`lists`), privileges: [`SocketFront::new`] binds, so that low ports can be had before they are given up.
-//! Cost: about 400 bytes a connection, two descriptors, and up to four more while bytes are in flight.
+//! Owns: listeners, connections, UDP flows, pipes, their limits; clients of sessions (`l7`). Does not own: health of
+//! backends (`upstream`), the lists (`lists`), what sessions do (`crate::session`), privileges: [`SocketFront::new`]
+//! binds, so that low ports can be had before they are given up.
+//! Cost: about 400 bytes a `tcp` connection, two descriptors, and up to four more while bytes are in flight; 150 bytes
+//! and a descriptor an `l7` client, beside its session.
 
 mod connection;
 mod datagram;

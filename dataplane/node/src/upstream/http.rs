@@ -15,6 +15,7 @@
 //! one read, no other system call, no allocation. An idle connection holds its socket and 200 bytes.
 
 mod backends;
+mod body;
 mod breaker;
 mod connection;
 mod dispatch;
@@ -31,8 +32,7 @@ use std::sync::Arc;
 
 use mio::Registry;
 use secbeat_http::h1::parse::Asked;
-use secbeat_http::h1::{BodyKind, Upgrade, encode};
-use secbeat_http::head::{Fields, Response};
+use secbeat_http::h1::{Upgrade, encode};
 use secbeat_net::time::Instant;
 use secbeat_net::timer_wheel::TimerWheel;
 
@@ -41,7 +41,7 @@ pub use settings::{BreakerSettings, Settings, Tokens};
 
 use crate::slab::{Key, Slab};
 use crate::telemetry::counters::{Counter, Gauge, WorkerCounters};
-use crate::upstream::{BackendId, Upstream};
+use crate::upstream::Upstream;
 use backends::Backends;
 use connection::Connection;
 use exchange::{Exchange, Stage};
@@ -52,6 +52,12 @@ const SPARE_EXCHANGES_MAX: usize = 1_024;
 /// Reads and writes of sockets between two calls of `handle_timeout`: what is left goes on in the next turn, so that
 /// large bodies do not keep the worker from its other work. 256 reads of 64 KiB take about 2 ms.
 const SERVED_PER_TURN_MAX: u32 = 256;
+
+/// Bytes of requests and responses held for all exchanges of a worker from which windows are small: about a thousand
+/// full ones, upwards and downwards.
+const HELD_BYTES_HIGH: usize = 64 << 20;
+/// A small window: ordinary requests and responses still pass at once, and a flood of stalled ones costs 16 KiB each.
+const WINDOW_BYTES_MIN: usize = 8 << 10;
 
 /// What there is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +82,7 @@ pub struct Client {
     backends: Backends,
     connections: Slab<Connection>,
     exchanges: Slab<Box<Exchange>>,
+    #[expect(clippy::vec_box, reason = "boxes move between here and the table, never what is in them")]
     spare: Vec<Box<Exchange>>,
     timers: TimerWheel,
     /// Connections with something to do.
@@ -88,6 +95,8 @@ pub struct Client {
     /// The exchange whose payload lies in `buffer`.
     lent: Option<Key>,
     served: u32,
+    /// Bytes held for all exchanges.
+    held_bytes: usize,
     is_draining: bool,
     now: Instant,
 }
@@ -120,6 +129,7 @@ impl Client {
             buffer: vec![0; buffer_bytes].into_boxed_slice(),
             lent: None,
             served: 0,
+            held_bytes: 0,
             is_draining: false,
             now,
             settings,
@@ -149,6 +159,8 @@ impl Client {
         let hop = encode::Hop { body: begin.body, connection, via: begin.via };
         exchange.outgoing.start(begin.body, is_idempotent, |out| encode::request(begin.head, hop, out));
         exchange.incoming.start(Asked { method: begin.head.method(), upgrade });
+        exchange.outgoing.window = self.window();
+        exchange.accounted = 0;
         exchange.user = begin.user;
         exchange.group = begin.group;
         exchange.hash = begin.hash;
@@ -173,121 +185,6 @@ impl Client {
                 Err(self.refused(failure))
             }
         }
-    }
-
-    /// Bytes that [`Client::send_body`] takes now.
-    pub fn room(&self, id: ExchangeId) -> usize {
-        self.exchanges.get(id.0).map_or(0, |exchange| exchange.outgoing.room())
-    }
-
-    /// There is no room, and [`What::Writable`] shall say when there is: for callers that ask for room before they have
-    /// bytes to offer.
-    pub fn want_room(&mut self, id: ExchangeId) {
-        if let Some(exchange) = self.exchanges.get_mut(id.0) {
-            exchange.outgoing.want_room();
-        }
-    }
-
-    /// Sends body (or tunnel) bytes; the framing is added here. Returns how many were taken: after fewer than given,
-    /// [`What::Writable`] follows. When the backend answers early and takes no more, the rest is taken and dropped.
-    pub fn send_body(&mut self, id: ExchangeId, bytes: &[u8]) -> usize {
-        let Some(exchange) = self.exchanges.get_mut(id.0) else { return bytes.len() };
-        let connection = match exchange.stage {
-            Stage::UnderWay(key) => self.connections.get_mut(key).map(|connection| (key, connection)),
-            Stage::Waiting(_) => None,
-            Stage::Over => return bytes.len(),
-        };
-        let Some((key, connection)) = connection else { return exchange.outgoing.push(bytes) };
-        if !matches!(connection.stage, connection::Stage::Busy(_)) || connection.is_broken {
-            return exchange.outgoing.push(bytes);
-        }
-        let Connection { stream, is_writable, .. } = connection;
-        match exchange.outgoing.push_through(bytes, stream, is_writable) {
-            Ok(len) => {
-                if len > 0 {
-                    connection.active_at = self.now;
-                }
-                if exchange.outgoing.is_writable_due() {
-                    self.enqueue(key);
-                }
-                len
-            }
-            Err(_) => {
-                connection.is_broken = true;
-                connection.is_readable = true;
-                self.enqueue(key);
-                exchange_push(&mut self.exchanges, id.0, bytes)
-            }
-        }
-    }
-
-    /// The body is complete: ends chunks, and sends FIN into a tunnel. Does nothing for other bodies.
-    pub fn end_body(&mut self, id: ExchangeId, trailers: Option<&Fields>) {
-        let Some(exchange) = self.exchanges.get_mut(id.0) else { return };
-        exchange.outgoing.end(trailers);
-        if let Some(key) = exchange.connection() {
-            self.enqueue(key);
-        }
-    }
-
-    /// The head of the response, from [`What::Head`] or [`What::Upgraded`] on.
-    pub fn response(&self, id: ExchangeId) -> Option<&Response> {
-        let exchange = self.exchanges.get(id.0)?;
-        exchange.incoming.has_head().then_some(&exchange.incoming.response)
-    }
-
-    /// The same, to change before it goes to the client.
-    pub fn response_mut(&mut self, id: ExchangeId) -> Option<&mut Response> {
-        let exchange = self.exchanges.get_mut(id.0)?;
-        exchange.incoming.has_head().then_some(&mut exchange.incoming.response)
-    }
-
-    /// How the backend frames the body of its response.
-    pub fn response_body(&self, id: ExchangeId) -> BodyKind {
-        self.exchanges.get(id.0).map_or(BodyKind::None, |exchange| exchange.incoming.kind)
-    }
-
-    /// Payload that waits, framing removed. What is not consumed before the next `poll_event` is stored, and nothing
-    /// more is read from the backend until all of it is.
-    pub fn peek_body(&self, id: ExchangeId) -> &[u8] {
-        self.exchanges.get(id.0).map_or(&[], |exchange| exchange.incoming.peek(&self.buffer))
-    }
-
-    /// The first `len` bytes of [`Client::peek_body`] are done with.
-    pub fn consume_body(&mut self, id: ExchangeId, len: usize) {
-        let Some(exchange) = self.exchanges.get_mut(id.0) else { return };
-        exchange.incoming.consume(len);
-        if exchange.incoming.wants_bytes()
-            && let Some(key) = exchange.connection()
-            && let Some(connection) = self.connections.get_mut(key)
-        {
-            // The pause was ours: the backend's time begins now.
-            connection.active_at = self.now;
-            if connection.is_readable {
-                self.enqueue(key);
-            }
-        }
-    }
-
-    /// Whether the response is complete: what [`Client::peek_body`] gives is the rest of it. In a tunnel: the backend
-    /// has finished.
-    pub fn is_complete(&self, id: ExchangeId) -> bool {
-        self.exchanges.get(id.0).is_some_and(|exchange| exchange.incoming.phase == incoming::Phase::Complete)
-    }
-
-    /// The trailer section of a complete response.
-    pub fn trailers(&self, id: ExchangeId) -> Option<&Fields> {
-        self.exchanges.get(id.0)?.incoming.trailers()
-    }
-
-    /// The backend that has, or had, the request.
-    pub fn backend(&self, id: ExchangeId) -> Option<BackendId> {
-        self.exchanges.get(id.0)?.backend
-    }
-
-    /// Connections tried for the request, the present one included.
-    pub fn connections_tried(&self, id: ExchangeId) -> u32 {
-        self.exchanges.get(id.0).map_or(0, |exchange| exchange.connections)
     }
 
     /// Ends an exchange. One that is not complete is given up, and its connection with it.
@@ -383,6 +280,11 @@ impl Client {
         }
     }
 
+    /// Bytes of one exchange that may wait in each direction.
+    fn window(&self) -> usize {
+        if self.held_bytes > HELD_BYTES_HIGH { WINDOW_BYTES_MIN } else { WINDOW_BYTES }
+    }
+
     fn refused(&self, failure: Failure) -> Failure {
         self.counters.count(match failure {
             Failure::Overloaded => Counter::UpstreamOverloaded,
@@ -397,6 +299,7 @@ impl Client {
             self.lent = None;
         }
         let Some(mut exchange) = self.exchanges.remove(key) else { return };
+        self.held_bytes = self.held_bytes.saturating_sub(exchange.accounted);
         if self.spare.len() < SPARE_EXCHANGES_MAX {
             exchange.outgoing.shrink();
             exchange.incoming.shrink();
@@ -405,9 +308,11 @@ impl Client {
     }
 }
 
-/// Takes body bytes that the socket did not.
-fn exchange_push(exchanges: &mut Slab<Box<Exchange>>, key: Key, bytes: &[u8]) -> usize {
-    exchanges.get_mut(key).map_or(bytes.len(), |exchange| exchange.outgoing.push(bytes))
+/// Brings the sum of bytes held up to date with one exchange.
+fn account(exchange: &mut Exchange, held_bytes: &mut usize) {
+    let held = exchange.outgoing.held_bytes() + exchange.incoming.held_bytes();
+    *held_bytes = held_bytes.saturating_sub(exchange.accounted).saturating_add(held);
+    exchange.accounted = held;
 }
 
 impl core::fmt::Debug for Client {

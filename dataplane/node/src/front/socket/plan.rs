@@ -1,8 +1,9 @@
 //! The settings in force, with a number for each listener that outlives reloads.
 //!
 //! Owns: [`Plan`], immutable and replaced whole, and what a new one changes ([`Change`]). Does not own: sockets' use.
-//! A listener that stays (same protocol, address and service) keeps its slot, so that connections find their settings; slots of
-//! listeners that went are not given away again: an old connection must not be taken for one of the new listener's.
+//! A listener that stays (same protocol, address and service) keeps its slot, so that connections find their settings;
+//! slots of listeners that went are not given away again: an old connection must not be taken for one of the new
+//! listener's.
 
 use core::net::SocketAddr;
 use std::os::fd::OwnedFd;

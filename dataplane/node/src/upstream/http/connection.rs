@@ -3,7 +3,7 @@
 //! ```text
 //!   ExpectConnect --accepted--> Busy --response complete, can be reused--> Idle --next request--> Busy
 //!         |                      |                                          |
-//!         '-- refused, late -----'-- broken, not reusable, given up --------'-- closed by the backend, late --> (closed)
+//!         '-- refused, late -----'-- broken, not reusable, given up --------'-- ended by it, late --> (closed)
 //! ```
 //!
 //! Owns: the socket, what the poll said about it, its age. Does not own: buffers (an idle connection has none), the

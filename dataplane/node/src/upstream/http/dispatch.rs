@@ -193,20 +193,17 @@ impl Client {
             exchange.note_tried(backend);
             self.on_fault(backend);
         }
-        if again {
-            if let Some(exchange) = self.exchanges.get_mut(key) {
-                exchange.outgoing.rewind();
-                exchange.stage = Stage::Waiting(self.now);
-            }
-            match self.start(key) {
-                Ok(()) => {
-                    self.counters.count(Counter::UpstreamRetries);
-                    return;
-                }
-                Err(failure) => self.fail(key, failure),
-            }
-        } else {
+        if !again {
             self.fail(key, failure);
+            return;
+        }
+        if let Some(exchange) = self.exchanges.get_mut(key) {
+            exchange.outgoing.rewind();
+            exchange.stage = Stage::Waiting(self.now);
+        }
+        match self.start(key) {
+            Ok(()) => self.counters.count(Counter::UpstreamRetries),
+            Err(failure) => self.fail(key, failure),
         }
     }
 

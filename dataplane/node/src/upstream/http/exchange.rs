@@ -51,6 +51,8 @@ pub(super) struct Exchange {
     pub(super) backend: Option<BackendId>,
     /// The last reason why a backend could not be had.
     pub(super) failure: Option<Failure>,
+    /// Bytes held as last added to the worker's sum.
+    pub(super) accounted: usize,
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
 }
@@ -71,6 +73,7 @@ impl Exchange {
             response_timeout: Duration::ZERO,
             backend: None,
             failure: None,
+            accounted: 0,
             outgoing: Outgoing::new(),
             incoming: Incoming::new(),
         }

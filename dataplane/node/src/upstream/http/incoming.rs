@@ -157,6 +157,11 @@ impl Incoming {
         }
     }
 
+    /// Bytes held here.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.stored.len() + self.carried.len()
+    }
+
     /// Stores what is left in the read buffer, before that is read into again.
     pub(super) fn settle(&mut self, buffer: &[u8]) {
         if !self.lent.is_empty() {

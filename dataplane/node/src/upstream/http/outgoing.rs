@@ -40,6 +40,8 @@ enum Rest {
 pub(super) struct Outgoing {
     buffer: Vec<u8>,
     sent: usize,
+    /// Bytes that may wait: less than [`WINDOW_BYTES`] when the worker holds very much already.
+    pub(super) window: usize,
     rest: Rest,
     keeps_all: bool,
     /// A byte has left on the present connection.
@@ -57,6 +59,7 @@ impl Outgoing {
         Self {
             buffer: Vec::new(),
             sent: 0,
+            window: WINDOW_BYTES,
             rest: Rest::Ended,
             keeps_all: false,
             has_sent: false,
@@ -95,6 +98,11 @@ impl Outgoing {
 
     fn unsent(&self) -> usize {
         self.buffer.len().saturating_sub(self.sent)
+    }
+
+    /// Bytes held here.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Whether bytes wait for the socket.
@@ -142,7 +150,7 @@ impl Outgoing {
         if self.is_refused {
             return WINDOW_BYTES;
         }
-        let room = WINDOW_BYTES.saturating_sub(self.unsent());
+        let room = self.window.saturating_sub(self.unsent());
         match self.rest {
             Rest::Ended => 0,
             Rest::Length(left) => usize::try_from(left).unwrap_or(usize::MAX).min(room),

@@ -9,7 +9,7 @@ use super::connection::{Connected, Connection, Received, Stage};
 use super::event::{Failure, What};
 use super::exchange;
 use super::incoming::{Brought, Phase};
-use super::{Client, Key, WINDOW_BYTES};
+use super::{Client, Key, account};
 use crate::telemetry::counters::Counter;
 use crate::upstream::{BackendOutcome, Outcome};
 
@@ -74,7 +74,10 @@ impl Client {
         let Connection { stream, is_writable, .. } = connection;
         match exchange.outgoing.flush(stream, is_writable) {
             Ok(0) => {}
-            Ok(_) => connection.active_at = self.now,
+            Ok(_) => {
+                connection.active_at = self.now;
+                account(exchange, &mut self.held_bytes);
+            }
             Err(_) => {
                 // What the backend said before it went is still to be read; the end of that tells the rest.
                 connection.is_broken = true;
@@ -92,13 +95,14 @@ impl Client {
 
     fn receive(&mut self, key: Key, exchange_key: Key) {
         self.settle();
+        let window = self.window();
         let (Some(connection), Some(exchange)) =
             (self.connections.get_mut(key), self.exchanges.get_mut(exchange_key))
         else {
             return;
         };
         let carried = exchange.incoming.carry_into(&mut self.buffer);
-        let limit = (carried + WINDOW_BYTES).min(self.buffer.len());
+        let limit = (carried + window).min(self.buffer.len());
         let room = self.buffer.get_mut(carried..limit).unwrap_or_default();
         let received = connection.receive(room);
         let len = match received {
@@ -248,6 +252,7 @@ impl Client {
     fn settle(&mut self) {
         if let Some(exchange) = self.lent.take().and_then(|key| self.exchanges.get_mut(key)) {
             exchange.incoming.settle(&self.buffer);
+            account(exchange, &mut self.held_bytes);
         }
     }
 }

@@ -12,10 +12,11 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mio::{Events, Poll};
+use secbeat_http::h1::BodyKind;
 use secbeat_http::head::Request;
 
 use super::*;
-use crate::upstream::{BackendSettings, Settings as UpstreamSettings};
+use crate::upstream::{BackendId, BackendSettings, Settings as UpstreamSettings};
 use crate::worker::clock::Clock;
 
 /// Longest wait for something that should come at once.

@@ -125,12 +125,10 @@ impl Client {
     /// Requests that waited too long end; the others are offered once more.
     fn expire_waiting(&mut self) {
         while let Some(key) = self.waiting.front().copied() {
-            let since = match self.exchanges.get(key).map(|exchange| exchange.stage) {
-                Some(exchange::Stage::Waiting(since)) => since,
-                _ => {
-                    self.waiting.pop_front();
-                    continue;
-                }
+            let stage = self.exchanges.get(key).map(|exchange| exchange.stage);
+            let Some(exchange::Stage::Waiting(since)) = stage else {
+                self.waiting.pop_front();
+                continue;
             };
             if self.now.saturating_since(since) < self.settings.connect_timeout {
                 break;

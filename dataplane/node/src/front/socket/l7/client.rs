@@ -57,6 +57,8 @@ pub(super) struct Client {
     pub(super) is_ended: bool,
     /// RST or a failed write.
     pub(super) is_broken: bool,
+    /// The last read filled the buffer, and its session took all of it.
+    pub(super) is_streaming: bool,
     /// It waits in the queue.
     pub(super) is_queued: bool,
 }
@@ -76,6 +78,7 @@ impl Client {
             is_paused: false,
             is_ended: false,
             is_broken: false,
+            is_streaming: false,
             is_queued: false,
         }
     }

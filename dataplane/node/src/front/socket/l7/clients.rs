@@ -18,12 +18,15 @@ use crate::slab::{Key, Slab};
 /// How long a client may go on sending after our last byte. nginx waits 5 s without a byte, 30 s in all; an answer
 /// and its acknowledgement need a round trip or two.
 const LINGER_TIME: Duration = Duration::from_secs(5);
-/// Bytes of it that are read and dropped; beyond, the connection is reset. What a client has under way in a usual window.
+/// Bytes of it that are read and dropped; beyond, the connection is reset. More than a client has under way in a
+/// usual window.
 const LINGER_BYTES_MAX: usize = 1 << 20;
 /// What a socket that has refused nothing is said to take: a kernel's usual send buffer starts at 16 KiB and grows.
 const ROOM_BYTES: usize = 64 << 10;
 /// Buffers of bytes not taken that are kept for the next time.
 const SPARE_BUFFERS_MAX: usize = 64;
+/// Larger ones are released.
+const SPARE_BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// The table.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub(super) struct Clients {
     /// Those that linger, the first to be given up first.
     lingering: VecDeque<(Instant, Key)>,
     spare: Vec<Vec<u8>>,
+    /// Bytes that sessions did not take, of all clients.
+    kept_bytes: usize,
     /// Sources of connections that left the table since the worker last looked.
     pub(super) gone: Vec<IpAddr>,
     pub(super) bytes_out: u64,
@@ -47,6 +52,7 @@ impl Clients {
             queue: VecDeque::new(),
             lingering: VecDeque::new(),
             spare: Vec::new(),
+            kept_bytes: 0,
             gone: Vec::new(),
             bytes_out: 0,
             now,
@@ -108,6 +114,7 @@ impl Clients {
     pub(super) fn remove(&mut self, key: Key) {
         if let Some(client) = self.table.remove(key) {
             self.gone.push(client.source.ip());
+            self.kept_bytes = self.kept_bytes.saturating_sub(client.kept.len());
             self.give(client.kept);
         }
     }
@@ -131,8 +138,8 @@ impl Clients {
         }
         let until = now + LINGER_TIME;
         client.stage = Stage::Lingering { until, bytes: LINGER_BYTES_MAX };
-        let kept = core::mem::take(&mut client.kept);
         let is_readable = client.is_readable;
+        let kept = self.take_kept(key);
         self.give(kept);
         self.lingering.push_back((until, key));
         if is_readable {
@@ -183,13 +190,28 @@ impl Clients {
         let mut kept = self.spare.pop().unwrap_or_default();
         kept.extend_from_slice(bytes);
         if let Some(client) = self.table.get_mut(key) {
+            client.is_streaming = false;
+            self.kept_bytes += kept.len();
             client.kept = kept;
         }
     }
 
+    /// Takes out what was kept for a client.
+    pub(super) fn take_kept(&mut self, key: Key) -> Vec<u8> {
+        let Some(client) = self.table.get_mut(key) else { return Vec::new() };
+        let kept = core::mem::take(&mut client.kept);
+        self.kept_bytes = self.kept_bytes.saturating_sub(kept.len());
+        kept
+    }
+
+    /// Bytes kept for all clients.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
     /// Takes a buffer back.
     pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() > 0 && self.spare.len() < SPARE_BUFFERS_MAX {
+        if (1..=SPARE_BUFFER_BYTES_MAX).contains(&buffer.capacity()) && self.spare.len() < SPARE_BUFFERS_MAX {
             buffer.clear();
             self.spare.push(buffer);
         }

@@ -97,7 +97,6 @@ impl Worker {
             Some(l7) => l7.open(arrival, self.poll.registry(), self.now),
             None => Err(NotOpened::Full),
         };
-        if let Err(e) = &opened {}
         let reason = match opened {
             Ok(()) => {
                 self.counters.count(Counter::ConnectionsEstablished);

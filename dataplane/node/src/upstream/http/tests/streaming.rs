@@ -259,3 +259,27 @@ fn exchange_given_up_closes_its_connection_and_says_nothing_more() {
     assert!(world.client.response(exchange.0).is_none());
     assert_eq!(world.client.send_body(exchange.0, b"x"), 1, "nobody waits for it");
 }
+
+#[test]
+fn bytes_held_are_counted_and_a_full_worker_has_small_windows() {
+    let origin = Origin::start(|_, mut stream| {
+        read_head(&mut stream);
+        std::thread::sleep(PATIENCE);
+    });
+    let settings = Settings { idle_timeout: PATIENCE, response_timeout: PATIENCE, ..settings() };
+    let mut world = World::with(&[origin.address], settings, |_| {});
+    let (id, user) = world.begin("POST", BodyKind::Length(1 << 30));
+    let piece = vec![b'x'; 1 << 20];
+    world.run_until("standstill", |world| world.client.send_body(id, &piece) == 0);
+    let held = world.client.held_bytes;
+    assert!(held > 0 && held <= 2 * WINDOW_BYTES, "{held}");
+    // As if a thousand others held a window each.
+    world.client.held_bytes += HELD_BYTES_HIGH;
+    let (other, _) = world.begin("POST", BodyKind::Length(1 << 30));
+    assert!(world.client.room(other) <= WINDOW_BYTES_MIN);
+    world.client.held_bytes -= HELD_BYTES_HIGH;
+    world.client.close(id);
+    world.client.close(other);
+    assert_eq!(world.client.held_bytes, 0);
+    assert_eq!(world.failure(user), None);
+}
