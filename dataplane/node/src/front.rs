@@ -11,8 +11,8 @@
 //! * The front calls the session, passing itself; the session calls back at once or later. A front never calls a
 //!   session from inside one of these methods: what follows from them (`resume`, room that came back) is done after
 //!   the session's call has returned.
-//! * A session ends by exactly one of `close`, `abort` (the session forgets the client, the front calls it no
-//! more) and   `Sessions::handle_closed` (the front has forgotten the client, the session calls it no more).
+//! * A session ends by exactly one of `close`, `abort` (the session forgets the client, the front calls it no more)
+//!   and `Sessions::handle_closed` (the front has forgotten the client, the session calls it no more).
 
 pub mod packet;
 pub mod socket;

@@ -261,7 +261,7 @@ fn listeners_of_all_modes_live_in_one_worker() {
 #[test]
 fn path_that_carries_less_is_learnt_from_icmp() {
     let mut world = World::new(&config(origin(20_000), ""));
-    let mut client = Client::knock(&mut world, at("10.1.0.9", 4_000));
+    let client = Client::knock(&mut world, at("10.1.0.9", 4_000));
     let request = client.segment(Flags::ACK | Flags::PSH, REQUEST);
     let mut sent = world.client(&request);
     let start = std::time::Instant::now();
