@@ -26,6 +26,12 @@ use crate::wire::tcp::Flags;
 /// 7323 §5.5).
 const PAWS_VALID_SECS: u32 = 24 * 24 * 3_600;
 
+/// How much older than TS.Recent a timestamp may be, in ticks of the peer's clock (a millisecond for nearly all). A
+/// segment that was overtaken by a retransmission sent after it is no old duplicate, and fills a hole; the duplicates
+/// that PAWS is against are older by the time in which 4 GiB were sent. Linux allows one tick, and sees such segments
+/// as lost.
+const PAWS_TOLERANCE_TICKS: u32 = 100;
+
 /// How far behind RCV.NXT data may lie to be a late copy rather than a guess: as far as windows go.
 const OLD_BYTES: u32 = 1 << 24;
 
@@ -85,7 +91,7 @@ fn has_old_timestamp(connection: &Connection, arrived: &Arrived, now: Instant) -
     let Some(timestamps) = arrived.options.timestamps else { return false };
     connection.marks.intersects(Marks::TIMESTAMPS)
         && connection.marks.intersects(Marks::TS_RECENT)
-        && is_before(timestamps.value, connection.ts_recent)
+        && is_before(timestamps.value.wrapping_add(PAWS_TOLERANCE_TICKS), connection.ts_recent)
         && (now.as_secs() as u32).wrapping_sub(connection.ts_recent_secs) < PAWS_VALID_SECS
 }
 
@@ -216,8 +222,13 @@ impl Stack {
             && connection.marks.intersects(Marks::TIMESTAMPS)
             && !is_after(arrived.seq, connection.ack_sent)
         {
-            // RFC 7323 §4.3: only what lies at or before the last ACK moves TS.Recent. PAWS let only newer ones pass.
-            connection.ts_recent = timestamps.value;
+            // RFC 7323 §4.3: only what lies at or before the last ACK moves TS.Recent, and only forward, unless its
+            // value is so old that it says nothing.
+            let age = (now.as_secs() as u32).wrapping_sub(connection.ts_recent_secs);
+            let is_older = is_before(timestamps.value, connection.ts_recent) && age < PAWS_VALID_SECS;
+            if !is_older {
+                connection.ts_recent = timestamps.value;
+            }
             connection.ts_recent_secs = now.as_secs() as u32;
             connection.marks.insert(Marks::TS_RECENT);
         }

@@ -92,8 +92,11 @@ fn challenges_of_all_connections_are_limited_but_keep_alives_are_answered() {
 fn old_timestamp_is_refused_and_a_missing_one_is_not() {
     let mut world = World::new(Setup { timestamps: true, ..Setup::default() });
     assert_eq!(world.send(data(1, 1, b"new").ts(CLIENT_CLOCK + 10, OUR_CLOCK)), Out::Data(b"new".to_vec()));
-    let answer = world.send(data(4, 1, b"old").ts(CLIENT_CLOCK - 1, OUR_CLOCK)).answer();
+    let answer = world.send(data(4, 1, b"old").ts(CLIENT_CLOCK - 91, OUR_CLOCK)).answer();
     assert_eq!(answer.ack, 4, "PAWS");
+    // Overtaken by what was sent within a tenth of a second after it.
+    let late = data(14, 1, b"late").ts(CLIENT_CLOCK - 90, OUR_CLOCK);
+    assert_eq!(world.send(late).answer().sack, [(14, 18)]);
     // Middleboxes strip the option; Linux takes the segment.
     assert_eq!(world.send(data(4, 1, b"bare")), Out::Data(b"bare".to_vec()));
     // A RST is exempt (RFC 7323 §5.2).
