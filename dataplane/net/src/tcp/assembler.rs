@@ -152,6 +152,12 @@ impl RangeSet {
         })
     }
 
+    /// What of the first range lies before `next`: it came a second time with the data in order.
+    pub(super) fn overlap(&self, next: u32) -> Option<(u32, u32)> {
+        let range = self.ranges.first().filter(|range| is_before(range.left, next))?;
+        Some((range.left, earlier(range.right, next)))
+    }
+
     /// Moves what has become in-order behind `queue` and answers with the new RCV.NXT.
     pub(super) fn drain(
         &mut self,

@@ -240,8 +240,10 @@ impl Stack {
         if connection.has_ranges() && accepted > 0 {
             is_urgent = true;
             let was_empty = connection.queue.is_empty();
+            let mut duplicate = None;
             if let Some(set) = self.sets.get_mut(connection.ranges) {
                 let (chunks, next) = (&mut self.shared.chunks, connection.rcv_nxt);
+                duplicate = set.overlap(next);
                 connection.rcv_nxt = set.drain(chunks, slot, next, &mut connection.queue);
                 if set.is_empty() {
                     self.sets.give_back(connection.ranges);
@@ -250,6 +252,9 @@ impl Stack {
             }
             if was_empty && !connection.queue.is_empty() {
                 connection.marks.insert(Marks::READABLE);
+            }
+            if let Some((left, right)) = duplicate.filter(|_| !connection.marks.intersects(Marks::DSACK)) {
+                connection.note_duplicate(left, right);
             }
         }
         let moved = connection.rcv_nxt.wrapping_sub(before);

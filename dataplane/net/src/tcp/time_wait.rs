@@ -190,9 +190,12 @@ impl TimeWait {
         }
         let timestamps = arrived.options.timestamps.filter(|_| record.has_timestamps);
         if arrived.has(Flags::SYN) {
+            // A clock may tick seldom: of SYNs with the same timestamp the number says which is newer (RFC 6191 §2).
             let is_newer = match timestamps {
-                Some(timestamps) => is_after(timestamps.value, record.ts_recent),
-                None => is_after(arrived.seq, record.rcv_nxt),
+                Some(timestamps) if timestamps.value != record.ts_recent => {
+                    is_after(timestamps.value, record.ts_recent)
+                }
+                _ => is_after(arrived.seq, record.rcv_nxt),
             };
             return if is_newer && !arrived.has(Flags::ACK) { Answer::Miss } else { Answer::Ack };
         }
@@ -203,8 +206,13 @@ impl TimeWait {
         if !arrived.has(Flags::ACK) || !is_old {
             return Answer::Miss;
         }
-        if timestamps.is_some_and(|timestamps| is_before(timestamps.value, record.ts_recent)) {
-            return Answer::Ack;
+        if let Some(timestamps) = timestamps {
+            if is_before(timestamps.value, record.ts_recent) {
+                return Answer::Ack;
+            }
+            if arrived.seq == record.rcv_nxt {
+                record.ts_recent = timestamps.value;
+            }
         }
         if arrived.has(Flags::FIN) && arrived.end() == record.rcv_nxt {
             record.expires = expires;

@@ -228,6 +228,19 @@ fn newer_syn_may_use_the_port_again_and_an_older_one_is_acknowledged() {
 }
 
 #[test]
+fn time_wait_follows_the_peers_clock_and_tells_syns_of_one_tick_apart_by_their_number() {
+    let mut world = in_time_wait(Setup { timestamps: true, ..Setup::default() });
+    world.events();
+    let clock = CLIENT_CLOCK + 50;
+    assert_eq!(world.send(ack(2, 2).ts(clock, OUR_CLOCK)), Out::Drop(DropReason::OutOfWindow));
+    let again = world.send(fin(1, 2).ts(clock, OUR_CLOCK)).answer();
+    assert_eq!(again.timestamps.map(|timestamps| timestamps.echo), Some(clock));
+    assert!(matches!(world.send(seg(Flags::SYN, 90_000, 0).ts(clock - 5, 0)), Out::Answer(_)), "older");
+    assert!(matches!(world.send(seg(Flags::SYN, 0, 0).ts(clock, 0)), Out::Answer(_)), "a lower number");
+    assert_eq!(world.send(seg(Flags::SYN, 90_000, 0).ts(clock, 0)), Out::Miss, "RFC 6191");
+}
+
+#[test]
 fn late_data_in_time_wait_is_acknowledged_and_a_new_handshake_is_missed() {
     let mut world = in_time_wait(Setup::default());
     let late = world.send(fin(1, 1)).answer();

@@ -86,6 +86,16 @@ fn hole_is_reported_at_once_with_the_latest_block_first() {
 }
 
 #[test]
+fn what_fills_a_hole_and_runs_over_what_lies_behind_it_is_told_as_a_duplicate() {
+    let mut world = World::plain();
+    assert_eq!(world.send(data(101, 1, &[b'b'; 100])).answer().sack, [(101, 201)]);
+    // RFC 2883: bytes 101 to 200 came twice.
+    assert!(matches!(world.send(data(1, 1, &[b'a'; 300])), Out::Data(_)));
+    let answer = world.expect();
+    assert_eq!((answer.ack, answer.sack), (301, vec![(101, 201)]));
+}
+
+#[test]
 fn client_without_sack_gets_plain_duplicate_acks() {
     let mut world = World::new(Setup { sack: false, ..Setup::default() });
     let answer = world.send(data(101, 1, &[2; 100])).answer();
