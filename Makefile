@@ -95,6 +95,7 @@ test-tcp: release ## the same in tcp mode, on AF_XDP and on sockets
 test-l7: release ## the same in l7 mode, on AF_XDP and on sockets; TLS by openssl, curl and sslscan
 	tests/end_to_end_l7.sh xdp
 	tests/end_to_end_l7.sh socket
+	tests/tcp_probes/run.sh
 	tests/tls/end_to_end.sh target/release/secbeat-node
 	$$(tests/http2/setup.sh) tests/http2/run.py --node target/release/secbeat-node
 

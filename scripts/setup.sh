@@ -46,6 +46,7 @@ nc             netcat-openbsd
 /usr/lib/python3/dist-packages/h2          python3-h2
 /usr/lib/python3/dist-packages/hyperframe  python3-hyperframe
 /usr/lib/python3/dist-packages/hpack       python3-hpack
+/usr/lib/python3/dist-packages/scapy       python3-scapy
 '
 
 say() { printf 'setup: %s\n' "$*"; }

@@ -69,8 +69,7 @@ def play_options(options):
             peer.hear(until=lambda answer: True)
         if peer.irs is None:
             return
-        window = answers[-1].window if answers else 0
-        peer.say(f"window is {'sane' if 536 <= window else 'small'}")
+        peer.say(f"window is {'sane' if peer.first_window >= 536 else 'small'}")
         # The connection works with what was agreed on.
         peer.has_timestamps = any(answer.option(8) for answer in answers)
         peer.clock = 77_000

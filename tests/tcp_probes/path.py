@@ -30,12 +30,36 @@ def play_too_big(family, mtu, place):
 
 TOO_BIG = [
     ("too_big", "an ICMP error about a segment in flight makes segments smaller", 4, 1_000, lambda first, last: first),
-    ("too_big_acked", "an ICMP error about what was acknowledged long ago is not believed (RFC 5927)", 4, 1_000, lambda first, last: first - 100_000),
-    ("too_big_unsent", "an ICMP error about what was never sent is not believed", 4, 1_000, lambda first, last: last + 100_000),
-    ("too_big_tiny", "an ICMP error that names a tiny packet makes segments no smaller than the least", 4, 68, lambda first, last: first),
-    ("too_big_larger", "an ICMP error that names a larger packet than was sent changes nothing", 4, 9_000, lambda first, last: first),
-    ("too_big_v6", "an ICMPv6 error about a segment in flight makes segments smaller", 6, 1_300, lambda first, last: first),
-    ("too_big_unsent_v6", "an ICMPv6 error about what was never sent is not believed", 6, 1_300, lambda first, last: last + 100_000),
+    (
+        "too_big_acked",
+        "an ICMP error about what was acknowledged long ago is not believed (RFC 5927)",
+        4, 1_000, lambda first, last: first - 100_000,
+    ),
+    (
+        "too_big_unsent",
+        "an ICMP error about what was never sent is not believed",
+        4, 1_000, lambda first, last: last + 100_000,
+    ),
+    (
+        "too_big_tiny",
+        "an ICMP error that names a tiny packet makes segments no smaller than the least",
+        4, 68, lambda first, last: first,
+    ),
+    (
+        "too_big_larger",
+        "an ICMP error that names a larger packet than was sent changes nothing",
+        4, 9_000, lambda first, last: first,
+    ),
+    (
+        "too_big_v6",
+        "an ICMPv6 error about a segment in flight makes segments smaller",
+        6, 1_300, lambda first, last: first,
+    ),
+    (
+        "too_big_unsent_v6",
+        "an ICMPv6 error about what was never sent is not believed",
+        6, 1_300, lambda first, last: last + 100_000,
+    ),
 ]
 for host, (name, sentence, family, mtu, place) in enumerate(TOO_BIG, 70):
     PROBES.append(Probe(name, sentence, play_too_big(family, mtu, place), peer={"family": family, "host": host}))
@@ -90,6 +114,7 @@ def unreachable(peer, code):
 
     from wire import segment
 
-    quoted = segment(peer.server, peer.address, peer.target.port, peer.port, "A", peer.nxt, peer.iss, 500, b"", b"x" * 8, {})
+    ports = peer.target.port, peer.port
+    quoted = segment(peer.server, peer.address, *ports, "A", peer.nxt, peer.iss, 500, b"", b"x" * 8, {})
     peer.wire.send(IP(src=peer.address, dst=peer.server) / ICMP(type=3, code=code) / Raw(bytes(quoted)[:48]))
     assert relative(peer.nxt, peer.irs) >= 0

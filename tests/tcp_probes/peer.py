@@ -1,7 +1,7 @@
 """A client that says one segment at a time, and writes down what it is told: the transcript of a probe.
 
-Owns: one connection's numbers, and the words for an answer. Numbers are relative, so that the transcripts of two servers
-are equal when the servers do the same. Does not own: which transcript is right (compare.py).
+Owns: one connection's numbers, and the words for an answer. Numbers are relative, so that the transcripts of two
+servers are equal when the servers do the same. Does not own: which transcript is right (compare.py).
 
     < SA ack=1 mss=1460,sackOK,ts=1000,nop,wscale
     < A next ack=101 ts=1020 sack=201-301
@@ -30,7 +30,7 @@ CLOCK = 1_000
 HEAD = b"GET /1k.html HTTP/1.1\r\nHost: lab.test\r\nX-Pad: "
 PAD = 4_000
 TEXT = HEAD + b"d" * PAD + b"\r\n\r\n"
-# How long an answer may take. Longer than a delayed ACK (40 ms, 200 ms at most), shorter than what comes by itself (RTO).
+# How long an answer may take: longer than a delayed ACK (40 ms), shorter than what comes by itself (RTO, 200 ms).
 PATIENCE = 0.18
 
 
@@ -54,6 +54,7 @@ class Peer:
     def reset(self, iss=None):
         self.iss = random.getrandbits(32) if iss is None else iss
         self.irs, self.nxt = None, None
+        self.first_window = 0
         self.clock, self.echo = CLOCK, 0
         self.has_timestamps = True
         self.scale = 0
@@ -131,6 +132,7 @@ class Peer:
         if "S" in answer.flags:
             if self.irs is None:
                 self.irs, self.nxt = answer.seq, answer.seq + 1
+                self.first_window = answer.window
                 scale = answer.option(3)
                 self.scale = scale[0] if scale else 0
         stamp = answer.option(8)
@@ -149,7 +151,8 @@ class Peer:
         if answer.window == 0 and "R" not in answer.flags:
             words.append("closed")
         if is_syn:
-            words.append(",".join(self.option_word(kind, value, True) for kind, value in answer.options) or "no options")
+            offered = [self.option_word(kind, value, True) for kind, value in answer.options]
+            words.append(",".join(offered) or "no options")
         else:
             kinds = [kind for kind, _ in answer.options]
             words += [self.option_word(kind, value) for kind, value in answer.options if kind > 1]
@@ -240,7 +243,7 @@ class Peer:
         self.receive()
         return 21
 
-    def receive_answer(self, is_acknowledged=True):
+    def receive_answer(self):
         """An answer of the application with the FIN behind it; what is expected next moves behind them."""
         found = self.receive(0.6, until=lambda answer: "F" in answer.flags)
         for answer in found:
@@ -250,8 +253,6 @@ class Peer:
         if not fins:
             raise RuntimeError("no FIN behind the answer")
         self.nxt = (fins[0].seq + len(fins[0].data) + 1) % 2**32
-        if is_acknowledged:
-            self.clock += 0
 
     def is_alive(self, seq):
         """Sends the rest of the request: whether it is answered. Ends the connection."""

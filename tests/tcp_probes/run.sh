@@ -4,6 +4,7 @@
 #
 #   tests/tcp_probes/run.sh [options of compare.py: -v, --only <part of a name>]
 #
+# PROBES_NODE: another node than the one of `make release`.
 # Needs root (or sudo that asks nothing); without, it says so and passes over. Everything happens between namespaces of
 # its own, which it removes, also on Ctrl-C.   E2E_KEEP=1 leaves the lab standing.
 set -eu
@@ -18,6 +19,7 @@ if [ "$(id -u)" != 0 ]; then
     exit "$code"
 fi
 . tests/l7_lab.sh
+node=${PROBES_NODE:-$node}
 
 # The probes answer for themselves: the client's kernel does not know their connections and would reset them. What
 # they learn about a path (ICMP) belongs to addresses that nothing else uses.
@@ -49,6 +51,6 @@ prepare_paths
 start_node || exit 1
 on client ping -q -c 1 10.10.3.2 >/dev/null
 on client ping -q -c 1 fd00:10:3::2 >/dev/null
-on client /usr/bin/python3 tests/tcp_probes/compare.py \
+on client /usr/bin/python3 -B tests/tcp_probes/compare.py \
     --ours "$v4,fd99::1" --linux 10.10.3.2,fd00:10:3::2 \
     --interface cli1 --gateway-mac "$(on edge cat /sys/class/net/cli0/address)" "$@"
