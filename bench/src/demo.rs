@@ -283,7 +283,8 @@ impl Crowd {
 const OFFERED_SHARE_MIN: f64 = 0.25;
 /// What a page of counters or a thread's stack may need for the first time while a flood begins.
 const MEMORY_GROWTH_KIB_MAX: i128 = 1024;
-/// The same with the crowd's connections, some 10 KiB each while they last, and tables that are touched for the first time.
+/// The same with the crowd's connections, some 10 KiB each while they last, and tables that are touched for the
+/// first time.
 const MEMORY_GROWTH_L7_KIB_MAX: i128 = 16 * 1024;
 
 fn yes_or_no(value: bool) -> String {

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Owns: the rounds, the medians, the ratios and their bars. Does not own: how a peer is configured (`setup`), how load
-//! is made and read (`load`). On loopback with kernel sockets on both sides, or (`--front xdp`) in a lab; no access logs,
-//! the same cipher.
+//! is made and read (`load`). On loopback with kernel sockets on both sides, or (`--front xdp`) in a lab; no access
+//! logs, the same cipher.
 //! What counts is requests per CPU-second of the proxy: the load generator shares its core with the origin and may be
 //! the narrower part.
 

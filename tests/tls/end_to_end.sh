@@ -206,7 +206,8 @@ versions() {
         check "ECDHE-ECDSA-$mode is spoken" speaks "ECDHE-ECDSA-$mode" -tls1_2 -cipher "ECDHE-ECDSA-$mode"
         check "ECDHE-RSA-$mode is spoken" speaks "ECDHE-RSA-$mode" -tls1_2 -cipher "ECDHE-RSA-$mode" -sigalgs RSA-PSS+SHA256
     done
-    for cipher in AES128-SHA AES128-GCM-SHA256 ECDHE-ECDSA-AES128-SHA ECDHE-RSA-AES256-SHA384 NULL-SHA256 ADH-AES128-SHA256; do
+    for cipher in AES128-SHA AES128-GCM-SHA256 ECDHE-ECDSA-AES128-SHA ECDHE-RSA-AES256-SHA384 NULL-SHA256 \
+        ADH-AES128-SHA256; do
         check "$cipher is refused" refused -tls1_2 -cipher "$cipher:@SECLEVEL=0"
     done
     for group in X25519 P-256 P-384; do
@@ -221,7 +222,8 @@ versions() {
     }
     check "a client cannot make it renegotiate" fails renegotiates
     updates_keys() {
-        { sleep 0.3; echo K; sleep 0.3; printf 'GET /echo HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n'; sleep 1; } |
+        { sleep 0.3; echo K; sleep 0.3; printf 'GET /echo HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n'
+          sleep 1; } |
             timeout 10 openssl s_client -connect "127.0.0.1:$port" -tls1_3 >"$scratch/said" 2>&1
         cat "$scratch/said"
         grep -q KEYUPDATE "$scratch/said" && grep -q 'HTTP/1.1 200' "$scratch/said"
@@ -360,8 +362,8 @@ audits() {
     audit=$(command -v testssl testssl.sh | head -n 1)
     [ -n "$audit" ] || { echo "  passed over: testssl.sh is not installed"; return 0; }
     nice "$audit" --quiet --color 0 --warnings batch --severity MEDIUM --jsonfile "$scratch/audit.json" "127.0.0.1:$port" >"$scratch/audit" 2>&1 || true
-    # True of every test certificate: an authority of our own, no revocation. Meant: all ciphers offered are good, so the
-    # client's order decides (a phone knows whether it has AES in hardware). Not ours: the origin's fields.
+    # True of every test certificate: an authority of our own, no revocation. Meant: all ciphers offered are good, so
+    # the client's order decides (a phone knows whether it has AES in hardware). Not ours: the origin's fields.
     clean() {
         python3 - "$scratch/audit.json" <<'END'
 import json, sys

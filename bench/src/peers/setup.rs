@@ -1,7 +1,7 @@
 //! The proxies and the origin: their configurations, their processes, their ports on loopback or in a lab.
 //!
-//! Owns: a folder with all files, made and removed here. nginx and HAProxy are set up as their manuals advise for a fast
-//! reverse proxy: one worker, keep-alive to the origin, no access log.
+//! Owns: a folder with all files, made and removed here. nginx and HAProxy are set up as their manuals advise for a
+//! fast reverse proxy: one worker, keep-alive to the origin, no access log.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
