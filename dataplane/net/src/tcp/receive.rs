@@ -135,11 +135,15 @@ impl Stack {
                 return Verdict::Drop(reason);
             }
         }
-        if !self.acknowledge(slot, packet, headers, arrived, now) {
+        let Some(acks_fin) = self.acknowledge(slot, packet, headers, arrived, now) else {
             self.counters.acks_unacceptable += 1;
             return self.challenge(slot, packet, DropReason::OutOfWindow, now);
-        }
+        };
+        // First what it says of the peer: TIME-WAIT takes the peer's clock along.
         self.note_heard(slot, packet, headers, arrived, ingress, now);
+        if acks_fin {
+            self.on_fin_acked(slot, now);
+        }
         let is_open = self.table.get(slot).is_some_and(|connection| connection.state != State::Closed);
         let verdict = if is_open && (arrived.len > 0 || arrived.has(Flags::FIN)) {
             self.on_data(slot, packet, arrived, now)
@@ -150,7 +154,7 @@ impl Stack {
         verdict
     }
 
-    /// Gives the acknowledgement to the sending side; false when it cannot be.
+    /// Gives the acknowledgement to the sending side, and says whether it is that of our FIN; `None` when it cannot be.
     fn acknowledge(
         &mut self,
         slot: u32,
@@ -158,8 +162,8 @@ impl Stack {
         headers: &Headers,
         arrived: &Arrived,
         now: Instant,
-    ) -> bool {
-        let Some(connection) = self.table.get_mut(slot) else { return false };
+    ) -> Option<bool> {
+        let connection = self.table.get_mut(slot)?;
         let has_timestamps = connection.marks.intersects(Marks::TIMESTAMPS);
         let echo = arrived.options.timestamps.filter(|_| has_timestamps).map(|timestamps| timestamps.echo);
         let sack = arrived.sack(packet, headers);
@@ -173,7 +177,7 @@ impl Stack {
             carries_data: arrived.len > 0 || arrived.has(Flags::FIN),
         };
         let (bytes, fin) = match connection.sender.handle_ack(&mut self.shared, &acknowledgment, now) {
-            AckVerdict::Unacceptable => return false,
+            AckVerdict::Unacceptable => return None,
             AckVerdict::Accepted { bytes, fin, has_room } => {
                 if has_room && connection.marks.take(Marks::WANTS_ROOM) {
                     connection.marks.insert(Marks::WRITABLE);
@@ -190,10 +194,7 @@ impl Stack {
                 (connection.progress_una, connection.progress_at) = (una, now);
             }
         }
-        if fin {
-            self.on_fin_acked(slot, now);
-        }
-        true
+        Some(fin)
     }
 
     fn on_fin_acked(&mut self, slot: u32, now: Instant) {

@@ -241,6 +241,18 @@ fn time_wait_follows_the_peers_clock_and_tells_syns_of_one_tick_apart_by_their_n
 }
 
 #[test]
+fn time_wait_begins_with_the_clock_of_the_segment_that_acknowledged_our_fin() {
+    let mut world = World::new(Setup { timestamps: true, ..Setup::default() });
+    world.stack.finish(world.id, world.now);
+    world.expect();
+    world.send(fin(1, 1).ts(CLIENT_CLOCK + 10, OUR_CLOCK)).answer();
+    assert_eq!(world.send(ack(2, 2).ts(CLIENT_CLOCK + 20, OUR_CLOCK)), Out::Consumed);
+    assert_eq!(world.stack.counts().time_wait, 1);
+    let again = world.send(fin(1, 2).ts(CLIENT_CLOCK + 30, OUR_CLOCK)).answer();
+    assert_eq!(again.timestamps.map(|timestamps| timestamps.echo), Some(CLIENT_CLOCK + 20));
+}
+
+#[test]
 fn late_data_in_time_wait_is_acknowledged_and_a_new_handshake_is_missed() {
     let mut world = in_time_wait(Setup::default());
     let late = world.send(fin(1, 1)).answer();
