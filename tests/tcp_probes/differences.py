@@ -40,7 +40,7 @@ DIFFERENCES = {
         "of two copies the first is kept, whatever their sizes: nobody rewrites what was received",
     ),
     "tiny_mss": (
-        ["segments of [244]"],
+        ["segments of 244"],
         "the least segment is 256 bytes, options included: 48 would cost a packet per few bytes (CVE-2019-11479)",
     ),
     "first_answer_is_lost": (
