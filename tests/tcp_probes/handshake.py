@@ -91,7 +91,7 @@ def play_flags(flags, change=None, data=b""):
             peer.reset()
             peer.syn(MSS)
             peer.receive(until=lambda answer: True)
-            peer.has_timestamps = False
+        peer.has_timestamps = False
         peer.send("A", 1)
         peer.is_alive(1)
 

@@ -41,7 +41,7 @@ prepare_paths() {
         # shellcheck disable=SC2086  # place and interface
         on ${end% *} ethtool -K ${end#* } gro off
     done
-    on origin sysctl -qw net.ipv4.tcp_no_metrics_save=1 net.ipv4.tcp_syncookies="${PROBES_SYNCOOKIES:-1}"
+    on origin sysctl -qw net.ipv4.tcp_no_metrics_save=1
 }
 
 echo "tcp probes: a node in l7 mode on $driver, and Linux $(uname -r)"
@@ -51,6 +51,28 @@ prepare_paths
 start_node || exit 1
 on client ping -q -c 1 10.10.3.2 >/dev/null
 on client ping -q -c 1 fd00:10:3::2 >/dev/null
-on client /usr/bin/python3 -B tests/tcp_probes/compare.py \
-    --ours "$v4,fd99::1" --linux 10.10.3.2,fd00:10:3::2 \
-    --interface cli1 --gateway-mac "$(on edge cat /sys/class/net/cli0/address)" "$@"
+
+compare() {
+    on client /usr/bin/python3 -B tests/tcp_probes/compare.py \
+        --ours "$v4,fd99::1" --linux 10.10.3.2,fd00:10:3::2 \
+        --interface cli1 --gateway-mac "$(on edge cat /sys/class/net/cli0/address)" "$@"
+}
+
+code=0
+echo "tcp probes: handshakes are remembered"
+compare "$@" || code=1
+
+# The same where nothing is kept of a handshake: connections begin from a cookie (RFC 4987).
+echo "tcp probes: handshakes are SYN cookies"
+on origin sysctl -qw net.ipv4.tcp_syncookies=2
+printf '[syn_proxy]\nsyn_cookies = "always"\n' >>"$folder/l7.toml"
+kill -HUP "$node_pid"
+cookies_sent() { api http://127.0.0.1:9191/metrics | grep 'secbeat_worker_cookies_sent_total{' | grep -vq ' 0$'; }
+for _ in $(seq 50); do
+    on client curl -s -m 2 -o /dev/null "http://$v4/1k.html"
+    cookies_sent && break
+    sleep 0.1
+done
+cookies_sent || { echo "  FAILED  the node does not send cookies"; exit 1; }
+compare --first-port 12000 "$@" || code=1
+exit $code

@@ -262,7 +262,7 @@ def fast_retransmit(peer):
 @probe(tolerance=(1.0, 0.05))
 def three_duplicates(peer):
     """Without SACK, three duplicate ACKs send the first segment again (RFC 5681)."""
-    peer.open(MSS + NOP + SCALE, window=2_000)
+    peer.open(MSS + NOP + SCALE, window=65_000)
     end = ask(peer, LONG)
     found = distinct(flight(peer, 0.08))
     peer.nxt = peer.irs + found[1][0]
