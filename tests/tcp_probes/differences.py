@@ -45,7 +45,7 @@ DIFFERENCES = {
     ),
     "first_answer_is_lost": (
         ["again after a second"],
-        "no time of the handshake is kept, as with any cookie: the first timeout is the one second of RFC 6298 §2.1",
+        "no time of the handshake is kept: the first timeout is the one second of RFC 6298 §2.1",
     ),
     "fin_wait_data": (
         ["< A next ack=71 ts=1040"],
