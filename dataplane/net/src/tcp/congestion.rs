@@ -1,8 +1,9 @@
-//! Congestion control: how much may be in flight (RFC 5681), by two algorithms behind one trait.
+//! Congestion control: how much may be in flight, and how fast it may leave.
 //!
-//! Owns: the window, the slow-start threshold, slow start with appropriate byte counting (RFC 3465), the initial
-//! window (RFC 6928), the restart after idle time. Does not own: loss detection (`rack`), how a reduction is
-//! spread over a round trip (`recovery`), what an algorithm does above the threshold ([`cubic`], [`new_reno`]).
+//! Owns: the window; of what reacts to loss (RFC 5681) the slow-start threshold, slow start with appropriate byte counting
+//! (RFC 3465), the initial window (RFC 6928), the restart after idle time, reductions and taking them back. Does not own:
+//! loss detection (`rack`), what an algorithm does above the threshold ([`cubic`], [`new_reno`]: one trait), the model of
+//! the path that the third one keeps instead of reacting to loss ([`bbr`]).
 //!
 //! ```text
 //!  cwnd │            W_max ......╭──────╮ CUBIC: a cubic curve of the time since the last loss
@@ -17,9 +18,13 @@
 
 use core::fmt::Debug;
 
+pub(super) mod bbr;
 pub(super) mod cubic;
 pub(super) mod new_reno;
 
+use super::recovery::{Reduction, Undo};
+use super::scoreboard::{Record, Stamp};
+use bbr::{Bbr, ModelAck, RateSample};
 use cubic::Cubic;
 use new_reno::NewReno;
 
@@ -72,7 +77,10 @@ pub(super) trait Congestion: Debug {
 /// Which algorithm to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CongestionKind {
-    /// RFC 9438; what Linux uses.
+    /// A model of the path instead of a reaction to loss (draft-cardwell-iccrg-bbr-congestion-control-00), for peers with
+    /// SACK; others get CUBIC.
+    Bbr,
+    /// RFC 9438; what Linux uses by default.
     #[default]
     Cubic,
     /// RFC 5681.
@@ -95,22 +103,42 @@ impl Algorithm {
     }
 }
 
+/// What reacts to loss.
+#[derive(Clone, Copy, Debug)]
+struct LossBased {
+    ssthresh: u32,
+    algorithm: Algorithm,
+    reduction: Reduction,
+    undo: Undo,
+}
+
+/// What moves the window.
+#[derive(Clone, Copy, Debug)]
+enum Control {
+    Loss(LossBased),
+    Model(Bbr),
+}
+
 /// The congestion window of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     cwnd: u32,
-    ssthresh: u32,
-    algorithm: Algorithm,
+    control: Control,
 }
 
 impl Window {
     /// The initial window for segments of `mss` bytes.
-    pub(super) fn new(kind: CongestionKind, mss: u32) -> Self {
+    pub(super) fn new(kind: CongestionKind, mss: u32, has_sack: bool, now_us: u32) -> Self {
         let algorithm = match kind {
-            CongestionKind::Cubic => Algorithm::Cubic(Cubic::default()),
+            CongestionKind::Bbr if has_sack => {
+                return Self { cwnd: initial(mss), control: Control::Model(Bbr::new(now_us)) };
+            }
+            CongestionKind::Cubic | CongestionKind::Bbr => Algorithm::Cubic(Cubic::default()),
             CongestionKind::NewReno => Algorithm::NewReno(NewReno::default()),
         };
-        Self { cwnd: initial(mss), ssthresh: u32::MAX, algorithm }
+        let (reduction, undo) = (Reduction::default(), Undo::NONE);
+        let control = Control::Loss(LossBased { ssthresh: u32::MAX, algorithm, reduction, undo });
+        Self { cwnd: initial(mss), control }
     }
 
     /// Bytes that may be in flight.
@@ -119,68 +147,208 @@ impl Window {
         self.cwnd
     }
 
-    /// Slow-start threshold in bytes; `u32::MAX` before the first loss.
+    /// Slow-start threshold in bytes; `u32::MAX` before the first loss, and where a model has none.
     #[inline]
     pub(super) fn ssthresh(&self) -> u32 {
-        self.ssthresh
+        match &self.control {
+            Control::Loss(loss) => loss.ssthresh,
+            Control::Model(_) => u32::MAX,
+        }
     }
 
     /// Whether the window is below the threshold.
     #[inline]
     pub(super) fn is_slow_start(&self) -> bool {
-        self.cwnd < self.ssthresh
+        self.cwnd < self.ssthresh()
     }
 
-    /// Sets the window directly: proportional rate reduction and its end.
-    #[inline]
-    pub(super) fn set_cwnd(&mut self, cwnd: u32) {
-        self.cwnd = cwnd;
+    /// Raises a window that is below one segment, after segments became larger or smaller.
+    pub(super) fn raise_to(&mut self, mss: u32) {
+        self.cwnd = self.cwnd.max(mss);
     }
 
-    /// `growth.acked` bytes were acknowledged while the window was full. `cap` is the most that could ever be in
-    /// flight: growing beyond it would only store up a burst.
-    pub(super) fn on_acked(&mut self, growth: &Growth, is_after_timeout: bool, cap: u32) {
-        let mut growth = Growth { cwnd: self.cwnd, ..*growth };
-        if self.is_slow_start() {
+    fn loss_based(&mut self) -> Option<&mut LossBased> {
+        match &mut self.control {
+            Control::Loss(loss) => Some(loss),
+            Control::Model(_) => None,
+        }
+    }
+
+    /// Data was acknowledged outside a fast recovery. `growth.acked` bytes arrived; `cap` is the most that could ever
+    /// be in flight: growing beyond it would only store up a burst. `is_filled`: the window was what held us back.
+    pub(super) fn on_acked(&mut self, growth: &Growth, is_filled: bool, is_after_timeout: bool, cap: u32) {
+        let (cwnd, is_slow_start) = (self.cwnd, self.is_slow_start());
+        let Control::Loss(loss) = &mut self.control else { return };
+        if !is_filled {
+            // RFC 7661: no growth by disuse.
+            loss.algorithm.as_congestion().rest(growth.now_ms);
+            return;
+        }
+        let mut growth = Growth { cwnd, ..*growth };
+        if is_slow_start {
             let segments = if is_after_timeout { CREDIT_SEGMENTS_AFTER_TIMEOUT } else { CREDIT_SEGMENTS_MAX };
             let credit = growth.acked.min(segments * growth.mss);
-            let grown = self.cwnd.saturating_add(credit).min(self.ssthresh);
+            let grown = cwnd.saturating_add(credit).min(loss.ssthresh);
             // What takes the window over the threshold counts as congestion avoidance.
-            growth.acked = credit - (grown - self.cwnd);
+            growth.acked = credit - (grown - cwnd);
             growth.cwnd = grown;
-            self.cwnd = grown;
         }
-        if !self.is_slow_start() && growth.acked > 0 {
-            self.cwnd = self.algorithm.as_congestion().grow(&growth);
-        }
-        self.cwnd = self.cwnd.min(cap.max(growth.mss));
+        let is_above = growth.cwnd >= loss.ssthresh && growth.acked > 0;
+        let grown = if is_above { loss.algorithm.as_congestion().grow(&growth) } else { growth.cwnd };
+        self.cwnd = grown.min(cap.max(growth.mss));
     }
 
-    /// Data was acknowledged although the window had not been filled (RFC 7661: no growth by disuse).
-    pub(super) fn on_unfilled(&mut self, now_ms: u32) {
-        self.algorithm.as_congestion().rest(now_ms);
+    /// Loss was found with `flight` bytes outstanding (RFC 5681 §3.2): sets the threshold; the window follows by
+    /// proportional rate reduction.
+    pub(super) fn begin_recovery(&mut self, flight: u32, mss: u32) {
+        let cwnd = self.cwnd;
+        match &mut self.control {
+            Control::Loss(loss) => {
+                loss.undo = Undo::begin(cwnd, loss.ssthresh);
+                loss.reduce(cwnd, mss);
+                loss.reduction = Reduction::begin(flight);
+            }
+            Control::Model(bbr) => bbr.begin_recovery(cwnd),
+        }
     }
 
-    /// Loss was found: sets the threshold. The window follows by proportional rate reduction, or is set to one
-    /// segment after a timeout.
-    pub(super) fn reduce(&mut self, mss: u32) {
-        self.ssthresh = self.algorithm.as_congestion().reduce(self.cwnd).max(REDUCED_SEGMENTS_MIN * mss);
+    /// An ACK or a timer in fast recovery: `delivered` bytes left the network, `pipe` are in it. `is_safe`: the ACK
+    /// advanced and showed no further loss.
+    pub(super) fn on_recovery(&mut self, delivered: u32, pipe: u32, mss: u32, is_safe: bool) {
+        if let Control::Loss(loss) = &mut self.control {
+            let cwnd = loss.reduction.on_ack(delivered, pipe, loss.ssthresh, mss, is_safe);
+            self.cwnd = cwnd.max(mss);
+        }
+    }
+
+    /// A recovery has ended; `is_fast`: not that of a timeout.
+    pub(super) fn end_recovery(&mut self, is_fast: bool) {
+        match &mut self.control {
+            Control::Loss(loss) if is_fast => self.cwnd = loss.ssthresh,
+            Control::Loss(_) => {}
+            Control::Model(bbr) => self.cwnd = bbr.end_recovery(self.cwnd),
+        }
+    }
+
+    /// The retransmission timer ran out. `is_new`: not of the same flight as the last time; `is_first`: no recovery
+    /// was under way.
+    pub(super) fn on_timeout(&mut self, mss: u32, is_new: bool, is_first: bool) {
+        let cwnd = self.cwnd;
+        match &mut self.control {
+            Control::Loss(loss) => {
+                if is_new && is_first {
+                    loss.undo = Undo::begin(cwnd, loss.ssthresh);
+                }
+                // RFC 5681 §3.1: once per flight, not once per timeout of it.
+                if is_new {
+                    loss.reduce(cwnd, mss);
+                }
+            }
+            Control::Model(bbr) => bbr.begin_recovery(cwnd),
+        }
+        self.cwnd = mss;
+    }
+
+    /// A tail loss probe repaired a loss that nobody saw (RFC 8985 §7.4.2).
+    pub(super) fn reduce_at_once(&mut self, mss: u32) {
+        let cwnd = self.cwnd;
+        if let Some(loss) = self.loss_based() {
+            loss.reduce(cwnd, mss);
+            self.cwnd = self.ssthresh();
+        }
+    }
+
+    /// `len` bytes were sent; `clock` is our timestamp clock when they were sent before.
+    #[inline]
+    pub(super) fn on_sent(&mut self, len: u32, again: Option<u32>, now_us: u32) {
+        match &mut self.control {
+            Control::Loss(loss) => {
+                loss.reduction.on_sent(len);
+                if let Some(clock) = again {
+                    loss.undo.on_retransmitted(clock);
+                }
+            }
+            Control::Model(bbr) => bbr.on_sent(len, now_us),
+        }
+    }
+
+    /// What a segment that leaves now must remember.
+    #[inline]
+    pub(super) fn stamp(&mut self, is_first: bool, now_us: u32) -> Stamp {
+        match &mut self.control {
+            Control::Loss(_) => Stamp::default(),
+            Control::Model(bbr) => bbr.stamp(is_first, now_us),
+        }
+    }
+
+    /// `record` has arrived.
+    #[inline]
+    pub(super) fn on_arrived(&mut self, record: &Record, len: u32, now_us: u32, sample: &mut RateSample) {
+        if let Control::Model(bbr) = &mut self.control {
+            bbr.on_arrived(record, len, now_us, sample);
+        }
+    }
+
+    /// The end of an ACK: a model draws its conclusions.
+    #[inline]
+    pub(super) fn on_model_ack(&mut self, ack: &ModelAck) {
+        if let Control::Model(bbr) = &mut self.control {
+            self.cwnd = bbr.on_ack(ack, self.cwnd);
+        }
+    }
+
+    /// Nothing more waits to be sent, with `pipe` bytes in the network: what is measured until they have arrived says
+    /// little about the path.
+    #[inline]
+    pub(super) fn on_nothing_to_send(&mut self, pipe: u32) {
+        if let Control::Model(bbr) = &mut self.control {
+            bbr.on_nothing_to_send(pipe);
+        }
+    }
+
+    /// How long the next segment has to wait for its turn, if it has to.
+    #[inline]
+    pub(super) fn pace_wait_us(&self, now_us: u32) -> Option<u32> {
+        match &self.control {
+            Control::Loss(_) => None,
+            Control::Model(bbr) => bbr.pace_wait_us(now_us),
+        }
+    }
+
+    /// Whether the timestamp `echo` of newly acknowledged data proves the last reduction to be a mistake.
+    pub(super) fn is_proven_mistake(&self, echo: u32) -> bool {
+        matches!(&self.control, Control::Loss(loss) if loss.undo.is_proven_by(echo))
+    }
+
+    /// A D-SACK arrived. Whether it proves the last reduction to be a mistake.
+    pub(super) fn on_duplicate_sack(&mut self) -> bool {
+        self.loss_based().is_some_and(|loss| loss.undo.on_duplicate_sack())
     }
 
     /// The last reduction was a mistake (RFC 4015 §3.2): back to what was.
-    pub(super) fn undo(&mut self, cwnd: u32, ssthresh: u32) {
-        self.cwnd = self.cwnd.max(cwnd);
-        self.ssthresh = self.ssthresh.max(ssthresh);
-        self.algorithm.as_congestion().undo(self.cwnd);
+    pub(super) fn undo(&mut self) {
+        if let Control::Loss(loss) = &mut self.control {
+            let (cwnd, ssthresh) = loss.undo.take();
+            self.cwnd = self.cwnd.max(cwnd);
+            loss.ssthresh = loss.ssthresh.max(ssthresh);
+            loss.algorithm.as_congestion().undo(self.cwnd);
+        }
     }
 
     /// Nothing was sent for `idle_us`, which is longer than a timeout: what the path carried before says less with
-    /// every timeout that passes (RFC 5681 §4.1, RFC 2861 as Linux does it).
+    /// every timeout that passes (RFC 5681 §4.1, RFC 2861 as Linux does it). A model keeps its own time.
     pub(super) fn restart_after_idle(&mut self, idle_us: u32, rto_us: u32, mss: u32) {
-        let floor = initial(mss).min(self.cwnd);
-        self.ssthresh = self.ssthresh.max(self.cwnd / 4 * 3);
+        let cwnd = self.cwnd;
+        let Some(loss) = self.loss_based() else { return };
+        loss.ssthresh = loss.ssthresh.max(cwnd / 4 * 3);
         let halvings = (idle_us / rto_us.max(1)).min(31);
-        self.cwnd = (self.cwnd >> halvings).max(floor);
+        self.cwnd = (cwnd >> halvings).max(initial(mss).min(cwnd));
+    }
+}
+
+impl LossBased {
+    fn reduce(&mut self, cwnd: u32, mss: u32) {
+        self.ssthresh = self.algorithm.as_congestion().reduce(cwnd).max(REDUCED_SEGMENTS_MIN * mss);
     }
 }
 
@@ -201,7 +369,7 @@ mod tests {
     }
 
     fn window() -> Window {
-        Window::new(CongestionKind::NewReno, MSS)
+        Window::new(CongestionKind::NewReno, MSS, true, 0)
     }
 
     #[test]
@@ -215,15 +383,15 @@ mod tests {
     fn slow_start_doubles_per_round_trip() {
         let mut window = window();
         let before = window.cwnd();
-        (0..10).for_each(|_| window.on_acked(&acked(MSS), false, CAP));
+        (0..10).for_each(|_| window.on_acked(&acked(MSS), true, false, CAP));
         assert_eq!(window.cwnd(), before + 10 * MSS);
     }
 
     #[test]
     fn acks_cut_into_pieces_gain_nothing() {
         let (mut whole, mut pieces) = (window(), window());
-        whole.on_acked(&acked(MSS), false, CAP);
-        (0..MSS).for_each(|_| pieces.on_acked(&acked(1), false, CAP));
+        whole.on_acked(&acked(MSS), true, false, CAP);
+        (0..MSS).for_each(|_| pieces.on_acked(&acked(1), true, false, CAP));
         assert_eq!(whole.cwnd(), pieces.cwnd());
     }
 
@@ -231,37 +399,37 @@ mod tests {
     fn one_ack_opens_the_window_by_a_bounded_step() {
         let mut window = window();
         let before = window.cwnd();
-        window.on_acked(&acked(500 * MSS), false, CAP);
+        window.on_acked(&acked(500 * MSS), true, false, CAP);
         assert_eq!(window.cwnd(), before + 10 * MSS);
-        window.on_acked(&acked(500 * MSS), true, CAP);
+        window.on_acked(&acked(500 * MSS), true, true, CAP);
         assert_eq!(window.cwnd(), before + 11 * MSS, "after a timeout by one segment");
     }
 
     #[test]
     fn window_never_passes_the_cap() {
         let mut window = window();
-        (0..1_000).for_each(|_| window.on_acked(&acked(10 * MSS), false, 64 * 1024));
+        (0..1_000).for_each(|_| window.on_acked(&acked(10 * MSS), true, false, 64 * 1024));
         assert_eq!(window.cwnd(), 64 * 1024);
     }
 
     #[test]
     fn reduction_leaves_two_segments() {
         let mut window = window();
-        window.set_cwnd(MSS);
-        window.reduce(MSS);
+        window.cwnd = MSS;
+        window.begin_recovery(MSS, MSS);
         assert_eq!(window.ssthresh(), 2 * MSS);
     }
 
     #[test]
     fn idle_time_halves_the_window_per_timeout_down_to_the_initial_one() {
         let mut window = window();
-        window.set_cwnd(200 * MSS);
+        window.cwnd = 200 * MSS;
         window.restart_after_idle(450_000, 200_000, MSS);
         assert_eq!(window.cwnd(), 50 * MSS);
         assert_eq!(window.ssthresh(), u32::MAX);
         window.restart_after_idle(u32::MAX, 200_000, MSS);
         assert_eq!(window.cwnd(), initial(MSS));
-        window.set_cwnd(2 * MSS);
+        window.cwnd = 2 * MSS;
         window.restart_after_idle(u32::MAX, 200_000, MSS);
         assert_eq!(window.cwnd(), 2 * MSS, "a small window does not grow by rest");
     }
@@ -269,10 +437,11 @@ mod tests {
     #[test]
     fn undo_brings_back_window_and_threshold() {
         let mut window = window();
-        window.set_cwnd(100 * MSS);
-        window.reduce(MSS);
-        window.set_cwnd(window.ssthresh());
-        window.undo(100 * MSS, u32::MAX);
+        window.cwnd = 100 * MSS;
+        window.begin_recovery(100 * MSS, MSS);
+        window.end_recovery(true);
+        assert_eq!(window.cwnd(), 50 * MSS);
+        window.undo();
         assert_eq!((window.cwnd(), window.ssthresh()), (100 * MSS, u32::MAX));
     }
 }

@@ -259,7 +259,7 @@ fn is_sent_after(sent: u32, end: u32, than: u32, than_end: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tcp::scoreboard::Standing;
+    use crate::tcp::scoreboard::{Stamp, Standing};
 
     const MSS: u16 = 1_000;
 
@@ -281,7 +281,13 @@ mod tests {
             };
             flight.rtt.sample(20_000, 0);
             for (index, time) in times.iter().enumerate() {
-                assert!(flight.board.push(&mut flight.pool, index as u32 * 1_000, MSS, *time));
+                assert!(flight.board.push(
+                    &mut flight.pool,
+                    index as u32 * 1_000,
+                    MSS,
+                    *time,
+                    Stamp::default()
+                ));
             }
             flight
         }
@@ -342,8 +348,8 @@ mod tests {
         flight.sack(1, 21_000);
         assert!(flight.find(true, 21_000).any);
         let zero = flight.index_of(0);
-        flight.board.mark_sent(&mut flight.pool, zero, 22_000);
-        assert!(flight.board.push(&mut flight.pool, 2_000, MSS, 23_000));
+        flight.board.mark_sent(&mut flight.pool, zero, 22_000, Stamp::default());
+        assert!(flight.board.push(&mut flight.pool, 2_000, MSS, 23_000, Stamp::default()));
         flight.sack(2, 43_000);
         assert!(flight.find(true, 43_000).any, "sent again at 22 ms, 2 sent at 23 ms arrived");
         assert!(flight.is_lost(0));
@@ -353,7 +359,7 @@ mod tests {
     fn ack_of_an_earlier_copy_does_not_move_the_clock() {
         let mut flight = Flight::sent_at(&[0, 1_000, 2_000]);
         let zero = flight.index_of(0);
-        flight.board.mark_sent(&mut flight.pool, zero, 20_000);
+        flight.board.mark_sent(&mut flight.pool, zero, 20_000, Stamp::default());
         // The answer comes 1 ms after the retransmission, far below the least round trip: it is the original's.
         flight.sack(0, 21_000);
         assert_eq!(flight.find(true, 21_000), Losses::default());

@@ -13,7 +13,7 @@
 //!
 //! A peer cannot make a record smaller: a SACK block counts for the records that it covers whole, so crumbs of SACK
 //! (CVE-2019-11477, -11478) neither split nor multiply anything. All blocks of an ACK are looked up in one walk.
-//! Cost: 28 bytes per record, none while nothing is in flight; an ACK in order takes one record off the head.
+//! Cost: 44 bytes per record, none while nothing is in flight; an ACK in order takes one record off the head.
 
 use super::seq::is_before;
 
@@ -21,7 +21,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-pub(super) use record::{NONE, Record, RecordPool, Standing};
+pub(super) use record::{NONE, Record, RecordPool, Stamp, Standing};
 
 /// What the records of a connection add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,13 +114,21 @@ impl Scoreboard {
     }
 
     /// Appends a segment sent for the first time. False when the pool is full: then it must not be sent.
-    pub(super) fn push(&mut self, pool: &mut RecordPool, seq: u32, len: u16, now_us: u32) -> bool {
+    pub(super) fn push(
+        &mut self,
+        pool: &mut RecordPool,
+        seq: u32,
+        len: u16,
+        now_us: u32,
+        stamp: Stamp,
+    ) -> bool {
         let record = Record {
             seq,
             len,
             standing: Standing::InFlight,
             transmissions: 1,
             sent_us: now_us,
+            stamp,
             previous: self.tail,
             ..Record::FREE
         };
@@ -207,12 +215,12 @@ impl Scoreboard {
     }
 
     /// This record was sent again.
-    pub(super) fn mark_sent(&mut self, pool: &mut RecordPool, index: u32, now_us: u32) {
+    pub(super) fn mark_sent(&mut self, pool: &mut RecordPool, index: u32, now_us: u32, stamp: Stamp) {
         let Some(record) = pool.get(index).copied() else { return };
         self.leave(pool, index, &record);
         if let Some(record) = pool.get_mut(index) {
             record.standing = Standing::InFlight;
-            record.sent_us = now_us;
+            (record.sent_us, record.stamp) = (now_us, stamp);
             record.transmissions = record.transmissions.saturating_add(1);
         }
         self.append_to_time(pool, index);

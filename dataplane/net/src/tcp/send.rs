@@ -21,7 +21,7 @@ use super::chunk::{CHUNK_BYTES, ChunkPool, ChunkQueue, Cursor};
 use super::congestion::Window;
 use super::pmtu::PathMtu;
 use super::rack::Rack;
-use super::recovery::{Phase, Reduction, Undo};
+use super::recovery::Phase;
 use super::rtt::Rtt;
 use super::scoreboard::{RecordPool, Scoreboard};
 use crate::time::Instant;
@@ -204,6 +204,8 @@ enum Timer {
     Persist,
     /// No record was free; try again.
     Starved,
+    /// The next segment has its turn.
+    Pace,
 }
 
 /// What must go out whatever the windows say.
@@ -245,8 +247,6 @@ pub(super) struct Sender {
     rtt: Rtt,
     rack: Rack,
     congestion: Window,
-    reduction: Reduction,
-    undo: Undo,
     /// SND.NXT when the last recovery or timeout began.
     recovery_point: u32,
     path: PathMtu,
@@ -291,9 +291,7 @@ impl Sender {
             duplicate_bytes: 0,
             rtt: Rtt::UNKNOWN,
             rack: Rack::new(first),
-            congestion: Window::new(limits.congestion, u32::from(path.mss())),
-            reduction: Reduction::default(),
-            undo: Undo::NONE,
+            congestion: Window::new(limits.congestion, u32::from(path.mss()), setup.has_sack, micros(now)),
             recovery_point: first,
             path,
             retransmit_at: now,
@@ -330,12 +328,19 @@ impl Sender {
         }
         let kept = shared.chunks.capacity() / CHUNKS_KEPT_SHARE;
         let free = shared.chunks.free().saturating_sub(kept) * CHUNK_BYTES + self.queue.tail_room();
-        let own = (shared.limits.queue_bytes_max as usize).saturating_sub(self.queue.len());
-        own.min(free)
+        self.queue_bytes_max(shared).saturating_sub(self.queue.len()).min(free)
+    }
+
+    /// How much may be queued: more for who has shown that it takes more.
+    fn queue_bytes_max(&self, shared: &Shared) -> usize {
+        let limits = &shared.limits;
+        let is_plenty = shared.chunks.used() * 2 <= shared.chunks.capacity();
+        let wanted = if is_plenty { self.congestion.cwnd().saturating_mul(3) } else { 0 };
+        wanted.max(limits.queue_bytes).min(limits.queue_bytes_max) as usize
     }
 
     fn is_queue_full(&self, shared: &Shared) -> bool {
-        self.queue.len() >= shared.limits.queue_bytes_max as usize
+        self.queue.len() >= self.queue_bytes_max(shared)
     }
 
     /// Bytes written and not yet acknowledged.

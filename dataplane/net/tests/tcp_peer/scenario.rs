@@ -139,7 +139,8 @@ impl Scenario {
         let mut limits = small_limits();
         // A reader of single bytes may take longer than any sensible limit.
         limits.fin_wait_2 = Duration::from_secs(1_200);
-        limits.send.congestion = random.pick(&[CongestionKind::Cubic, CongestionKind::NewReno]);
+        limits.send.congestion =
+            random.pick(&[CongestionKind::Bbr, CongestionKind::Cubic, CongestionKind::NewReno]);
         limits.send.queue_bytes_max = random.pick(&[16 << 10, 64 << 10, 256 << 10]);
         let near_wrap = 0u32.wrapping_sub(random.between(1, 50_000) as u32);
         Self {

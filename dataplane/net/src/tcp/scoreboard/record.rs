@@ -16,6 +16,19 @@ pub(in crate::tcp) enum Standing {
     Lost,
 }
 
+/// What a model of the path remembers of a segment when it is sent (draft-cheng-iccrg-delivery-rate-estimation §3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::tcp) struct Stamp {
+    /// Bytes that had arrived by then.
+    pub(in crate::tcp) delivered: u32,
+    /// When the last of them did, microseconds.
+    pub(in crate::tcp) delivered_us: u32,
+    /// When the segment was sent whose arrival that was, microseconds.
+    pub(in crate::tcp) first_sent_us: u32,
+    /// Whether there was too little to send to fill the path.
+    pub(in crate::tcp) is_limited: bool,
+}
+
 /// One segment that was sent and is not cumulatively acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::tcp) struct Record {
@@ -29,6 +42,8 @@ pub(in crate::tcp) struct Record {
     pub(in crate::tcp) transmissions: u8,
     /// When it was sent last, microseconds.
     pub(in crate::tcp) sent_us: u32,
+    /// What was known then.
+    pub(in crate::tcp) stamp: Stamp,
     pub(super) next: u32,
     pub(super) previous: u32,
     pub(super) newer: u32,
@@ -42,6 +57,7 @@ impl Record {
         standing: Standing::Lost,
         transmissions: 0,
         sent_us: 0,
+        stamp: Stamp { delivered: 0, delivered_us: 0, first_sent_us: 0, is_limited: false },
         next: NONE,
         previous: NONE,
         newer: NONE,

@@ -30,7 +30,7 @@ impl Pair {
     }
 
     fn push(&mut self) -> bool {
-        let is_pushed = self.board.push(&mut self.pool, self.next, LEN, self.now_us);
+        let is_pushed = self.board.push(&mut self.pool, self.next, LEN, self.now_us, Stamp::default());
         if is_pushed {
             self.model.push((self.next, LEN, Standing::InFlight, self.now_us));
             self.next = self.next.wrapping_add(u32::from(LEN));
@@ -104,7 +104,7 @@ impl Pair {
                 self.model[place].2 = Standing::Lost;
             }
             8 => {
-                self.board.mark_sent(&mut self.pool, index, self.now_us);
+                self.board.mark_sent(&mut self.pool, index, self.now_us, Stamp::default());
                 (self.model[place].2, self.model[place].3) = (Standing::InFlight, self.now_us);
             }
             _ => {
@@ -144,10 +144,10 @@ fn full_pool_takes_no_more_and_gives_what_came_back() {
     let head = pair.board.head();
     assert!(!pair.board.split(&mut pair.pool, head, 10));
     pair.board.pop(&mut pair.pool);
-    assert!(pair.board.push(&mut pair.pool, pair.next, LEN, 9));
+    assert!(pair.board.push(&mut pair.pool, pair.next, LEN, 9, Stamp::default()));
 }
 
 #[test]
 fn record_is_as_small_as_it_claims() {
-    assert_eq!(size_of::<Record>(), 28);
+    assert_eq!(size_of::<Record>(), 44);
 }

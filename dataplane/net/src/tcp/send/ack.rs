@@ -6,8 +6,9 @@
 
 use super::{AckVerdict, Acknowledgment, Due, Fin, SendCounters, Sender, Shared, micros, millis};
 use crate::tcp::congestion::Growth;
+use crate::tcp::congestion::bbr::{ModelAck, RateSample};
 use crate::tcp::rack::{DUPLICATES, Losses, ProbeAnswer};
-use crate::tcp::recovery::{Phase, Reduction, Undo};
+use crate::tcp::recovery::Phase;
 use crate::tcp::scoreboard::{Record, RecordPool, Scoreboard, Standing};
 use crate::tcp::seq::{is_after, is_before};
 use crate::time::Instant;
@@ -31,6 +32,8 @@ struct Evidence {
     is_window_moved: bool,
     /// Bytes in flight before.
     flight: u32,
+    /// What it says of the rate of the path.
+    rate: RateSample,
 }
 
 impl Sender {
@@ -60,8 +63,7 @@ impl Sender {
         if evidence.acked > 0 || losses.wait.is_some() || evidence.is_window_moved {
             self.arm(losses.wait, evidence.acked > 0, now);
         }
-        let cap = shared.limits.queue_bytes_max;
-        let has_room = self.fin == Fin::Open && self.queue.len() as u32 <= cap / 4 * 3;
+        let has_room = self.fin == Fin::Open && self.queue.len() <= self.queue_bytes_max(shared) / 4 * 3;
         AckVerdict::Accepted { bytes, fin, has_room }
     }
 
@@ -101,7 +103,10 @@ impl Sender {
                 // A part can only be acknowledged by who cuts segments in two; it is no sample of anything.
                 if is_after(ack.ack, record.seq) {
                     self.board.trim_head(&mut shared.records, part as u16);
-                    evidence.delivered += if record.standing == Standing::Sacked { 0 } else { part };
+                    if record.standing != Standing::Sacked {
+                        evidence.delivered += part;
+                        self.congestion.on_arrived(&record, part, micros(now), &mut evidence.rate);
+                    }
                 }
                 break;
             }
@@ -193,6 +198,7 @@ impl Sender {
         }
         evidence.delivered += u32::from(record.len);
         self.path.on_arrived(record.len);
+        self.congestion.on_arrived(record, u32::from(record.len), micros(now), &mut evidence.rate);
         let age_us = micros(now).wrapping_sub(record.sent_us);
         if !record.is_retransmitted() && evidence.sample_us.is_none() {
             evidence.sample_us = Some(age_us);
@@ -244,14 +250,13 @@ impl Sender {
     fn take_back_mistakes(&mut self, shared: &mut Shared, ack: &Acknowledgment<'_>, evidence: &Evidence) {
         let mut is_proven = evidence.acked > 0
             && self.phase != Phase::Open
-            && ack.echo.is_some_and(|echo| self.undo.is_proven_by(echo));
+            && ack.echo.is_some_and(|echo| self.congestion.is_proven_mistake(echo));
         if evidence.is_duplicate_sack {
             self.rack.on_duplicate_sack(self.next);
-            is_proven |= self.undo.on_duplicate_sack();
+            is_proven |= self.congestion.on_duplicate_sack();
         }
         if is_proven {
-            let (cwnd, ssthresh) = self.undo.take();
-            self.congestion.undo(cwnd, ssthresh);
+            self.congestion.undo();
             self.board.forgive(&mut shared.records);
             self.phase = Phase::Open;
             shared.counters.undone += 1;
@@ -273,8 +278,7 @@ impl Sender {
         if answer == ProbeAnswer::Repaired {
             shared.counters.tail_probes_useful += 1;
             if self.phase == Phase::Open {
-                self.congestion.reduce(self.mss());
-                self.congestion.set_cwnd(self.congestion.ssthresh());
+                self.congestion.reduce_at_once(self.mss());
             }
         }
         if evidence.delivered == 0 {
@@ -347,26 +351,32 @@ impl Sender {
         if losses.any && self.phase == Phase::Open {
             self.begin_recovery(shared, evidence.flight);
         }
-        let mss = self.mss();
         match self.phase {
             Phase::Recovery if delivered > 0 => {
                 let is_safe = evidence.acked > 0 && !losses.any;
-                let ssthresh = self.congestion.ssthresh();
-                let cwnd = self.reduction.on_ack(delivered, self.pipe(), ssthresh, mss, is_safe);
-                self.congestion.set_cwnd(cwnd.max(mss));
+                self.congestion.on_recovery(delivered, self.pipe(), self.mss(), is_safe);
             }
             Phase::Open | Phase::Loss if evidence.acked > 0 => {
                 self.open_window(shared.limits.queue_bytes_max, evidence, now);
             }
             _ => {}
         }
+        self.congestion.on_model_ack(&ModelAck {
+            sample: evidence.rate,
+            delivered: evidence.delivered,
+            pipe: self.pipe(),
+            rtt_us: evidence.sample_us,
+            is_loss: losses.any,
+            mss: self.mss(),
+            cap: shared.limits.queue_bytes_max,
+            now_us: micros(now),
+            now_ms: millis(now),
+        });
     }
 
     /// Something is lost: the window goes down (RFC 5681 §3.2, RFC 6675 §5).
     pub(super) fn begin_recovery(&mut self, shared: &mut Shared, flight: u32) {
-        self.undo = Undo::begin(self.congestion.cwnd(), self.congestion.ssthresh());
-        self.congestion.reduce(self.mss());
-        self.reduction = Reduction::begin(flight);
+        self.congestion.begin_recovery(flight, self.mss());
         self.recovery_point = self.next;
         self.phase = Phase::Recovery;
         self.due = Due::Repair;
@@ -375,8 +385,8 @@ impl Sender {
 
     /// All that was in flight at its begin is acknowledged.
     fn end_recovery(&mut self) {
+        self.congestion.end_recovery(self.phase == Phase::Recovery);
         if self.phase == Phase::Recovery {
-            self.congestion.set_cwnd(self.congestion.ssthresh());
             self.rack.on_recovered();
         }
         self.phase = Phase::Open;
@@ -389,10 +399,6 @@ impl Sender {
         let is_filled = self.is_window_full
             || evidence.flight + mss > cwnd
             || (self.congestion.is_slow_start() && evidence.flight.saturating_mul(2) > cwnd);
-        if !is_filled {
-            self.congestion.on_unfilled(millis(now));
-            return;
-        }
         let growth = Growth {
             // Not all that is acknowledged: what was sacked before, the recovery has lived on.
             acked: evidence.delivered,
@@ -401,6 +407,6 @@ impl Sender {
             rtt_ms: self.rtt.smoothed_us().unwrap_or(0) / 1_000,
             now_ms: millis(now),
         };
-        self.congestion.on_acked(&growth, self.phase == Phase::Loss, cap);
+        self.congestion.on_acked(&growth, is_filled, self.phase == Phase::Loss, cap);
     }
 }

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::{Due, Fin, GiveUp, Sender, Shared, TRANSMISSIONS_MAX, TimeoutVerdict, Timer, micros, millis};
 use crate::tcp::rack::Rack;
-use crate::tcp::recovery::{Phase, Undo};
+use crate::tcp::recovery::Phase;
 use crate::tcp::rtt::RTO_US_MAX;
 use crate::tcp::scoreboard::{Scoreboard, Standing};
 use crate::tcp::seq::is_before;
@@ -22,7 +22,7 @@ impl Sender {
     /// so that the tail loss probe waits from now on.
     pub(super) fn arm(&mut self, reorder: Option<Duration>, is_probe_restarted: bool, now: Instant) {
         if !self.has_unacked() {
-            if !matches!(self.timer, Timer::Persist | Timer::Starved) || !self.has_work() {
+            if !matches!(self.timer, Timer::Persist | Timer::Starved | Timer::Pace) || !self.has_work() {
                 self.timer = Timer::None;
             }
             return;
@@ -50,6 +50,14 @@ impl Sender {
         };
         // Where the timeout would come first, the probe goes out in its place (RFC 8985 §7.2): it costs no window.
         (self.timer, self.timer_at) = (Timer::Tail, at.min(self.retransmit_at));
+    }
+
+    /// The next segment has its turn after `wait_us`: nothing is sent until then, unless something else is due earlier.
+    pub(super) fn wait_for_turn(&mut self, wait_us: u32, now: Instant) {
+        let at = now + Duration::from_micros(u64::from(wait_us));
+        if self.timer == Timer::None || at < self.timer_at || self.timer == Timer::Pace {
+            (self.timer, self.timer_at) = (Timer::Pace, at);
+        }
     }
 
     /// The window is too small for what waits: probe it when nothing in flight will bring an ACK.
@@ -91,10 +99,9 @@ impl Sender {
                     self.begin_recovery(shared, flight);
                 }
                 if losses.any {
-                    let (pipe, mss, ssthresh) = (self.pipe(), self.mss(), self.congestion.ssthresh());
+                    let (pipe, mss) = (self.pipe(), self.mss());
                     if self.phase == Phase::Recovery {
-                        let cwnd = self.reduction.on_ack(0, pipe, ssthresh, mss, false);
-                        self.congestion.set_cwnd(cwnd.max(mss));
+                        self.congestion.on_recovery(0, pipe, mss, false);
                     }
                 }
                 self.arm(losses.wait, false, now);
@@ -102,6 +109,14 @@ impl Sender {
             Timer::Tail => {
                 self.due = Due::Tail;
                 self.arm(None, false, now);
+            }
+            Timer::Pace => {
+                // It stood in the place of the others; what of them is not known by itself is found anew.
+                let losses = self.find_losses_by_rack(&mut shared.records, now);
+                if losses.any && self.phase == Phase::Open {
+                    self.begin_recovery(shared, self.flight());
+                }
+                self.arm(losses.wait, true, now);
             }
             Timer::Starved => {}
         }
@@ -124,18 +139,11 @@ impl Sender {
         self.rtt.back_off();
         self.rack.end_probe();
         let is_new = self.phase != Phase::Loss || !is_before(self.una, self.recovery_point);
-        if is_new {
-            // RFC 5681 §3.1: once per flight, not once per timeout of it.
-            if self.phase == Phase::Open {
-                self.undo = Undo::begin(self.congestion.cwnd(), self.congestion.ssthresh());
-            }
-            self.congestion.reduce(self.mss());
-        }
         let payload = head.len - u16::from(self.fin == Fin::Sent && head.end() == self.next);
         if self.path.on_timeout(payload) {
             shared.counters.black_holes += 1;
         }
-        self.congestion.set_cwnd(self.mss());
+        self.congestion.on_timeout(self.mss(), is_new, self.phase == Phase::Open);
         (self.duplicates, self.duplicate_bytes) = (0, 0);
         (self.phase, self.recovery_point) = (Phase::Loss, self.next);
         self.mark_lost_by_timeout(shared, now);
@@ -217,8 +225,6 @@ impl Sender {
             index = Scoreboard::next(&shared.records, index);
         }
         self.due = Due::Repair;
-        if self.congestion.cwnd() < self.mss() {
-            self.congestion.set_cwnd(self.mss());
-        }
+        self.congestion.raise_to(self.mss());
     }
 }

@@ -64,6 +64,9 @@ impl Sender {
         if !is_forced && pipe > 0 && pipe + len > self.congestion.cwnd() {
             return None;
         }
+        if self.must_wait(is_forced, now) {
+            return None;
+        }
         self.send_again(shared, index, room, clock, now)
     }
 
@@ -86,9 +89,9 @@ impl Sender {
         }
         let len = payload.min(room);
         let fin = has_fin && len == payload;
-        self.board.mark_sent(&mut shared.records, index, micros(now));
-        self.undo.on_retransmitted(clock);
-        self.reduction.on_sent(u32::from(len) + u32::from(fin));
+        let stamp = self.congestion.stamp(self.pipe() == 0, micros(now));
+        self.board.mark_sent(&mut shared.records, index, micros(now), stamp);
+        self.congestion.on_sent(u32::from(len) + u32::from(fin), Some(clock), micros(now));
         shared.counters.retransmitted += 1;
         if record.seq == self.una || self.timer == Timer::None {
             self.retransmit_at = now + self.rtt.rto();
@@ -117,6 +120,9 @@ impl Sender {
         let unsent = self.unsent();
         if unsent == 0 && self.fin != Fin::Queued {
             self.is_window_full = false;
+            if self.board.lost() == 0 {
+                self.congestion.on_nothing_to_send(self.pipe());
+            }
             return None;
         }
         self.restart_after_idle(now);
@@ -134,12 +140,13 @@ impl Sender {
             self.is_window_full = true;
             return None;
         }
+        if self.must_wait(is_probe, now) {
+            return None;
+        }
         self.is_window_full = false;
         let sequence_len = len as u16 + u16::from(fin);
         let seq = self.next;
-        if self.board.count() >= SEGMENTS_IN_FLIGHT_MAX
-            || !self.board.push(&mut shared.records, seq, sequence_len, micros(now))
-        {
+        if self.board.count() >= SEGMENTS_IN_FLIGHT_MAX || !self.push_record(shared, sequence_len, now) {
             shared.counters.records_full += 1;
             self.wait_for_record(now);
             return None;
@@ -147,6 +154,21 @@ impl Sender {
         self.on_new_sent(shared, len, fin, now);
         let push = len > 0 && len == unsent;
         Some(Outgoing { seq, len: len as u16, push, fin, kind: OutgoingKind::New })
+    }
+
+    /// Whether the pace says to wait; then a timer runs.
+    fn must_wait(&mut self, is_forced: bool, now: Instant) -> bool {
+        let wait_us = self.congestion.pace_wait_us(micros(now)).filter(|_| !is_forced);
+        if let Some(wait_us) = wait_us {
+            self.wait_for_turn(wait_us, now);
+        }
+        wait_us.is_some()
+    }
+
+    /// Notes a new segment as in flight. False when no record is free.
+    fn push_record(&mut self, shared: &mut Shared, sequence_len: u16, now: Instant) -> bool {
+        let stamp = self.congestion.stamp(self.pipe() == 0, micros(now));
+        self.board.push(&mut shared.records, self.next, sequence_len, micros(now), stamp)
     }
 
     /// Books a new segment of `len` bytes at SND.NXT.
@@ -164,7 +186,7 @@ impl Sender {
         if fin {
             self.fin = Fin::Sent;
         }
-        self.reduction.on_sent(len + u32::from(fin));
+        self.congestion.on_sent(len + u32::from(fin), None, micros(now));
         self.sent_ms = millis(now);
         if is_first {
             self.progress_ms = millis(now);

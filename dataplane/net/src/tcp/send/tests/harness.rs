@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::tcp::CongestionKind;
 use crate::tcp::send::{
     AckVerdict, Acknowledgment, Outgoing, SendLimits, Sender, SenderSetup, Shared, TimeoutVerdict,
 };
@@ -41,7 +42,18 @@ impl Script {
         Self::with(SendLimits::default(), false, false)
     }
 
+    /// These scripts are about loss-based control, unless they say otherwise.
     pub(super) fn with(limits: SendLimits, has_sack: bool, has_timestamps: bool) -> Self {
+        Self::with_kind(CongestionKind::Cubic, limits, has_sack, has_timestamps)
+    }
+
+    pub(super) fn with_kind(
+        congestion: CongestionKind,
+        limits: SendLimits,
+        has_sack: bool,
+        has_timestamps: bool,
+    ) -> Self {
+        let limits = SendLimits { congestion, ..limits };
         let options = if has_timestamps { 12 } else { 0 };
         let setup = SenderSetup {
             isn: FIRST.wrapping_sub(1),

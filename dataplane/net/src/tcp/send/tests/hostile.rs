@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::harness::Script;
+use crate::tcp::CongestionKind;
 use crate::tcp::send::{SendLimits, TimeoutVerdict};
 
 #[derive(Clone, Debug)]
@@ -36,9 +37,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn run(steps: Vec<Step>, has_sack: bool, has_timestamps: bool) {
+fn run(steps: Vec<Step>, has_sack: bool, has_timestamps: bool, is_model: bool) {
     let limits = SendLimits { records_max: 64, queue_bytes_max: 30_000, ..SendLimits::default() };
-    let mut script = Script::with(limits, has_sack, has_timestamps);
+    let kind = if is_model { CongestionKind::Bbr } else { CongestionKind::Cubic };
+    let mut script = Script::with_kind(kind, limits, has_sack, has_timestamps);
     for step in steps {
         match step {
             Step::Write(len) => {
@@ -75,13 +77,13 @@ fn run(steps: Vec<Step>, has_sack: bool, has_timestamps: bool) {
 
 proptest! {
     #[test]
-    fn peer_with_sack_may_say_anything(steps in prop::collection::vec(step(), 1..120), ts in any::<bool>()) {
-        run(steps, true, ts);
+    fn peer_with_sack_may_say_anything(steps in prop::collection::vec(step(), 1..120), ts in any::<bool>(), model in any::<bool>()) {
+        run(steps, true, ts, model);
     }
 
     #[test]
     fn peer_without_sack_may_say_anything(steps in prop::collection::vec(step(), 1..120), ts in any::<bool>()) {
-        run(steps, false, ts);
+        run(steps, false, ts, false);
     }
 }
 
