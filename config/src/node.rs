@@ -24,7 +24,7 @@ pub use l7::{Geo, GeoAction, Waf};
 pub use limits::{Attack, FILTER_RULES_MAX, Filter, FilterAction, FilterRule, Limits, Lists, PREFIXES_MAX};
 pub use management::{Api, Heartbeat, Metrics, Orchestrator};
 pub use route::{AccessLog, AccessLogFormat, ROUTES_MAX, Route};
-pub use server::{LogFormat, LogLevel, Logging, Mode, Performance, Server};
+pub use server::{LogFormat, LogLevel, Logging, Mode, Performance, Server, TcpCongestion};
 pub use syn::{Flows, SynCookies, SynProxy, Udp};
 pub use tls::{Alpn, CERTIFICATES_MAX, Certificate, ClientAuth, Tls, TlsVersion};
 pub use upstream::Upstream;

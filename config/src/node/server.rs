@@ -119,6 +119,22 @@ impl Server {
     }
 }
 
+/// How our own TCP decides how much may be in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpCongestion {
+    /// By a model of the path.
+    Bbr,
+    /// By loss, RFC 9438.
+    Cubic,
+    /// By loss, RFC 5681.
+    NewReno,
+}
+
+impl Choice for TcpCongestion {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("bbr", Self::Bbr), ("cubic", Self::Cubic), ("newreno", Self::NewReno)];
+}
+
 /// `[performance]`.
 #[derive(Clone, Debug)]
 pub struct Performance {
@@ -128,6 +144,8 @@ pub struct Performance {
     pub tcp_fastopen: bool,
     /// Accept backlog of listening sockets.
     pub backlog: u32,
+    /// Congestion control of `l7` connections that the node terminates itself.
+    pub tcp_congestion: TcpCongestion,
 }
 
 impl Performance {
@@ -149,6 +167,12 @@ impl Performance {
                 1..=65_535,
                 "connections",
                 "Accept backlog of listening sockets; the kernel cuts it to net.core.somaxconn.",
+            ),
+            tcp_congestion: t.choice(
+                "tcp_congestion",
+                TcpCongestion::Bbr,
+                "Congestion control of l7 connections on AF_XDP: `bbr` goes by a model of the path and keeps its rate \
+                 through loss, `cubic` (RFC 9438) and `newreno` (RFC 5681) go by loss. On sockets the kernel decides.",
             ),
         }
     }

@@ -1,9 +1,9 @@
 //! Congestion control: how much may be in flight, and how fast it may leave.
 //!
-//! Owns: the window; of what reacts to loss (RFC 5681) the slow-start threshold, slow start with appropriate byte counting
-//! (RFC 3465), the initial window (RFC 6928), the restart after idle time, reductions and taking them back. Does not own:
-//! loss detection (`rack`), what an algorithm does above the threshold ([`cubic`], [`new_reno`]: one trait), the model of
-//! the path that the third one keeps instead of reacting to loss ([`bbr`]).
+//! Owns: the window; of what reacts to loss (RFC 5681) the slow-start threshold, slow start with appropriate byte
+//! counting (RFC 3465), the initial window (RFC 6928), the restart after idle time, reductions and taking them back.
+//! Does not own: loss detection (`rack`), what an algorithm does above the threshold ([`cubic`], [`new_reno`]: one
+//! trait), the model of the path that the third one keeps instead of reacting to loss ([`bbr`]).
 //!
 //! ```text
 //!  cwnd │            W_max ......╭──────╮ CUBIC: a cubic curve of the time since the last loss
@@ -77,8 +77,8 @@ pub(super) trait Congestion: Debug {
 /// Which algorithm to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CongestionKind {
-    /// A model of the path instead of a reaction to loss (draft-cardwell-iccrg-bbr-congestion-control-00), for peers with
-    /// SACK; others get CUBIC.
+    /// A model of the path instead of a reaction to loss (draft-cardwell-iccrg-bbr-congestion-control-00), for peers
+    /// with SACK; others get CUBIC.
     Bbr,
     /// RFC 9438; what Linux uses by default.
     #[default]

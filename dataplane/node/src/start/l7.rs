@@ -9,9 +9,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use mio::Poll;
 use secbeat_config::NodeConfig;
-use secbeat_config::node::LogTarget;
+use secbeat_config::node::{LogTarget, TcpCongestion};
 use secbeat_net::limit::{RateCell, RateTable};
-use secbeat_net::tcp::{Limits, Stack, StackKeys};
+use secbeat_net::tcp::{CongestionKind, Limits, SendLimits, Stack, StackKeys};
 use secbeat_net::time::Instant;
 
 use super::secret::{Master, Purpose};
@@ -133,7 +133,16 @@ pub fn stack_limits(config: &NodeConfig) -> Limits {
         time_wait_max: config.flows.flows_max,
         time_wait: config.flows.time_wait,
         packet_bytes_max: packet_bytes_max(config.io.frame_bytes),
+        send: SendLimits { congestion: congestion(config), ..SendLimits::default() },
         ..Limits::default()
+    }
+}
+
+fn congestion(config: &NodeConfig) -> CongestionKind {
+    match config.performance.tcp_congestion {
+        TcpCongestion::Bbr => CongestionKind::Bbr,
+        TcpCongestion::Cubic => CongestionKind::Cubic,
+        TcpCongestion::NewReno => CongestionKind::NewReno,
     }
 }
 

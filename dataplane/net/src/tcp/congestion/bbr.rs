@@ -5,10 +5,10 @@
 //! loss detection, timers.
 //!
 //! ```text
-//!  STARTUP ──rate grows no more──► DRAIN ──queue is empty──► PROBE-BW ──10 s without a shorter round trip──► PROBE-RTT
-//!  x 2.9 per round trip            x 0.35                    1.25 0.75 1 1 1 1 1 1, a round trip each          4 segments
-//!                                                               ▲                                                 │
-//!                                                               └───────────────── 200 ms later ◄─────────────────┘
+//!  STARTUP ─ rate grows no more ─► DRAIN ─ queue is empty ─► PROBE-BW ─ 10 s without a shorter trip ─► PROBE-RTT
+//!  x 2.9 per round trip            x 0.35          1.25 0.75 1 1 1 1 1 1, a trip each                   4 segments
+//!                                                             ▲                                             │
+//!                                                             └──────────────── 200 ms later ◄──────────────┘
 //! ```
 //! A link that loses one packet in fifty for reasons of its own still carries what it can: a loss-based window would be
 //! nine segments there. In exchange a shallow queue sees more loss than with CUBIC.

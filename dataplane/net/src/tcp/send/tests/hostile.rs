@@ -77,8 +77,12 @@ fn run(steps: Vec<Step>, has_sack: bool, has_timestamps: bool, is_model: bool) {
 
 proptest! {
     #[test]
-    fn peer_with_sack_may_say_anything(steps in prop::collection::vec(step(), 1..120), ts in any::<bool>(), model in any::<bool>()) {
-        run(steps, true, ts, model);
+    fn peer_with_sack_may_say_anything(
+        steps in prop::collection::vec(step(), 1..120),
+        ts in any::<bool>(),
+        is_model in any::<bool>(),
+    ) {
+        run(steps, true, ts, is_model);
     }
 
     #[test]
