@@ -423,3 +423,155 @@ impl Bbr {
         if self.mode == Mode::ProbeRtt { cwnd.min(least) } else { cwnd }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tcp::scoreboard::{RecordPool, Scoreboard};
+
+    const MSS: u32 = 1_000;
+    const RTT_US: u32 = 20_000;
+
+    /// A sender that always has data, and a path with a bottleneck whose queue is endless.
+    struct Path {
+        bbr: Bbr,
+        cwnd: u32,
+        pool: RecordPool,
+        board: Scoreboard,
+        next: u32,
+        now_us: u32,
+        /// Bytes per second.
+        bottleneck: u64,
+        /// When each segment in flight arrives back.
+        arrivals: std::collections::VecDeque<u32>,
+        free_us: u32,
+        queue_us_max: u32,
+    }
+
+    impl Path {
+        fn new(bottleneck: u64) -> Self {
+            Self {
+                bbr: Bbr::new(1_000_000),
+                cwnd: super::super::initial(MSS),
+                pool: RecordPool::new(10_000),
+                board: Scoreboard::EMPTY,
+                next: 0,
+                now_us: 1_000_000,
+                bottleneck,
+                arrivals: std::collections::VecDeque::new(),
+                free_us: 1_000_000,
+                queue_us_max: 0,
+            }
+        }
+
+        fn pipe(&self) -> u32 {
+            self.arrivals.len() as u32 * MSS
+        }
+
+        fn send(&mut self) {
+            while self.pipe() + MSS <= self.cwnd && self.bbr.pace_wait_us(self.now_us).is_none() {
+                let stamp = self.bbr.stamp(self.arrivals.is_empty(), self.now_us);
+                assert!(self.board.push(&mut self.pool, self.next, MSS as u16, self.now_us, stamp));
+                self.bbr.on_sent(MSS, self.now_us);
+                self.next = self.next.wrapping_add(MSS);
+                let from = if is_after(self.free_us, self.now_us) { self.free_us } else { self.now_us };
+                self.free_us = from + (u64::from(MSS) * 1_000_000 / self.bottleneck) as u32;
+                self.queue_us_max = self.queue_us_max.max(self.free_us - self.now_us);
+                self.arrivals.push_back(self.free_us + RTT_US);
+            }
+        }
+
+        /// Half a millisecond passes.
+        fn step(&mut self) {
+            self.now_us += 500;
+            while self.arrivals.front().is_some_and(|at| !is_after(*at, self.now_us)) {
+                self.arrivals.pop_front();
+                let record = self.board.pop(&mut self.pool).unwrap();
+                let mut sample = RateSample::default();
+                self.bbr.on_arrived(&record, MSS, self.now_us, &mut sample);
+                let ack = ModelAck {
+                    sample,
+                    delivered: MSS,
+                    pipe: self.pipe(),
+                    rtt_us: Some(self.now_us - record.sent_us),
+                    is_loss: false,
+                    mss: MSS,
+                    cap: 1 << 30,
+                    now_us: self.now_us,
+                    now_ms: self.now_us / 1_000,
+                };
+                self.cwnd = self.bbr.on_ack(&ack, self.cwnd);
+            }
+            self.send();
+        }
+
+        fn run(&mut self, millis: u32) {
+            (0..millis * 2).for_each(|_| self.step());
+        }
+    }
+
+    #[test]
+    fn rate_of_the_bottleneck_is_found_and_its_queue_drained() {
+        for bottleneck in [200_000, 2_000_000, 20_000_000] {
+            let mut path = Path::new(bottleneck);
+            path.run(2_000);
+            assert!(path.bbr.is_full && path.bbr.mode == Mode::ProbeBw, "{:?}", path.bbr);
+            let rate = path.bbr.rate();
+            assert!(
+                rate * 100 >= bottleneck * 90 && rate * 100 <= bottleneck * 115,
+                "{rate} of {bottleneck}"
+            );
+            path.queue_us_max = 0;
+            path.run(1_000);
+            assert!(path.queue_us_max < 3 * RTT_US, "{} us of queue", path.queue_us_max);
+        }
+    }
+
+    #[test]
+    fn rate_that_grows_is_followed() {
+        let mut path = Path::new(1_000_000);
+        path.run(2_000);
+        path.bottleneck = 3_000_000;
+        path.run(4_000);
+        assert!(path.bbr.rate() > 2_500_000, "{}", path.bbr.rate());
+    }
+
+    #[test]
+    fn window_is_small_for_a_moment_every_ten_seconds() {
+        let mut path = Path::new(2_000_000);
+        path.run(9_000);
+        let (mut least, mut small) = (u32::MAX, 0);
+        for _ in 0..8_000 {
+            path.step();
+            least = least.min(path.cwnd);
+            small += u32::from(path.cwnd <= SEGMENTS_MIN * MSS);
+        }
+        assert_eq!(least, SEGMENTS_MIN * MSS);
+        assert!((300..800).contains(&small), "{small} half milliseconds");
+        assert!(path.cwnd > 40 * MSS);
+    }
+
+    #[test]
+    fn pace_holds_segments_back_but_a_clock_that_wrapped_does_not() {
+        let mut bbr = Bbr::new(0);
+        assert_eq!(bbr.pace_wait_us(0), None);
+        bbr.pace = 1_000_000;
+        (0..5).for_each(|_| bbr.on_sent(1_000, 0));
+        assert_eq!(bbr.pace_wait_us(0), Some(4_000));
+        assert_eq!(bbr.pace_wait_us(4_000), None, "a tick ahead it may go");
+        assert_eq!(bbr.pace_wait_us(1 << 31), None);
+        bbr.on_sent(1_000, 1 << 31);
+        assert_eq!(bbr.pace_us, (1 << 31) + 1_000, "no credit is saved up");
+    }
+
+    #[test]
+    fn recovery_holds_the_window_for_a_round_trip_and_gives_it_back() {
+        let mut path = Path::new(2_000_000);
+        path.run(2_000);
+        let before = path.cwnd;
+        path.bbr.begin_recovery(before);
+        path.step();
+        assert!(path.cwnd <= path.pipe() + 2 * MSS);
+        assert_eq!(path.bbr.end_recovery(path.cwnd), before);
+    }
+}
