@@ -1,17 +1,17 @@
 #!/bin/sh
-# l7 mode over a bad link, beside the kernel's own TCP in the same lab: many HTTPS connections at once, down and up.
+# l7 mode over a bad link, beside the kernel's own TCP in the same lab: HTTPS down and up, on one connection and on many.
 #
-#   tests/bad_link.sh [MiB] [connections]       default: 1024 MiB on 96 connections
+#   tests/bad_link.sh [<MiB> <connections>]...       default: 128 MiB on 1 connection, 1024 MiB on 96
 #
 # The link has 10 ms each way, 2 % loss and 1 % reordering. Every byte is compared; the node must reach at least 0.8 of
-# what the kernel's path (nginx with TLS, the same certificate) reaches. The rounds alternate; medians count.
+# what the kernel's path (nginx with TLS, the same certificate) reaches with the congestion control that this host has.
+# The rounds alternate; medians count. What the kernel reaches with CUBIC on one connection is printed beside it.
 set -eu
 cd "$(dirname "$0")/.."
 driver=xdp
 lab=badlink
-mib=${1:-1024}
-connections=${2:-96}
 rounds=${BAD_LINK_ROUNDS:-1}
+[ $# -gt 0 ] || set -- 128 1 1024 96
 
 if [ "$(id -u)" != 0 ]; then
     code=0
@@ -20,9 +20,6 @@ if [ "$(id -u)" != 0 ]; then
     exit "$code"
 fi
 . tests/l7_lab.sh
-
-part=$(((mib << 20) / connections))
-total=$((part * connections))
 
 # down <folder>: every part of /big on a connection of its own; milliseconds on standard output.
 down() {
@@ -46,39 +43,73 @@ up() {
 
 median() { sort -n | sed -n "$(((rounds + 1) / 2))p"; }
 
-$bench lab up --prefix "$lab" --impair "--delay-ms 10 --loss 2 --reorder 1 --seed 7" >"$scratch/up" || { cat "$scratch/up"; exit 1; }
-$bench lab big --prefix "$lab" "$mib" >/dev/null
-head -c "$part" /dev/urandom >"$scratch/piece"
-piece_sum=$(sha256sum <"$scratch/piece" | cut -d' ' -f1)
-big_sum=$(head -c "$total" "$folder/www/big" | sha256sum)
-start_echo
+# megabits <milliseconds>: the rate of this transfer in Mbit/s.
+megabits() { echo $((total * 8 / $1 / 1000)); }
+
+# row <MiB> <connections>
+row() {
+    mib=$1
+    connections=$2
+    part=$(((mib << 20) / connections))
+    total=$((part * connections))
+    rm -f "$scratch"/kernel_* "$scratch"/node_*
+    head -c "$part" /dev/urandom >"$scratch/piece"
+    piece_sum=$(sha256sum <"$scratch/piece" | cut -d' ' -f1)
+    big_sum=$(head -c "$total" "$folder/www/big" | sha256sum)
+    what="$mib MiB on $connections connections"
+    for _ in $(seq "$rounds"); do
+        down "$scratch/kernel" >>"$scratch/kernel_down"
+        check "$what come down unchanged on the kernel's path" same_down "$scratch/kernel"
+        up "https://$v4/echo" >>"$scratch/kernel_up"
+        check "$what go up unchanged on the kernel's path" same_up
+        start_node
+        down "$scratch/node" >>"$scratch/node_down"
+        check "$what come down unchanged through the node" same_down "$scratch/node"
+        up "https://$v4/echo" >>"$scratch/node_up"
+        check "$what go up unchanged through the node" same_up
+        kill "$node_pid"
+        wait "$node_pid" 2>/dev/null || true
+        node_pid=''
+        rm -rf "/run/secbeat-bench/$lab/bpf/secbeat" "$scratch/kernel" "$scratch/node"
+        sleep 0.2
+    done
+    for way in down up; do
+        kernel=$(median <"$scratch/kernel_$way")
+        ours=$(median <"$scratch/node_$way")
+        ratio=$((kernel * 100 / ours))
+        echo "  $way: kernel ($control) $(megabits "$kernel") Mbit/s, node $(megabits "$ours") Mbit/s: $ratio %"
+        at_least() { [ "$ratio" -ge 80 ]; }
+        check "$what $way at 80 % of the kernel or better" at_least
+    done
+}
+
+# The kernel's CUBIC on one connection: what loss-based control makes of this link.
+kernel_cubic() {
+    connections=1
+    part=$((4 << 20))
+    total=$part
+    for place in client origin; do on "$place" sysctl -qw net.ipv4.tcp_congestion_control=cubic; done
+    took=$(down "$scratch/kernel")
+    echo "  down: kernel (cubic) $(megabits "$took") Mbit/s on 1 connection, for comparison"
+    for place in client origin; do on "$place" sysctl -qw net.ipv4.tcp_congestion_control="$control"; done
+    rm -rf "$scratch/kernel"
+}
+
 same_down() { [ "$(sum_of_parts "$1")" = "$big_sum" ]; }
 same_up() {
     [ "$(cat "$scratch"/answers/* | jq -r .sha256 | grep -c "$piece_sum")" = "$connections" ]
 }
-for _ in $(seq "$rounds"); do
-    down "$scratch/kernel" >>"$scratch/kernel_down"
-    check "$mib MiB come down unchanged on the kernel's path" same_down "$scratch/kernel"
-    up "https://$v4/echo" >>"$scratch/kernel_up"
-    check "$mib MiB go up unchanged on the kernel's path" same_up
-    start_node
-    down "$scratch/node" >>"$scratch/node_down"
-    check "$mib MiB come down unchanged through the node" same_down "$scratch/node"
-    up "https://$v4/echo" >>"$scratch/node_up"
-    check "$mib MiB go up unchanged through the node" same_up
-    kill "$node_pid"
-    wait "$node_pid" 2>/dev/null || true
-    node_pid=''
-    rm -rf "/run/secbeat-bench/$lab/bpf/secbeat" "$scratch/kernel" "$scratch/node"
-    sleep 0.2
+
+big_mib=0
+for number in "$@"; do [ "$number" -le "$big_mib" ] || big_mib=$number; done
+$bench lab up --prefix "$lab" --impair "--delay-ms 10 --loss 2 --reorder 1 --seed 7" >"$scratch/up" || { cat "$scratch/up"; exit 1; }
+$bench lab big --prefix "$lab" "$big_mib" >/dev/null
+start_echo
+control=$(on origin sysctl -n net.ipv4.tcp_congestion_control)
+while [ $# -ge 2 ]; do
+    row "$1" "$2"
+    shift 2
 done
-for way in down up; do
-    kernel=$(median <"$scratch/kernel_$way")
-    ours=$(median <"$scratch/node_$way")
-    ratio=$((kernel * 100 / ours))
-    echo "  $way: kernel $((total * 8 / kernel / 1000)) Mbit/s, node $((total * 8 / ours / 1000)) Mbit/s: $ratio %"
-    at_least() { [ "$ratio" -ge 80 ]; }
-    check "$way at 80 % of the kernel or better" at_least
-done
+[ "$control" = cubic ] || kernel_cubic
 [ "$failures" = 0 ] || { echo "bad link: $failures checks failed"; exit 1; }
 echo "bad link: all checks passed"
