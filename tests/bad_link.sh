@@ -1,5 +1,5 @@
 #!/bin/sh
-# l7 mode over a bad link, beside the kernel's own TCP in the same lab: HTTPS down and up, on one connection and on many.
+# l7 mode over a bad link, beside the kernel's own TCP in the same lab: HTTPS down and up, on one connection and many.
 #
 #   tests/bad_link.sh [<MiB> <connections>]...       default: 128 MiB on 1 connection, 1024 MiB on 96
 #
