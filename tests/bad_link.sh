@@ -88,7 +88,10 @@ kernel_cubic() {
     connections=1
     part=$((4 << 20))
     total=$part
-    for place in client origin; do on "$place" sysctl -qw net.ipv4.tcp_congestion_control=cubic; done
+    for place in client origin; do
+        # Not everywhere may a namespace choose.
+        on "$place" sysctl -qw net.ipv4.tcp_congestion_control=cubic 2>/dev/null || return 0
+    done
     took=$(down "$scratch/kernel")
     echo "  down: kernel (cubic) $(megabits "$took") Mbit/s on 1 connection, for comparison"
     for place in client origin; do on "$place" sysctl -qw net.ipv4.tcp_congestion_control="$control"; done

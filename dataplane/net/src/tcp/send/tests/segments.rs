@@ -1,6 +1,7 @@
 //! How bytes become segments.
 
 use super::harness::{MSS, Script, seen};
+use crate::tcp::chunk::CHUNK_BYTES;
 use crate::tcp::send::{AckVerdict, SendLimits};
 
 #[test]
@@ -78,6 +79,23 @@ fn queue_takes_its_limit_and_says_when_a_quarter_is_free() {
     assert_eq!(script.acked(1_000, &[]), AckVerdict::Accepted { bytes: 1_000, fin: false, has_room: false });
     assert_eq!(script.acked(2_000, &[]), AckVerdict::Accepted { bytes: 1_000, fin: false, has_room: true });
     assert_eq!(script.write(9_000), 2_000);
+}
+
+#[test]
+fn who_moves_much_may_queue_more_while_memory_is_plenty() {
+    let mut script = Script::new();
+    let start = SendLimits::default().queue_bytes as usize;
+    assert_eq!(script.sender.room(&script.shared), start);
+    script.sender.congestion.raise_to(500_000);
+    assert_eq!(script.sender.room(&script.shared), 1_500_000);
+    script.sender.congestion.raise_to(50_000_000);
+    let chunks = script.shared.chunks.capacity() * CHUNK_BYTES;
+    let most = (SendLimits::default().queue_bytes_max as usize).min(chunks - chunks / 8);
+    assert_eq!(script.sender.room(&script.shared), most);
+    for _ in 0..=script.shared.chunks.capacity() / 2 {
+        script.shared.chunks.take(9).unwrap();
+    }
+    assert_eq!(script.sender.room(&script.shared), start, "memory is short");
 }
 
 #[test]
@@ -163,11 +181,11 @@ fn many_small_writes_wait_for_acks_and_then_leave_together() {
     let mut script = Script::new();
     let mut sent = 0;
     // The window of ten segments holds 10,000 single bytes; the number of segments is what bounds them.
-    for _ in 0..3_000 {
+    for _ in 0..5_000 {
         script.write(1);
         sent += script.sends().len();
     }
-    assert_eq!(sent, 1_024);
-    script.acked(1_024, &[]);
-    assert_eq!(script.sends(), [seen(1_024, 1_000, ""), seen(2_024, 976, "P")]);
+    assert_eq!(sent, 3_072);
+    script.acked(3_072, &[]);
+    assert_eq!(script.sends(), [seen(3_072, 1_000, ""), seen(4_072, 928, "P")]);
 }
