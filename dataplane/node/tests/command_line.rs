@@ -51,20 +51,14 @@ fn wrong_configuration_ends_with_2_and_names_every_mistake() {
 }
 
 #[test]
-fn mode_that_is_not_built_yet_is_refused_and_not_pretended() {
+fn shipped_l7_configuration_is_valid_and_one_without_its_certificate_is_not_started() {
     let path = repository("config/l7.toml");
-    let output = node(&["--config", &path], &[]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(
-        text(&output.stderr).contains("mode l7 needs the TLS and HTTP engine"),
-        "{}",
-        text(&output.stderr)
-    );
-    assert_eq!(
-        node(&["--config", &path, "--validate-config"], &[]).status.code(),
-        Some(0),
-        "the file is valid"
-    );
+    assert_eq!(node(&["--config", &path, "--validate-config"], &[]).status.code(), Some(0));
+    let missing =
+        ["--set", "tls.cert_path=/nonexistent/cert.pem", "--set", "tls.key_path=/nonexistent/key.pem"];
+    let output = node(&[&["--config", path.as_str()], &missing[..]].concat(), &[]);
+    assert_ne!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).contains("/nonexistent/cert.pem"), "{}", text(&output.stderr));
 }
 
 #[test]
