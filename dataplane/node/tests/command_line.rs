@@ -54,9 +54,13 @@ fn wrong_configuration_ends_with_2_and_names_every_mistake() {
 fn shipped_l7_configuration_is_valid_and_one_without_its_certificate_is_not_started() {
     let path = repository("config/l7.toml");
     assert_eq!(node(&["--config", &path, "--validate-config"], &[]).status.code(), Some(0));
-    let missing =
-        ["--set", "tls.cert_path=/nonexistent/cert.pem", "--set", "tls.key_path=/nonexistent/key.pem"];
-    let output = node(&[&["--config", path.as_str()], &missing[..]].concat(), &[]);
+    let scratch = tempfile::tempdir().unwrap();
+    let state = format!("server.state_dir={}", scratch.path().display());
+    let mut arguments = vec!["--config", &path];
+    for key in ["tls.cert_path=/nonexistent/cert.pem", "tls.key_path=/nonexistent/key.pem", &state] {
+        arguments.extend(["--set", key]);
+    }
+    let output = node(&arguments, &[]);
     assert_ne!(output.status.code(), Some(0));
     assert!(text(&output.stderr).contains("/nonexistent/cert.pem"), "{}", text(&output.stderr));
 }
