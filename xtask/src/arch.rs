@@ -94,7 +94,9 @@ fn check_placement(rule: &CrateRule, manifest: &str, dependency: &str, report: &
 }
 
 fn check_file(file: &File, report: &mut Report) {
-    let Some(rule) = CRATES.iter().find(|rule| file.path.starts_with(&format!("{}/", rule.folder))) else {
+    // A crate may lie inside another's folder: the innermost has the file.
+    let holds = |rule: &&CrateRule| file.path.starts_with(&format!("{}/", rule.folder));
+    let Some(rule) = CRATES.iter().filter(holds).max_by_key(|rule| rule.folder.len()) else {
         return;
     };
     let source = Source::parse(file.text().unwrap_or_default());
@@ -222,7 +224,7 @@ mod tests {
     #[test]
     fn every_folder_of_a_rule_is_told_apart() {
         for rule in CRATES {
-            assert!(CRATES.iter().filter(|other| other.folder.starts_with(rule.folder)).count() == 1);
+            assert!(CRATES.iter().filter(|other| other.folder == rule.folder).count() == 1);
             assert!(rule.may_use.iter().all(|used| CRATES.iter().any(|other| other.name == *used)));
         }
     }
