@@ -101,7 +101,7 @@ test-l7: release ## the same in l7 mode, on AF_XDP and on sockets; TLS by openss
 
 test-slow: release ## what takes minutes: a gigabyte over a bad link, goodput under a flood, thousands of idle connections
 	@$(STEP) begin
-	@$(STEP) "a gigabyte each way over a bad link, beside the kernel's TCP" tests/bad_link.sh
+	@$(STEP) "a gigabyte each way over a bad link, beside the kernel's TCP" tests/bad_link.sh 1024 96
 	@$(STEP) "goodput over HTTPS during 200,000 SYN/s" tests/l7_flood.sh
 	@$(STEP) "10,000 idle connections, and 20,000 on AF_XDP" $(MAKE) --no-print-directory test-idle
 	@$(STEP) end
