@@ -12,54 +12,10 @@ set -eu
 cd "$(dirname "$0")/.."
 mode=$1
 big_mib=${E2E_BIG_MIB:-48}
-bench=target/release/secbeat-bench
-node=target/release/secbeat-node
 lab=e2e-$mode
-v4=10.99.0.1
-v6='[fd99::1]'
-client_address=10.10.2.2
 edge_address=10.10.3.1
-failures=0
-started=''
-
-if [ "$(id -u)" != 0 ]; then
-    code=0
-    scripts/as_root.sh "$0" "$@" || code=$?
-    [ "$code" = 77 ] && { echo "end to end: skipped: needs root"; exit 0; }
-    exit "$code"
-fi
-
-cleanup() {
-    for pid in $started; do
-        kill "$pid" 2>/dev/null || true
-    done
-    [ -n "${E2E_KEEP:-}" ] || $bench lab down --prefix "$lab" >/dev/null 2>&1 || true
-    rm -rf "$scratch"
-}
-scratch=$(mktemp -d)
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
-on() {
-    place=$1
-    shift
-    ip netns exec "$lab-$place" "$@"
-}
-
-api() { on edge curl -s -m 5 "$@"; }
-
-# check <sentence> <command...>: one line per check; the command's output is shown when it fails.
-check() {
-    sentence=$1
-    shift
-    if "$@" >"$scratch/output" 2>&1; then
-        printf '  ok      %s\n' "$sentence"
-    else
-        printf '  FAILED  %s\n' "$sentence"
-        sed 's/^/            /' "$scratch/output" | tail -n 12
-        failures=$((failures + 1))
-    fi
-}
+what="end to end"
+. tests/lab.sh
 
 status_of() { on client curl -s -m 10 -o /dev/null -w '%{http_code}' "$1"; }
 page_is() { [ "$(status_of "$1")" = "$2" ] || { echo "$1 answers $(status_of "$1"), not $2"; return 1; }; }

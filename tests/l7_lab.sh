@@ -1,48 +1,11 @@
 # A lab with a node in l7 mode in front of nginx and tests/origin.py: what the tests of that mode share.
 #
-# Sourced, with $driver (xdp or socket) and $lab set. Gives: on, fetch, api, check, start_node, start_echo, and an exit
-# that removes everything.   E2E_KEEP=1 leaves the lab standing.
-bench=target/release/secbeat-bench
-node=target/release/secbeat-node
+# Sourced as lab.sh is, with $driver (xdp or socket) set as well. Gives, beside what that gives: fetch, start_node,
+# start_echo.
+. tests/lab.sh
 folder=/run/secbeat-bench/$lab/files
-v4=10.99.0.1
-v6='[fd99::1]'
-client_address=10.10.2.2
-failures=0
-started=''
-node_pid=''
 
-cleanup() {
-    for pid in $started $node_pid; do
-        kill "$pid" 2>/dev/null || true
-    done
-    [ -n "${E2E_KEEP:-}" ] || $bench lab down --prefix "$lab" >/dev/null 2>&1 || true
-    rm -rf "$scratch"
-}
-scratch=$(mktemp -d)
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
-on() {
-    place=$1
-    shift
-    ip netns exec "$lab-$place" "$@"
-}
 fetch() { on client curl -sk -m 20 "$@"; }
-api() { on edge curl -s -m 5 "$@"; }
-
-# check <sentence> <command...>: one line per check; the command's output is shown when it fails.
-check() {
-    sentence=$1
-    shift
-    if "$@" >"$scratch/output" 2>&1; then
-        printf '  ok      %s\n' "$sentence"
-    else
-        printf '  FAILED  %s\n' "$sentence"
-        sed 's/^/            /' "$scratch/output" | tail -n 12
-        failures=$((failures + 1))
-    fi
-}
 
 config() {
     cat <<END

@@ -12,12 +12,7 @@ cd "$(dirname "$0")/../.."
 driver=xdp
 lab=tcpprobes
 
-if [ "$(id -u)" != 0 ]; then
-    code=0
-    scripts/as_root.sh "$0" "$@" || code=$?
-    [ "$code" = 77 ] && { echo "tcp probes: skipped: needs root"; exit 0; }
-    exit "$code"
-fi
+what="tcp probes"
 . tests/l7_lab.sh
 node=${PROBES_NODE:-$node}
 
