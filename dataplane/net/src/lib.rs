@@ -9,6 +9,7 @@
 //! here, [`udp`] for datagrams.
 #![forbid(unsafe_code)]
 
+mod decisions;
 pub mod egress;
 pub mod filter;
 pub mod flow;

@@ -9,6 +9,7 @@ use super::{
     BackendId, BackendTarget, Backends, Context, Event, FlowId, Handshake, HandshakeTimestamps, Ingress,
     OpenRequest, PortRange, Source, Splice, SpliceKeys, SpliceLimits,
 };
+use crate::decisions::Bytes;
 use crate::flow::{Endpoint, FlowKey, HashKey, Protocol};
 use crate::link::{Link, PortId};
 use crate::packet::PacketBuf;
@@ -19,27 +20,12 @@ use crate::wire::{self, ipv4, protocol, tcp};
 /// Steps of one run; each takes a few bytes.
 const STEPS_MAX: usize = 400;
 
-/// Bytes to draw decisions from; zeros when they are used up.
-struct Bytes<'a>(&'a [u8]);
-
-impl Bytes<'_> {
-    fn u8(&mut self) -> u8 {
-        match self.0.split_first() {
-            Some((first, rest)) => {
-                self.0 = rest;
-                *first
-            }
-            None => 0,
-        }
-    }
-
-    /// How far off a number is: mostly not, sometimes a little, or anything.
-    fn offset(&mut self) -> u32 {
-        match self.u8() {
-            0..=189 => 0,
-            small @ 190..=239 => u32::from(small).wrapping_sub(215),
-            _ => u32::from_be_bytes([self.u8(), self.u8(), self.u8(), self.u8()]),
-        }
+/// How far off a number is: mostly not, sometimes a little, or anything.
+fn offset(bytes: &mut Bytes<'_>) -> u32 {
+    match bytes.u8() {
+        0..=189 => 0,
+        small @ 190..=239 => u32::from(small).wrapping_sub(215),
+        _ => bytes.u32(),
     }
 }
 
@@ -210,8 +196,8 @@ impl Run {
         let repr = tcp::Repr {
             source_port: key.source.port,
             destination_port: key.destination.port,
-            seq: seq.wrapping_add(bytes.offset()),
-            ack: ack.wrapping_add(bytes.offset()),
+            seq: seq.wrapping_add(offset(bytes)),
+            ack: ack.wrapping_add(offset(bytes)),
             flags: tcp::Flags(flags),
             window: u16::from(bytes.u8()) << (bytes.u8() % 9),
         };
@@ -282,7 +268,7 @@ impl Run {
             let _ = ip(source, destination, protocol::TCP, 500).emit(&mut frame[42..]);
             frame[62..64].copy_from_slice(&key.source.port.to_be_bytes());
             frame[64..66].copy_from_slice(&key.destination.port.to_be_bytes());
-            frame[66..70].copy_from_slice(&seq.wrapping_add(bytes.offset()).to_be_bytes());
+            frame[66..70].copy_from_slice(&seq.wrapping_add(offset(bytes)).to_be_bytes());
         }
         self.handle(&frame, 1);
     }

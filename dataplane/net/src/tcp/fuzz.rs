@@ -11,6 +11,7 @@ use super::{
     ConnectionId, Counters, Event, HandshakeTimestamps, Ingress, Limits, Open, SendLimits, Stack, StackKeys,
     State, Verdict,
 };
+use crate::decisions::Bytes;
 use crate::flow::{Endpoint, FlowKey, HashKey, Protocol};
 use crate::link::{Link, PortId};
 use crate::packet::PacketBuf;
@@ -28,32 +29,13 @@ const OUR_ISN: u32 = u32::MAX - 4_000;
 /// Longest payload of a client's segment.
 const PAYLOAD_MAX: usize = 600;
 
-/// Bytes to draw decisions from; zeros when they are used up.
-struct Bytes<'a>(&'a [u8]);
-
-impl Bytes<'_> {
-    fn u8(&mut self) -> u8 {
-        match self.0.split_first() {
-            Some((first, rest)) => {
-                self.0 = rest;
-                *first
-            }
-            None => 0,
-        }
-    }
-
-    fn u16(&mut self) -> u16 {
-        u16::from_be_bytes([self.u8(), self.u8()])
-    }
-
-    /// How far off a number is: mostly not, sometimes a little, sometimes within a window, or anything.
-    fn offset(&mut self) -> u32 {
-        match self.u8() {
-            0..=149 => 0,
-            small @ 150..=199 => u32::from(small).wrapping_sub(175),
-            200..=240 => u32::from(self.u16() % 8_192).wrapping_sub(2_048),
-            _ => u32::from_be_bytes([self.u8(), self.u8(), self.u8(), self.u8()]),
-        }
+/// How far off a number is: mostly not, sometimes a little, sometimes within a window, or anything.
+fn offset(bytes: &mut Bytes<'_>) -> u32 {
+    match bytes.u8() {
+        0..=149 => 0,
+        small @ 150..=199 => u32::from(small).wrapping_sub(175),
+        200..=240 => u32::from(bytes.u16() % 8_192).wrapping_sub(2_048),
+        _ => bytes.u32(),
     }
 }
 
@@ -219,12 +201,12 @@ impl Run {
             _ => 0x52,
         };
         let key = key(client);
-        let seq = acked.wrapping_add(bytes.offset());
+        let seq = acked.wrapping_add(offset(bytes));
         let repr = tcp::Repr {
             source_port: key.source.port,
             destination_port: key.destination.port,
             seq,
-            ack: seen.wrapping_add(bytes.offset()),
+            ack: seen.wrapping_add(offset(bytes)),
             flags: tcp::Flags(flags),
             window: bytes.u16() >> (bytes.u8() % 16),
         };
@@ -232,16 +214,16 @@ impl Run {
         let mut options_len = 0;
         if has_timestamps && !bytes.u8().is_multiple_of(16) {
             options[2..4].copy_from_slice(&[8, 10]);
-            let value = 900u32.wrapping_add(self.now.as_millis() as u32).wrapping_add(bytes.offset());
+            let value = 900u32.wrapping_add(self.now.as_millis() as u32).wrapping_add(offset(bytes));
             options[4..8].copy_from_slice(&value.to_be_bytes());
-            options[8..12].copy_from_slice(&800u32.wrapping_add(bytes.offset()).to_be_bytes());
+            options[8..12].copy_from_slice(&800u32.wrapping_add(offset(bytes)).to_be_bytes());
             options_len = 12;
         }
         if bytes.u8().is_multiple_of(4) {
-            let left = seen.wrapping_add(bytes.offset());
+            let left = seen.wrapping_add(offset(bytes));
             options[options_len + 2..options_len + 4].copy_from_slice(&[5, 10]);
             options[options_len + 4..options_len + 8].copy_from_slice(&left.to_be_bytes());
-            let right = left.wrapping_add(bytes.offset());
+            let right = left.wrapping_add(offset(bytes));
             options[options_len + 8..options_len + 12].copy_from_slice(&right.to_be_bytes());
             options_len += 12;
         }
@@ -443,7 +425,7 @@ impl Run {
             let _ = ip(protocol::TCP, our_addr, client_addr, 500).emit(&mut frame[42..]);
             frame[62..64].copy_from_slice(&443u16.to_be_bytes());
             frame[64..66].copy_from_slice(&key.source.port.to_be_bytes());
-            let seq = self.clients[client].seen.wrapping_sub(1).wrapping_add(bytes.offset());
+            let seq = self.clients[client].seen.wrapping_sub(1).wrapping_add(offset(bytes));
             frame[66..70].copy_from_slice(&seq.to_be_bytes());
         }
         self.handle(&frame);
