@@ -76,11 +76,21 @@ impl Pipeline {
         now: Instant,
     ) -> Result<(), DropReason> {
         let opened = self.open_on_backend(packet, headers, key, listener, request, seen, now);
-        if let Err(reason) = opened {
-            if request.is_proven() {
+        self.settle_opening(key, opened.map(drop), request.is_proven())
+    }
+
+    /// Counts what was opened and tells the other workers whose it is; gives back what was admitted but not opened.
+    pub(super) fn settle_opening(
+        &self,
+        key: &FlowKey,
+        opened: Result<(), DropReason>,
+        was_admitted: bool,
+    ) -> Result<(), DropReason> {
+        if opened.is_err() {
+            if was_admitted {
                 self.shared.limits.close(key.source.addr, &self.policy.limits);
             }
-            return Err(reason);
+            return opened;
         }
         self.page.count(Counter::ConnectionsOpened);
         if self.shared.workers() > 1 {

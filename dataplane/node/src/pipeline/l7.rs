@@ -55,15 +55,8 @@ impl Pipeline {
         now: Instant,
     ) -> Result<(), DropReason> {
         let opened = self.open_connection(packet, headers, key, listener, request, seen, now);
-        if let Err(reason) = opened {
-            self.shared.limits.close(key.source.addr, &self.policy.limits);
-            return Err(reason);
-        }
-        self.page.count(Counter::ConnectionsOpened);
+        self.settle_opening(key, opened, true)?;
         self.page.count(Counter::ConnectionsEstablished);
-        if self.shared.workers() > 1 {
-            self.shared.hints.set(self.hint_hash(key), self.id);
-        }
         Ok(())
     }
 
