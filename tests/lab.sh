@@ -1,7 +1,8 @@
 # What every test in a lab of network namespaces shares: root or a skip, names, clean-up, and checks told line by line.
 #
 # Sourced from the top of the repository, with $lab (the lab's prefix) and $what (the test's name) set, and the test's
-# own arguments in place. Gives: on, api, check, and an exit that removes everything.   E2E_KEEP=1 leaves the lab standing.
+# own arguments in place. Gives: on, api, check, and an exit that removes everything.   E2E_KEEP=1 leaves the lab
+# standing.
 if [ "$(id -u)" != 0 ]; then
     code=0
     scripts/as_root.sh "$0" "$@" || code=$?
