@@ -42,6 +42,7 @@ pub(super) const CRATES: &[CrateRule] = &[
     unsafe_crate(rule("secbeat-pktio", "dataplane/pktio", &["secbeat-hugepages"], "layer 1: arrows go down")),
     pure(rule("secbeat-net", "dataplane/net", &[], "net, http and waf depend on no crate of ours")),
     pure(rule("secbeat-http", "dataplane/http", &[], "net, http and waf depend on no crate of ours")),
+    pure(rule("secbeat-waf", "dataplane/waf", &[], "net, http and waf depend on no crate of ours")),
     rule(
         "secbeat-node",
         "dataplane/node",
@@ -65,7 +66,7 @@ pub(super) const CRATES: &[CrateRule] = &[
 ];
 
 const NODE_USES: &[&str] =
-    &["secbeat-hugepages", "secbeat-config", "secbeat-pktio", "secbeat-net", "secbeat-http"];
+    &["secbeat-hugepages", "secbeat-config", "secbeat-pktio", "secbeat-net", "secbeat-http", "secbeat-waf"];
 const SIM_USES: &[&str] = &["secbeat-config", "secbeat-pktio", "secbeat-net", "secbeat-node"];
 const BENCH_USES: &[&str] = &["secbeat-hugepages", "secbeat-pktio", "secbeat-net"];
 

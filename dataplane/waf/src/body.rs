@@ -1,0 +1,1 @@
+//! Bodies taken apart: forms, multipart, JSON, XML.

@@ -1,0 +1,1 @@
+//! SQL injection and script injection told by the shape of their tokens.
