@@ -37,6 +37,20 @@ impl ByteSet {
         set
     }
 
+    /// The 256 bits, lowest byte first.
+    #[inline]
+    #[must_use]
+    pub const fn words(self) -> [u64; 4] {
+        self.0
+    }
+
+    /// From 256 bits, lowest byte first.
+    #[inline]
+    #[must_use]
+    pub const fn from_words(words: [u64; 4]) -> Self {
+        Self(words)
+    }
+
     /// Adds a byte.
     #[inline]
     pub const fn insert(&mut self, byte: u8) {

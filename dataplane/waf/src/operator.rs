@@ -1,1 +1,2 @@
 //! Operators: what a rule asks of a value.
+pub mod prefilter;

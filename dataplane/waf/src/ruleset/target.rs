@@ -1,0 +1,128 @@
+//! What rules look at, compiled.
+//!
+//! Owns: [`TargetList`], shared by all rules that write the same targets, and [`Group`], a list seen through a pipeline.
+//! Does not own: the values.
+
+use super::name::{Names, TxId};
+use super::pipeline::Node;
+use crate::operator::rx::{Rx, RxError};
+use crate::seclang::ast::{Selector, Target};
+use crate::variable::{Kind, Variable};
+
+/// Which members of a collection.
+#[derive(Debug)]
+pub(crate) enum Select {
+    All,
+    /// In lower case.
+    Name(Box<[u8]>),
+    Tx(TxId),
+    /// By its place in [`Patterns`](super::compile::Compiler).
+    Pattern(Box<Rx>),
+}
+
+impl Select {
+    /// Whether a member's name is meant.
+    pub(crate) fn takes(&self, name: &[u8], cache: &mut SelectCache) -> bool {
+        match self {
+            Self::All => true,
+            Self::Name(wanted) => name.eq_ignore_ascii_case(wanted),
+            // Looked up by number, never by name.
+            Self::Tx(_) => false,
+            Self::Pattern(rx) => rx.matches(name, cache.of(rx), None),
+        }
+    }
+}
+
+/// Caches of selectors' expressions, by their address in the set.
+#[derive(Debug, Default)]
+pub(crate) struct SelectCache {
+    caches: std::collections::HashMap<usize, Box<regex_automata::meta::Cache>>,
+}
+
+impl SelectCache {
+    fn of(&mut self, rx: &Rx) -> &mut regex_automata::meta::Cache {
+        // A set outlives its workers' caches, and boxes do not move.
+        self.caches.entry(core::ptr::from_ref(rx) as usize).or_insert_with(|| Box::new(rx.cache()))
+    }
+}
+
+/// A target that is looked at.
+#[derive(Debug)]
+pub(crate) struct Include {
+    pub(crate) variable: Variable,
+    pub(crate) select: Select,
+    pub(crate) is_count: bool,
+}
+
+/// What some rules look at.
+#[derive(Debug)]
+pub(crate) struct TargetList {
+    pub(crate) includes: Box<[Include]>,
+    /// What is left out again.
+    pub(crate) excludes: Box<[(Variable, Select)]>,
+    /// Whether what it holds may change between two rules.
+    pub(crate) is_volatile: bool,
+}
+
+/// A list seen through a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Group {
+    pub(crate) list: u32,
+    pub(crate) node: Node,
+}
+
+impl TargetList {
+    pub(crate) fn compile(targets: &[Target], names: &mut Names) -> Result<Self, RxError> {
+        let mut includes = Vec::new();
+        let mut excludes = Vec::new();
+        for target in targets {
+            let select = selection(target, names)?;
+            if target.is_exclusion {
+                excludes.push((target.variable, select));
+            } else {
+                includes.push(Include { variable: target.variable, select, is_count: target.is_count });
+            }
+        }
+        let is_volatile = includes.iter().any(|include| is_volatile(include.variable));
+        Ok(Self { includes: includes.into(), excludes: excludes.into(), is_volatile })
+    }
+
+    /// Whether a member is left out.
+    pub(crate) fn excludes(&self, variable: Variable, name: &[u8], cache: &mut SelectCache) -> bool {
+        self.excludes.iter().any(|(excluded, select)| *excluded == variable && select.takes(name, cache))
+    }
+}
+
+pub(crate) fn selection(target: &Target, names: &mut Names) -> Result<Select, RxError> {
+    Ok(match &target.selector {
+        Selector::All => Select::All,
+        Selector::Name(name) if target.variable == Variable::Tx => match names.intern(name.as_bytes()) {
+            Some(id) => Select::Tx(id),
+            None => Select::Name(name.to_ascii_lowercase().into_bytes().into()),
+        },
+        Selector::Name(name) => Select::Name(name.to_ascii_lowercase().into_bytes().into()),
+        // Names are compared in any case.
+        Selector::Pattern(pattern) => Select::Pattern(Box::new(Rx::compile(&format!("(?i:{pattern})"))?)),
+    })
+}
+
+/// What rules themselves change while a phase runs.
+const fn is_volatile(variable: Variable) -> bool {
+    variable.is_persistent()
+        || matches!(
+            variable,
+            Variable::Tx
+                | Variable::MatchedVar
+                | Variable::MatchedVarName
+                | Variable::MatchedVars
+                | Variable::MatchedVarsNames
+                | Variable::HighestSeverity
+                | Variable::Duration
+                | Variable::Env
+                | Variable::Geo
+                | Variable::Rule
+                | Variable::Sessionid
+                | Variable::Userid
+        )
+        || matches!(variable.kind(), Kind::Single) && matches!(variable, Variable::ReqbodyProcessor | Variable::RequestBody)
+}
