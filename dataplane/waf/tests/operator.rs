@@ -1,0 +1,171 @@
+//! Operators against vectors that others wrote, and what must hold for all values.
+//!
+//! The vectors of Coraza are data beside the repository, or where `SECLANG_VECTORS` says; without them that test says so
+//! and passes. The corpus of the fuzz target `waf_operator` is replayed here.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeMap, env, fs, path::PathBuf};
+
+use proptest::prelude::*;
+use secbeat_waf::{
+    operator::{Captures, Operator, Word, fuzz::fuzz},
+    seclang::Files,
+};
+use serde::Deserialize;
+
+/// A folder on a disk.
+struct Folder(PathBuf);
+
+impl Files for Folder {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        fs::read(self.0.join(path)).map_err(|error| error.to_string())
+    }
+
+    fn expand(&self, pattern: &str) -> Result<Vec<String>, String> {
+        Ok(vec![pattern.to_owned()])
+    }
+}
+
+/// One vector of Coraza.
+#[derive(Deserialize)]
+struct Vector {
+    name: String,
+    #[serde(default)]
+    param: String,
+    #[serde(default)]
+    input: String,
+    ret: u8,
+}
+
+/// Words that the Core Rule Set uses, of those that are here: every vector of theirs must hold.
+const CORE_RULE_SET: &[Word] = &[
+    Word::BeginsWith,
+    Word::Contains,
+    Word::EndsWith,
+    Word::Eq,
+    Word::Ge,
+    Word::Gt,
+    Word::IpMatch,
+    Word::Le,
+    Word::Lt,
+    Word::Pm,
+    Word::PmFromFile,
+    Word::StrEq,
+    Word::UnconditionalMatch,
+    Word::ValidateByteRange,
+    Word::ValidateUrlEncoding,
+    Word::ValidateUtf8Encoding,
+    Word::Within,
+];
+
+/// Vectors that do not hold, with the reason: word, argument, value.
+const DIFFERENT: &[(Word, &str, &str)] = &[
+    // An IPv4 address written in IPv6 (`::ffff:255.255.255.255`) is of the IPv6 prefix it is in; Go makes it an IPv4 address.
+    (Word::IpMatch, "0:0::/80", "0000:0000:0000:0000:0000:ffff:ffff:ffff"),
+];
+
+/// Arguments that are refused here and match nothing there.
+const REFUSED: &[(Word, &str)] = &[
+    // A prefix longer than an address has bits: a mistake in a rule is told.
+    (Word::IpMatch, "10.0.0.0/100"),
+];
+
+fn vectors() -> Option<PathBuf> {
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/seclang-vectors");
+    let root = env::var_os("SECLANG_VECTORS").map_or(beside, PathBuf::from);
+    let folder = root.join("coraza/internal/operators/testdata");
+    folder.is_dir().then_some(folder)
+}
+
+/// The bytes of an input: JSON has no bytes past 127, so the vectors write them as `\xHH` where they need them.
+fn bytes_of(input: &str) -> Vec<u8> {
+    if !input.contains("\\x") {
+        return input.as_bytes().to_vec();
+    }
+    let mut out = Vec::new();
+    let mut rest = input;
+    while let Some(first) = rest.chars().next() {
+        let (digits, skip) = match rest.as_bytes() {
+            [b'\\', b'x', ..] => (2, 2),
+            [b'\\', b'u', ..] => (4, 2),
+            _ => (0, first.len_utf8()),
+        };
+        let (head, tail) = rest.split_at(skip + digits);
+        if digits == 0 {
+            out.extend_from_slice(head.as_bytes());
+        } else {
+            let code = u32::from_str_radix(&head[skip..], 16).unwrap();
+            if digits == 2 {
+                out.push(u8::try_from(code).unwrap());
+            } else {
+                out.extend_from_slice(char::from_u32(code).unwrap().to_string().as_bytes());
+            }
+        }
+        rest = tail;
+    }
+    out
+}
+
+#[test]
+fn vectors_of_coraza_hold() {
+    let Some(folder) = vectors() else {
+        eprintln!("skipped: no vectors (SECLANG_VECTORS)");
+        return;
+    };
+    let files = Folder(folder.join("op"));
+    let mut counts = BTreeMap::<&str, (usize, usize)>::new();
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        for vector in serde_json::from_slice::<Vec<Vector>>(&fs::read(&path).unwrap()).unwrap() {
+            let word = Word::from_name(&vector.name).unwrap_or_else(|| panic!("{}", vector.name));
+            if matches!(
+                word,
+                Word::Rx | Word::RxGlobal | Word::ValidateSchema | Word::DetectSqli | Word::DetectXss
+            ) {
+                continue;
+            }
+            let input = bytes_of(&vector.input);
+            let answer = match Operator::compile(&vector.name, Some(&vector.param), "", &files) {
+                Ok(operator) => operator.matches(&input, vector.param.as_bytes(), &mut Captures::new()),
+                Err(error) => {
+                    let is_known = REFUSED.contains(&(word, vector.param.as_str()));
+                    assert!(is_known, "{} {}: {error}", vector.name, vector.param);
+                    false
+                }
+            };
+            let count = counts.entry(word.name()).or_default();
+            count.1 += 1;
+            if answer == (vector.ret == 1) {
+                count.0 += 1;
+            } else if !DIFFERENT.contains(&(word, vector.param.as_str(), vector.input.as_str())) {
+                wrong.push(format!("{} {:?} {:?}: {answer}", vector.name, vector.param, vector.input));
+            }
+        }
+    }
+    println!("{counts:?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(counts.len() >= 23, "only {} words have vectors", counts.len());
+    for word in CORE_RULE_SET {
+        let (held, all) = counts[word.name()];
+        let different = DIFFERENT.iter().filter(|vector| vector.0 == *word).count();
+        assert_eq!(held + different, all, "@{}", word.name());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    #[test]
+    fn what_the_fuzz_target_checks_holds(
+        word in any::<u8>(), argument in "[a-z0-9.:/%<>=' ]{0,12}", value in prop::collection::vec(any::<u8>(), 0..60),
+    ) {
+        let mut bytes = vec![word, u8::try_from(argument.len()).unwrap()];
+        bytes.extend_from_slice(argument.as_bytes());
+        bytes.extend_from_slice(&value);
+        fuzz(&bytes);
+    }
+}
