@@ -20,3 +20,15 @@ pub const PHRASES_MAX: usize = 200_000;
 pub const CHAIN_LINKS_MAX: usize = 32;
 /// Most transformations of one rule.
 pub const TRANSFORMATIONS_MAX: usize = 32;
+/// Most bytes of all files of one set together, data files counted: the Core Rule Set has 1 MB.
+pub const SET_BYTES_MAX: usize = 64 << 20;
+/// Most directives of one set that are neither rule nor setting (markers, changes of other rules): the Core Rule Set has 90.
+pub const DIRECTIVES_MAX: usize = 20_000;
+/// Most targets of one rule: the Core Rule Set has 20.
+pub const TARGETS_MAX: usize = 256;
+/// Most actions of one rule: the Core Rule Set has 40.
+pub const ACTIONS_MAX: usize = 256;
+/// Most errors that are told about one set; reading stops there.
+pub const DIAGNOSTICS_MAX: usize = 100;
+/// Most notes on what has no effect; later ones are dropped, since the same words repeat.
+pub const NOTES_MAX: usize = 1_000;

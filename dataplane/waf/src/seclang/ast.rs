@@ -24,6 +24,18 @@ pub struct Configuration {
     pub settings: super::settings::Settings,
     /// Everything else, in the order read.
     pub directives: Vec<Directive>,
+    /// Files that operators name (`@pmFromFile` ...), by path; see [`Configuration::data_file`].
+    pub data: std::collections::BTreeMap<String, Vec<u8>>,
+}
+
+impl Configuration {
+    /// The bytes of a file that a rule at this position names.
+    #[must_use]
+    pub fn data_file(&self, position: Position, name: &str) -> Option<&[u8]> {
+        let naming = self.files.get(usize::from(position.file))?;
+        let found = super::candidates(naming, name).into_iter().find_map(|path| self.data.get(&path));
+        found.map(Vec::as_slice)
+    }
 }
 
 /// One directive that is no setting.
@@ -56,7 +68,7 @@ pub enum Directive {
 pub struct DefaultAction {
     /// The phase it holds for.
     pub phase: Phase,
-    /// Its actions, without `phase`.
+    /// Its actions, without `phase`; one of them is disruptive and not `block`.
     pub actions: Vec<Action>,
     /// Where it stands.
     pub position: Position,

@@ -75,7 +75,7 @@ pub struct Settings {
     pub unicode_map: Option<std::sync::Arc<UnicodeMap>>,
     /// `SecXmlExternalEntity`: always off in effect; a file that wants it on is refused.
     pub xml_external_entity: bool,
-    /// Directives that were read and have no effect here, with where they stand: told to the operator, never silent.
+    /// What was read and has no effect here, `Word: reason`, with where it stands: told to the operator, never silent.
     pub without_effect: Vec<(super::ast::Position, &'static str)>,
 }
 
