@@ -13,6 +13,8 @@ pub mod byte_set;
 pub mod libinjection;
 pub mod limits;
 pub mod operator;
+pub mod ruleset;
+pub mod transaction;
 pub mod seclang;
 pub mod transform;
 pub mod variable;

@@ -350,6 +350,15 @@ impl Operator {
         }
     }
 
+    /// Texts of which one is in every value that matches, in any case; `None` for words that look for no texts.
+    #[must_use]
+    pub fn phrases(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        match self {
+            Self::Pm(phrases) => Some(phrases.phrases()),
+            _ => None,
+        }
+    }
+
     /// Gives what `restpath` finds in a value that it matches: the names of its path and the ranges of their values.
     ///
     /// Nothing for other words.

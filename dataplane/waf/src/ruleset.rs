@@ -5,6 +5,7 @@
 //! ([`crate::transaction`]). A set never changes; another one takes its place.
 //! Cost: compiling the Core Rule Set takes some 0.3 s, mostly expressions; afterwards nothing here allocates.
 
+mod action;
 mod compile;
 mod exception;
 mod literal;
@@ -18,9 +19,9 @@ mod text;
 use std::collections::HashMap;
 
 use crate::operator::rx::Rx;
+use crate::seclang::Diagnostics;
 use crate::seclang::ast::{Configuration, Phase, Position};
 use crate::seclang::settings::Settings;
-use crate::seclang::{Diagnostic, Files};
 
 pub(crate) use literal::Literals;
 pub(crate) use name::{Names, TxId};
@@ -28,7 +29,8 @@ pub(crate) use pipeline::{Node, Pipelines, ROOT};
 pub(crate) use rule::{
     Comparison, Disruption, Effect, Number, Operation, Rule, RuleControl, Skip, Test, TxKey, TxRead,
 };
-pub use site::{Site, SiteError, SiteRules};
+pub(crate) use site::Described;
+pub use site::{Site, SiteError};
 pub(crate) use target::{Group, Include, Select, TargetList};
 pub(crate) use text::{Part, Text};
 
@@ -60,9 +62,9 @@ pub struct Ruleset {
     pub(crate) selections: Vec<RuleBits>,
     /// Rules by identifier.
     by_id: HashMap<u64, u32>,
-    /// Whether any rule looks at the whole request as one text.
-    pub(crate) uses_full_request: bool,
-    /// Whether any rule looks at arguments' sizes, and so on: expensive single values are made only when asked.
+    /// Who the rules are, for sites that do without some.
+    pub(crate) descriptions: Vec<Described>,
+    /// By variable, whether any rule looks at it: dear ones are made only when asked.
     pub(crate) uses: Vec<bool>,
     /// Names of the files it was read from.
     pub(crate) files: Vec<String>,
@@ -92,8 +94,8 @@ impl Ruleset {
     ///
     /// # Errors
     /// Every rule that cannot be compiled, with file and line.
-    pub fn compile(configuration: Configuration, files: &dyn Files) -> Result<Self, Vec<Diagnostic>> {
-        compile::compile(configuration, files)
+    pub fn compile(configuration: &Configuration) -> Result<Self, Diagnostics> {
+        compile::compile(configuration)
     }
 
     /// What its directives set.

@@ -19,6 +19,7 @@ pub struct Phrases {
     /// None when there is no phrase: nothing matches.
     automaton: Option<AhoCorasick>,
     bytes_needed: ByteSet,
+    phrases: Box<[Box<[u8]>]>,
 }
 
 impl Phrases {
@@ -49,7 +50,7 @@ impl Phrases {
             return Err(call.wrong(format!("more than {} phrases", limits::PHRASES_MAX)));
         }
         if phrases.is_empty() {
-            return Ok(Self { automaton: None, bytes_needed: ByteSet::EMPTY });
+            return Ok(Self { automaton: None, bytes_needed: ByteSet::EMPTY, phrases: Box::default() });
         }
         let bytes: usize = phrases.iter().map(|phrase| phrase.len()).sum();
         let kind =
@@ -65,7 +66,8 @@ impl Phrases {
             bytes_needed.insert(byte.to_ascii_lowercase());
             bytes_needed.insert(byte.to_ascii_uppercase());
         }
-        Ok(Self { automaton: Some(automaton), bytes_needed })
+        let phrases = phrases.iter().map(|phrase| (*phrase).into()).collect();
+        Ok(Self { automaton: Some(automaton), bytes_needed, phrases })
     }
 
     pub(super) fn matches(&self, value: &[u8], captures: &mut Captures) -> bool {
@@ -74,6 +76,11 @@ impl Phrases {
         };
         captures.set(0, found.range());
         true
+    }
+
+    /// One of these is in every value that matches, in any case.
+    pub(super) fn phrases(&self) -> impl Iterator<Item = &[u8]> {
+        self.phrases.iter().map(|phrase| &**phrase)
     }
 
     pub(super) const fn bytes_needed(&self) -> ByteSet {

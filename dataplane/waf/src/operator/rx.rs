@@ -170,7 +170,9 @@ fn rewritten(pattern: &str) -> String {
         let after = &escape[kind.len_utf8()..];
         match kind {
             'x' => {
-                if let Some((digits, tail)) = braced(after).filter(|(digits, _)| matches!(digits.len(), 1 | 2)) {
+                if let Some((digits, tail)) =
+                    braced(after).filter(|(digits, _)| matches!(digits.len(), 1 | 2))
+                {
                     text.push_str("\\x");
                     if digits.len() == 1 {
                         text.push('0');

@@ -7,7 +7,9 @@ use super::compile::{Compiler, Wanted};
 use super::exception::is_disruptive;
 use super::rule::{Disruption, Effect, Operation, RuleControl, Skip, TxKey};
 use super::text::Text;
-use crate::seclang::ast::{self, Action, Control, DefaultAction, Phase, Position, SetVar, SetVarOperation, Target};
+use crate::seclang::ast::{
+    self, Action, Control, DefaultAction, Phase, Position, SetVar, SetVarOperation, Target,
+};
 use crate::transform::Transformation;
 use crate::variable::Variable;
 
@@ -146,8 +148,12 @@ fn effect(compiler: &mut Compiler<'_>, position: Position, action: &Action) -> O
         Action::SanitiseArg(name) => Effect::SanitiseArg(name.to_ascii_lowercase().into()),
         Action::SanitiseMatched => Effect::SanitiseMatched,
         Action::SanitiseMatchedBytes(head, tail) => Effect::SanitiseMatchedBytes(*head, *tail),
-        Action::SanitiseRequestHeader(name) => Effect::SanitiseRequestHeader(name.to_ascii_lowercase().into()),
-        Action::SanitiseResponseHeader(name) => Effect::SanitiseResponseHeader(name.to_ascii_lowercase().into()),
+        Action::SanitiseRequestHeader(name) => {
+            Effect::SanitiseRequestHeader(name.to_ascii_lowercase().into())
+        }
+        Action::SanitiseResponseHeader(name) => {
+            Effect::SanitiseResponseHeader(name.to_ascii_lowercase().into())
+        }
         _ => return None,
     })
 }
@@ -190,7 +196,9 @@ fn control(compiler: &mut Compiler<'_>, position: Position, control: &Control) -
         Control::RuleRemoveTargetByMsg(message, target) => untarget(Wanted::Message(message), target),
         Control::RuleRemoveById(ids) => RuleControl::Remove(compiler.selection(&Wanted::Ids(ids))),
         Control::RuleRemoveByTag(tag) => RuleControl::Remove(compiler.selection(&Wanted::Tag(tag))),
-        Control::RuleRemoveByMsg(message) => RuleControl::Remove(compiler.selection(&Wanted::Message(message))),
+        Control::RuleRemoveByMsg(message) => {
+            RuleControl::Remove(compiler.selection(&Wanted::Message(message)))
+        }
         Control::DebugLogLevel(_) => return None,
     })
 }

@@ -5,41 +5,34 @@
 
 use std::collections::HashMap;
 
-use super::action::{Meaning, Defaults};
+use super::action::{Defaults, Meaning};
 use super::exception::{self, Entry};
 use super::literal::LiteralsBuilder;
 use super::target::TargetList;
 use super::text::Text;
 use super::{
-    Comparison, Group, Names, Number, Pipelines, Rule, RuleBits, Ruleset, Skip, Test, TxRead, has_rule,
+    Comparison, Described, Group, Names, Number, Pipelines, Rule, RuleBits, Ruleset, Skip, Test, TxRead,
+    has_rule,
 };
+use crate::byte_set::ByteSet;
 use crate::operator::rx::Rx;
 use crate::operator::{Operator, OperatorError};
 use crate::seclang::ast::{
-    self, Action, Configuration, IdRange, OperatorCall, Phase, Position, Selector, Target, Template, TemplatePart,
+    self, Action, Configuration, IdRange, OperatorCall, Phase, Position, Selector, Target, Template,
+    TemplatePart,
 };
 use crate::seclang::{Diagnostics, Files};
 use crate::variable::Variable;
 
-pub(super) fn compile(configuration: Configuration) -> Result<Ruleset, Diagnostics> {
-    let mut compiler = Compiler::new(&configuration);
+pub(super) fn compile(configuration: &Configuration) -> Result<Ruleset, Diagnostics> {
+    let mut compiler = Compiler::new(configuration);
     let entries = exception::applied(&configuration.directives);
     compiler.describe(&entries);
     for entry in &entries {
         compiler.entry(entry);
     }
     compiler.resolve_skips();
-    compiler.finish(configuration)
-}
-
-/// What selects rules: who they are.
-struct Description {
-    id: u64,
-    tags: Vec<String>,
-    message: Option<String>,
-    /// Index of the head, and how many links follow.
-    head: usize,
-    links: usize,
+    compiler.finish()
 }
 
 /// Where a name can be skipped to: its place among all directives, and in each phase.
@@ -78,7 +71,7 @@ pub(super) struct Compiler<'a> {
     expression_hits: HashMap<u32, u32>,
     literals: LiteralsBuilder,
     selections: Vec<RuleBits>,
-    descriptions: Vec<Description>,
+    descriptions: Vec<Described>,
     rules_count: usize,
     landings: HashMap<String, Vec<Landing>>,
     skips: Vec<(usize, usize, String)>,
@@ -136,7 +129,7 @@ impl<'a> Compiler<'a> {
         for entry in entries {
             let Entry::Rule(rule) = entry else { continue };
             let mut description =
-                Description { id: 0, tags: Vec::new(), message: None, head, links: rule.links.len() };
+                Described { id: 0, tags: Vec::new(), message: None, head, links: rule.links.len() };
             for action in &rule.actions {
                 match action {
                     Action::Id(id) => description.id = *id,
@@ -202,6 +195,7 @@ impl<'a> Compiler<'a> {
             is_multi_match: meaning.is_multi_match,
             is_negated,
             captures: meaning.captures,
+            needed: if is_negated { None } else { needed_by(&test) },
             test,
             hit: if is_negated { None } else { hit },
             effects: meaning.effects.into(),
@@ -272,7 +266,9 @@ impl<'a> Compiler<'a> {
         }
         let argument = match operator.argument.0.as_slice() {
             [TemplatePart::Text(text)] => Number::Static(text.trim().parse().ok()?),
-            [TemplatePart::Macro(Variable::Tx, Some(name))] => Number::Tx(self.names.intern(name.as_bytes())?),
+            [TemplatePart::Macro(Variable::Tx, Some(name))] => {
+                Number::Tx(self.names.intern(name.as_bytes())?)
+            }
             _ => return None,
         };
         let id = self.names.intern(name.as_bytes())?;
@@ -285,7 +281,9 @@ impl<'a> Compiler<'a> {
         let Some(pattern) = operator.argument.as_text() else {
             return (Test::RxMacro(Text::compile(&operator.argument, &mut self.names)), None);
         };
-        let Some(number) = self.expression_number(rule.position, pattern) else { return (Test::Always, None) };
+        let Some(number) = self.expression_number(rule.position, pattern) else {
+            return (Test::Always, None);
+        };
         let hit = match self.expression_hits.get(&number) {
             Some(hit) => Some(*hit),
             None => {
@@ -320,7 +318,8 @@ impl<'a> Compiler<'a> {
 
     fn group(&mut self, rule: &ast::Rule, meaning: &Meaning) -> u32 {
         let list = self.list(rule.position, &rule.targets);
-        let node = if meaning.is_multi_match { Some(super::ROOT) } else { self.pipelines.intern(&meaning.steps) };
+        let node =
+            if meaning.is_multi_match { Some(super::ROOT) } else { self.pipelines.intern(&meaning.steps) };
         let Some(node) = node else {
             self.wrong(rule.position, "too many different sequences of transformations".to_owned());
             return 0;
@@ -338,7 +337,7 @@ impl<'a> Compiler<'a> {
         if let Some(number) = self.list_numbers.get(&key) {
             return *number;
         }
-        match TargetList::compile(targets, &mut self.names) {
+        match TargetList::compile(targets, Some(&mut self.names)) {
             Ok(list) => {
                 self.lists.push(list);
                 let number = self.lists.len() as u32 - 1;
@@ -392,7 +391,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn finish(self, configuration: Configuration) -> Result<Ruleset, Diagnostics> {
+    fn finish(self) -> Result<Ruleset, Diagnostics> {
         let mut diagnostics = self.diagnostics;
         let literals = self.literals.build().unwrap_or_else(|message| {
             diagnostics.push("", 0, message);
@@ -405,7 +404,7 @@ impl<'a> Compiler<'a> {
         let by_id = heads.map(|head| (self.rules[*head as usize].id, *head)).collect();
         debug_assert!(self.selections.iter().all(|bits| !has_rule(bits, self.rules_count)));
         Ok(Ruleset {
-            settings: configuration.settings,
+            settings: self.configuration.settings.clone(),
             rules: self.rules,
             phases: self.phases,
             pipelines: self.pipelines,
@@ -415,14 +414,10 @@ impl<'a> Compiler<'a> {
             expressions: self.expressions,
             literals,
             selections: self.selections,
-            descriptions: self
-                .descriptions
-                .into_iter()
-                .map(|d| super::Described { id: d.id, tags: d.tags, head: d.head, links: d.links })
-                .collect(),
+            descriptions: self.descriptions,
             by_id,
             uses: self.uses,
-            files: configuration.files,
+            files: self.configuration.files.clone(),
         })
     }
 }
@@ -435,7 +430,7 @@ pub(super) enum Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn takes(&self, description: &Description) -> bool {
+    fn takes(&self, description: &Described) -> bool {
         match self {
             Self::Ids(ranges) => ranges.iter().any(|range| range.contains(description.id)),
             Self::Tag(tag) => description.tags.iter().any(|own| own == tag),
@@ -452,7 +447,13 @@ pub(super) fn phase_of(rule: &ast::Rule) -> Phase {
     phases.last().unwrap_or(Phase::RequestBody)
 }
 
+fn needed_by(test: &Test) -> Option<ByteSet> {
+    match test {
+        Test::Operator(operator, _) => operator.bytes_needed(),
+        _ => None,
+    }
+}
+
 fn operator_message(error: &OperatorError) -> String {
     error.to_string()
 }
-

@@ -39,12 +39,18 @@ fn changed<'a>(rule: &'a Rule, exceptions: &[&Directive]) -> Option<Cow<'a, Rule
             Directive::RemoveById(ids) if has_id(&rule, ids) => return None,
             Directive::RemoveByTag(tag) if has_tag(&rule, tag) => return None,
             Directive::RemoveByMsg(message) if has_message(&rule, message) => return None,
-            Directive::UpdateTargetById(ids, targets) if has_id(&rule, ids) => retarget(rule.to_mut(), targets),
-            Directive::UpdateTargetByTag(tag, targets) if has_tag(&rule, tag) => retarget(rule.to_mut(), targets),
+            Directive::UpdateTargetById(ids, targets) if has_id(&rule, ids) => {
+                retarget(rule.to_mut(), targets)
+            }
+            Directive::UpdateTargetByTag(tag, targets) if has_tag(&rule, tag) => {
+                retarget(rule.to_mut(), targets)
+            }
             Directive::UpdateTargetByMsg(message, targets) if has_message(&rule, message) => {
                 retarget(rule.to_mut(), targets);
             }
-            Directive::UpdateActionById(id, link, actions) if has_id(&rule, &[IdRange { first: *id, last: *id }]) => {
+            Directive::UpdateActionById(id, link, actions)
+                if has_id(&rule, &[IdRange { first: *id, last: *id }]) =>
+            {
                 react(rule.to_mut(), usize::from(*link), actions);
             }
             _ => {}
@@ -70,7 +76,9 @@ fn has_message(rule: &Rule, wanted: &str) -> bool {
 fn retarget(rule: &mut Rule, targets: &[Target]) {
     for target in targets {
         if target.is_exclusion {
-            for part in core::iter::once(&mut rule.targets).chain(rule.links.iter_mut().map(|link| &mut link.targets)) {
+            for part in
+                core::iter::once(&mut rule.targets).chain(rule.links.iter_mut().map(|link| &mut link.targets))
+            {
                 // A list that does not name the variable stays as it is, and shares with its like.
                 if part.iter().any(|own| own.variable == target.variable) {
                     part.push(target.clone());

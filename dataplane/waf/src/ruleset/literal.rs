@@ -79,7 +79,8 @@ impl Literals {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.automaton.as_ref().map_or(0, AhoCorasick::memory_usage) + (self.starts.len() + self.bits.len()) * 4
+        self.automaton.as_ref().map_or(0, AhoCorasick::memory_usage)
+            + (self.starts.len() + self.bits.len()) * 4
     }
 }
 

@@ -9,11 +9,24 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TxId(pub(crate) u16);
 
+/// How many names are captures: `TX:0` to `TX:9` are the first numbers.
+pub(crate) const CAPTURE_NAMES: usize = 10;
+
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Names {
     names: Vec<Box<[u8]>>,
     ids: HashMap<Box<[u8]>, TxId>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        let mut names = Self { names: Vec::new(), ids: HashMap::new() };
+        for digit in b'0'..=b'9' {
+            names.intern(&[digit]);
+        }
+        names
+    }
 }
 
 impl Names {

@@ -5,6 +5,7 @@
 
 use super::name::TxId;
 use super::text::Text;
+use crate::byte_set::ByteSet;
 use crate::operator::Operator;
 use crate::seclang::ast::{AllowScope, AuditMode, BodyProcessor, EngineMode, Phase, Position};
 use crate::transform::Transformation;
@@ -25,6 +26,8 @@ pub(crate) struct Rule {
     pub(crate) is_negated: bool,
     pub(crate) captures: bool,
     pub(crate) test: Test,
+    /// Bytes of which a value must have one to match.
+    pub(crate) needed: Option<ByteSet>,
     /// The hit bit without which nothing can match.
     pub(crate) hit: Option<u32>,
     /// What every match does.

@@ -72,11 +72,11 @@ pub(crate) struct Group {
 }
 
 impl TargetList {
-    pub(crate) fn compile(targets: &[Target], names: &mut Names) -> Result<Self, RxError> {
+    pub(crate) fn compile(targets: &[Target], mut names: Option<&mut Names>) -> Result<Self, RxError> {
         let mut includes = Vec::new();
         let mut excludes = Vec::new();
         for target in targets {
-            let select = selection(target, names)?;
+            let select = selection(target, names.as_deref_mut())?;
             if target.is_exclusion {
                 excludes.push((target.variable, select));
             } else {
@@ -93,13 +93,15 @@ impl TargetList {
     }
 }
 
-pub(crate) fn selection(target: &Target, names: &mut Names) -> Result<Select, RxError> {
+fn selection(target: &Target, names: Option<&mut Names>) -> Result<Select, RxError> {
     Ok(match &target.selector {
         Selector::All => Select::All,
-        Selector::Name(name) if target.variable == Variable::Tx => match names.intern(name.as_bytes()) {
-            Some(id) => Select::Tx(id),
-            None => Select::Name(name.to_ascii_lowercase().into_bytes().into()),
-        },
+        Selector::Name(name) if target.variable == Variable::Tx && !target.is_exclusion => {
+            match names.and_then(|names| names.intern(name.as_bytes())) {
+                Some(id) => Select::Tx(id),
+                None => Select::Name(name.to_ascii_lowercase().into_bytes().into()),
+            }
+        }
         Selector::Name(name) => Select::Name(name.to_ascii_lowercase().into_bytes().into()),
         // Names are compared in any case.
         Selector::Pattern(pattern) => Select::Pattern(Box::new(Rx::compile(&format!("(?i:{pattern})"))?)),
@@ -124,5 +126,6 @@ const fn is_volatile(variable: Variable) -> bool {
                 | Variable::Sessionid
                 | Variable::Userid
         )
-        || matches!(variable.kind(), Kind::Single) && matches!(variable, Variable::ReqbodyProcessor | Variable::RequestBody)
+        || matches!(variable.kind(), Kind::Single)
+            && matches!(variable, Variable::ReqbodyProcessor | Variable::RequestBody)
 }

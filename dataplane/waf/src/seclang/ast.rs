@@ -277,6 +277,10 @@ pub enum Action {
     XmlNamespace(String, String),
     /// `tarpit`, SecBeat's own: a refused request is answered so many seconds late.
     Tarpit(u16),
+    /// The name of a rule beside its number: rules of a JSON set have one.
+    Label(String),
+    /// What matched is taken out of the request: rules of a JSON set may want it.
+    Sanitize,
     /// `challenge`, SecBeat's own: the client must solve a challenge first.
     Challenge,
 }

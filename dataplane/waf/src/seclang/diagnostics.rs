@@ -38,7 +38,7 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    pub(super) fn push(&mut self, file: &str, line: u32, message: impl Into<String>) {
+    pub(crate) fn push(&mut self, file: &str, line: u32, message: impl Into<String>) {
         if self.is_full() {
             self.is_truncated = true;
             return;

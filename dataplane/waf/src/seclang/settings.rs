@@ -25,6 +25,8 @@ pub enum AuditFormat {
 /// Settings of a rule set. Sizes in bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
+    /// Whether `SecRuleEngine` was given at all.
+    pub is_engine_set: bool,
     /// `SecRuleEngine`
     pub engine: EngineMode,
     /// `SecRequestBodyAccess`
@@ -89,6 +91,7 @@ pub struct UnicodeMap {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            is_engine_set: false,
             engine: EngineMode::Off,
             request_body_access: false,
             request_body_bytes_max: 134_217_728,
