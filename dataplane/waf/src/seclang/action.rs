@@ -132,6 +132,9 @@ pub(super) fn parse(text: &str) -> (Actions, Vec<Fault>) {
 fn items(text: &str) -> Result<Vec<Item>, Fault> {
     let bytes = text.as_bytes();
     let mut items = Vec::new();
+    if text.trim_ascii().is_empty() {
+        return Ok(items);
+    }
     let mut at = 0;
     loop {
         let start = at;

@@ -1,0 +1,4 @@
+//! Fuzzes `seclang` of `secbeat-waf`; the body is shared with the corpus replay in `tests/seclang_corpus.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| secbeat_waf::seclang::fuzz::fuzz(bytes));
