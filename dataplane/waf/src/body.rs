@@ -10,7 +10,11 @@
 //! Parsers that disagree about the same bytes are how attacks get past a firewall. So these are strict: what a lenient
 //! origin could read in another way is an error or a flag, and what was read up to there has been handed over.
 
+pub mod cookies;
+pub mod json;
+pub mod multipart;
 pub mod urlencoded;
+pub mod xml;
 
 use std::ops::ControlFlow;
 
@@ -87,13 +91,18 @@ impl BodyError {
 pub struct Scratch {
     name: Vec<u8>,
     value: Vec<u8>,
+    line: Vec<u8>,
+    levels: Vec<json::Level>,
 }
 
 impl Scratch {
     /// Bytes that it holds on to.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        self.name.capacity() + self.value.capacity()
+        self.name.capacity()
+            + self.value.capacity()
+            + self.line.capacity()
+            + self.levels.capacity() * size_of::<json::Level>()
     }
 }
 
