@@ -2,7 +2,6 @@
 //!
 //! The vectors are not part of the repository. They are looked for in `SECLANG_VECTORS`, else in `seclang-vectors` of a
 //! folder `shared` beside the repository; without them that test says that it is skipped.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
@@ -58,6 +57,12 @@ proptest! {
                 prop_assert_eq!(word.apply(&rest, None, &mut out), may_change, "{:?} {:?}", word, rest);
             }
         }
+    }
+
+    /// What the fuzz target checks, chains included.
+    #[test]
+    fn random_chains_hold(count in any::<u8>(), words in vec(any::<u8>(), 8), input in value()) {
+        fuzz::fuzz(&[&[count], &words[..], &input].concat());
     }
 
     /// Undoing a coding gives back what was coded.

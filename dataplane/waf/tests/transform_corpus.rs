@@ -2,7 +2,6 @@
 //!
 //! The seeds among it are written by `cargo test -p secbeat-waf --test transform_corpus -- --ignored`; whatever a fuzzer
 //! finds is added beside them.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, path::PathBuf};
 
