@@ -1,8 +1,8 @@
 //! What each transformation costs, in nanoseconds per value.
 //!
-//! `cargo bench -p secbeat-waf --bench transform [-- name]`. A plain value of 30 bytes that most words leave as it is, and a
-//! dirty one of 300 bytes that has something for all of them; the median of 9 runs. Numbers depend on the machine; compare
-//! two commits on one.
+//! `cargo bench -p secbeat-waf --bench transform [-- name]`. A plain value of 30 bytes that most words leave as it
+//! is, and a dirty one of 300 bytes that has something for all of them; the median of 9 runs. Numbers depend on the
+//! machine; compare two commits on one.
 use core::hint::black_box;
 use std::time::Instant as Clock;
 

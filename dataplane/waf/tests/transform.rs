@@ -1,7 +1,7 @@
 //! Every transformation against random bytes, and against the vectors of Coraza where these are at hand.
 //!
-//! The vectors are not part of the repository. They are looked for in `SECLANG_VECTORS`, else in `seclang-vectors` of a
-//! folder `shared` beside the repository; without them that test says that it is skipped.
+//! The vectors are not part of the repository. They are looked for in `SECLANG_VECTORS`, else in `seclang-vectors` of
+//! a folder `shared` beside the repository; without them that test says that it is skipped.
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
@@ -45,7 +45,8 @@ proptest! {
         }
     }
 
-    /// Without any byte that a word touches a value stays as it is: values of all other bytes, not only of likely ones.
+    /// Without any byte that a word touches a value stays as it is: values of all other bytes, not only of likely
+    /// ones.
     #[test]
     fn a_word_leaves_a_value_without_its_bytes(input in value(), random in vec(any::<u8>(), 0..200)) {
         let mut out = Vec::new();
@@ -104,7 +105,8 @@ fn short_values_hold_what_is_said() {
     }
 }
 
-/// A set of touched bytes that is all bytes although the word leaves some alone would cost, not break; this keeps them tight.
+/// A set of touched bytes that is all bytes although the word leaves some alone would cost, not break; this keeps
+/// them tight.
 #[test]
 fn every_touched_byte_can_matter() {
     let mut out = Vec::new();

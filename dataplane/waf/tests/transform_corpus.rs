@@ -1,7 +1,7 @@
 //! Replays the corpus of the fuzz target `waf_transform`.
 //!
-//! The seeds among it are written by `cargo test -p secbeat-waf --test transform_corpus -- --ignored`; whatever a fuzzer
-//! finds is added beside them.
+//! The seeds among it are written by `cargo test -p secbeat-waf --test transform_corpus -- --ignored`; whatever a
+//! fuzzer finds is added beside them.
 
 use std::{fs, path::PathBuf};
 

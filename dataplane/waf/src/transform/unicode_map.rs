@@ -1,8 +1,9 @@
 //! Best-fit maps: asking one, and that of US-ASCII.
 //!
-//! Owns: the look-up, and code page 20127, which the reference set-up of CRS names (`SecUnicodeMapFile unicode.mapping
-//! 20127`). Does not own: the text of map files. Data: the section for 20127 of ModSecurity's `unicode.mapping`
-//! (Apache-2.0), without full-width ASCII, which comes out the same without a map. Cost: a binary search, nine steps.
+//! Owns: the look-up, and code page 20127, which the reference set-up of CRS names (`SecUnicodeMapFile
+//! unicode.mapping 20127`). Does not own: the text of map files. Data: the section for 20127 of ModSecurity's
+//! `unicode.mapping` (Apache-2.0), without full-width ASCII, which comes out the same without a map. Cost: a binary
+//! search, nine steps.
 
 use crate::seclang::settings::UnicodeMap;
 

@@ -1,8 +1,9 @@
 //! Reads the text of Coraza's transformation vectors.
 //!
-//! They write bytes in three ways: as JSON; as a literal `\u0000` for NUL; and, in a text with a literal `\x`, as a string
-//! literal of Go. A text that is no such literal would be empty to Coraza's own reader, and the vector would compare nothing
-//! with nothing. Here its input is then taken as written and only `\xHH` of its output is read: what its author meant.
+//! They write bytes in three ways: as JSON; as a literal `\u0000` for NUL; and, in a text with a literal `\x`, as a
+//! string literal of Go. A text that is no such literal would be empty to Coraza's own reader, and the vector would
+//! compare nothing with nothing. Here its input is then taken as written and only `\xHH` of its output is read: what
+//! its author meant.
 
 /// Input and output of a vector as bytes.
 pub(crate) fn vector(input: &str, output: &str) -> (Vec<u8>, Vec<u8>) {
