@@ -1,7 +1,8 @@
 //! Transformations: what a rule does to a value before it asks.
 //!
-//! Owns: the words, their names, and which bytes each needs to do anything. Each word has its file, with its vectors and
-//! with what it does where ModSecurity 3 and Coraza disagree; siblings share one. Does not own: caching, or order.
+//! Owns: the words, their names, and which bytes each needs to do anything. Each word has its file, with its vectors
+//! and with what it does where ModSecurity 3 and Coraza disagree; siblings share one. Does not own: caching, or
+//! order.
 //!
 //! Cost: linear in input and output; a buffer that has been as long before is not allocated again.
 
@@ -150,8 +151,8 @@ fn position(bytes: &[u8], set: &ByteSet) -> Option<usize> {
 }
 
 impl Transformation {
-    /// Bytes without any of which the output equals the input: a value whose presence map does not meet this set need not
-    /// be transformed. [`ByteSet::ALL`] where every value may change (for some of these also the empty value:
+    /// Bytes without any of which the output equals the input: a value whose presence map does not meet this set need
+    /// not be transformed. [`ByteSet::ALL`] where every value may change (for some of these also the empty value:
     /// [`changes_empty`](Self::changes_empty)).
     #[must_use]
     pub const fn touches(self) -> ByteSet {
@@ -208,8 +209,8 @@ impl Transformation {
         }
     }
 
-    /// Writes the result into `out`, which is cleared first and whose room is used again. Yields whether it differs from
-    /// the input; when not, `out` may hold anything.
+    /// Writes the result into `out`, which is cleared first and whose room is used again. Yields whether it differs
+    /// from the input; when not, `out` may hold anything.
     pub fn apply(self, input: &[u8], unicode_map: Option<&UnicodeMap>, out: &mut Vec<u8>) -> bool {
         out.clear();
         match self {

@@ -1,9 +1,9 @@
 //! `t:base64Decode`, `t:base64DecodeExt`, `t:base64Encode`.
 //!
-//! Decoding never fails: what came before trouble is the result, as CRS counts on. The plain word reads the alphabet of
-//! RFC 4648 section 4, passes over CR and LF, and stops at anything else, padding included. The forgiving word passes over
-//! whatever is not of the alphabet and knows that of section 5 (`-`, `_`) too: what PHP's decoder makes of it. Of an
-//! incomplete last group the whole bytes are given, bits over are dropped.
+//! Decoding never fails: what came before trouble is the result, as CRS counts on. The plain word reads the alphabet
+//! of RFC 4648 section 4, passes over CR and LF, and stops at anything else, padding included. The forgiving word
+//! passes over whatever is not of the alphabet and knows that of section 5 (`-`, `_`) too: what PHP's decoder makes
+//! of it. Of an incomplete last group the whole bytes are given, bits over are dropped.
 //!
 //! Cost: one look into a table per byte.
 

@@ -1,7 +1,8 @@
 //! `t:cmdLine`: undoes what command shells ignore.
 //!
-//! Removes `\`, `"`, `'` and `^`; makes one space of each run of blanks, commas and semicolons; removes that space before
-//! `/` and `(`; lower-cases. Source: ModSecurity reference manual, "cmdLine". Cost: one pass, one table look-up a byte.
+//! Removes `\`, `"`, `'` and `^`; makes one space of each run of blanks, commas and semicolons; removes that space
+//! before `/` and `(`; lower-cases. Source: ModSecurity reference manual, "cmdLine". Cost: one pass, one table
+//! look-up a byte.
 
 use super::position;
 use crate::byte_set::ByteSet;

@@ -1,9 +1,10 @@
 //! `t:cssDecode`: undoes the escapes of CSS.
 //!
-//! `\` with one to six hexadecimal digits and one white space after them is a code point, written in UTF-8: CSS Syntax
-//! level 3, section 4.3.7 (zero, surrogates and what is above U+10FFFF give U+FFFD). Full-width ASCII becomes plain, as
-//! ModSecurity has it. `\` before a newline goes with it, and so does a `\` at the end; before anything else only the `\`
-//! goes. ModSecurity 3 itself keeps only the low byte of a code point; the patterns of CRS look for ASCII, where both agree.
+//! `\` with one to six hexadecimal digits and one white space after them is a code point, written in UTF-8: CSS
+//! Syntax level 3, section 4.3.7 (zero, surrogates and what is above U+10FFFF give U+FFFD). Full-width ASCII becomes
+//! plain, as ModSecurity has it. `\` before a newline goes with it, and so does a `\` at the end; before anything
+//! else only the `\` goes. ModSecurity 3 itself keeps only the low byte of a code point; the patterns of CRS look for
+//! ASCII, where both agree.
 //!
 //! Cost: what lies between escapes is copied in one go.
 

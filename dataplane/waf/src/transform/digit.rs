@@ -1,7 +1,7 @@
 //! Digits as text writes them.
 //!
-//! Owns: values of hexadecimal and octal digits, shared by the words that undo escapes. Cost: one look into a table of
-//! 256 bytes per digit.
+//! Owns: values of hexadecimal and octal digits, shared by the words that undo escapes. Cost: one look into a table
+//! of 256 bytes per digit.
 
 /// What [`HEX`] holds for a byte that is no digit.
 const NONE: u8 = 0xff;
@@ -63,8 +63,8 @@ pub(super) fn octal(text: &[u8]) -> (u16, usize) {
     (value, count)
 }
 
-/// The low byte of a code point that `\uHHHH` or `%uHHHH` writes, full-width ASCII (U+FF01 to U+FF5E) made plain: what
-/// ModSecurity makes of it.
+/// The low byte of a code point that `\uHHHH` or `%uHHHH` writes, full-width ASCII (U+FF01 to U+FF5E) made plain:
+/// what ModSecurity makes of it.
 #[inline]
 pub(super) fn low_byte(code: u16) -> u8 {
     let low = code as u8;

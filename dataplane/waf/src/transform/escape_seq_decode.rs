@@ -1,8 +1,8 @@
 //! `t:escapeSeqDecode`: undoes the escapes of ANSI C.
 //!
-//! Letters (`\n`), `\xHH`, one to three octal digits (the low eight bits count). Of an escape that C does not know the
-//! `\` goes; one at the very end stays. Source: ModSecurity reference manual, "escapeSeqDecode". Cost: what lies between
-//! escapes is copied in one go.
+//! Letters (`\n`), `\xHH`, one to three octal digits (the low eight bits count). Of an escape that C does not know
+//! the `\` goes; one at the very end stays. Source: ModSecurity reference manual, "escapeSeqDecode". Cost: what lies
+//! between escapes is copied in one go.
 
 use super::digit;
 use crate::byte_set::ByteSet;

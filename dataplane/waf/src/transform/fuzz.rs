@@ -11,7 +11,8 @@ const CHAIN_MAX: usize = 8;
 /// A chain grows no longer than this, bytes.
 const CHAIN_BYTES_MAX: usize = 1 << 16;
 
-/// Every word alone on all bytes; then a chain: the first byte says how many of the next name words, the rest is the value.
+/// Every word alone on all bytes; then a chain: the first byte says how many of the next name words, the rest is the
+/// value.
 pub fn fuzz(data: &[u8]) {
     let map = UnicodeMap::us_ascii();
     let mut out = Vec::new();

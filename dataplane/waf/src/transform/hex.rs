@@ -1,7 +1,7 @@
 //! `t:hexDecode` and `t:hexEncode`.
 //!
-//! A value that is not hexadecimal throughout, or is of odd length, decodes to nothing, as in Coraza; ModSecurity 3 makes
-//! unlike bytes of it. Cost: one pass.
+//! A value that is not hexadecimal throughout, or is of odd length, decodes to nothing, as in Coraza; ModSecurity 3
+//! makes unlike bytes of it. Cost: one pass.
 
 use super::digit;
 use crate::byte_set::ByteSet;

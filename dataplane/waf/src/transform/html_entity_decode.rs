@@ -1,11 +1,11 @@
 //! `t:htmlEntityDecode`: undoes HTML's character references.
 //!
-//! Three kinds. Numbers, with or without `;`: the low byte, as in ModSecurity (of a number above 63 bits 0xff). `quot`,
-//! `amp`, `lt`, `gt` and `nbsp` (0xa0) in any case, with or without `;`, more letters after them or not, as browsers read
-//! text. Names of HTML that stand for a character of ASCII (`&colon;`, `&lpar;`, `&Tab;`), as HTML writes them and with `;`:
-//! browsers run `javascript&colon;`, ModSecurity leaves it. The other names of HTML's list stay: their characters are
-//! beyond ASCII, where no pattern of CRS looks after this word, and CRS spells names it looks for. Sources: ModSecurity
-//! reference manual, "htmlEntityDecode"; HTML standard, "Named character references".
+//! Three kinds. Numbers, with or without `;`: the low byte, as in ModSecurity (of a number above 63 bits 0xff).
+//! `quot`, `amp`, `lt`, `gt` and `nbsp` (0xa0) in any case, with or without `;`, more letters after them or not, as
+//! browsers read text. Names of HTML that stand for a character of ASCII (`&colon;`, `&lpar;`, `&Tab;`), as HTML
+//! writes them and with `;`: browsers run `javascript&colon;`, ModSecurity leaves it. The other names of HTML's list
+//! stay: their characters are beyond ASCII, where no pattern of CRS looks after this word, and CRS spells names it
+//! looks for. Sources: ModSecurity reference manual, "htmlEntityDecode"; HTML standard, "Named character references".
 //!
 //! Cost: what lies between references is copied in one go; a binary search per name.
 

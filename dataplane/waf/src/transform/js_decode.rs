@@ -1,8 +1,8 @@
 //! `t:jsDecode`: undoes the escapes of JavaScript.
 //!
-//! `\uHHHH` (its low byte, full-width ASCII made plain), `\xHH`, octal up to `\377` (a third digit that would not fit stays),
-//! letters; of any other escape the `\` goes, and one at the very end stays. Source: ModSecurity reference manual,
-//! "jsDecode". Cost: what lies between escapes is copied in one go.
+//! `\uHHHH` (its low byte, full-width ASCII made plain), `\xHH`, octal up to `\377` (a third digit that would not fit
+//! stays), letters; of any other escape the `\` goes, and one at the very end stays. Source: ModSecurity reference
+//! manual, "jsDecode". Cost: what lies between escapes is copied in one go.
 
 use super::{digit, escape_seq_decode::letter};
 use crate::byte_set::ByteSet;

@@ -1,9 +1,9 @@
 //! `t:normalizePath` and `t:normalizePathWin`: what a file system makes of a path.
 //!
-//! Empty segments and `.` go; `..` takes the segment before it along, and stays only at the start of a relative path; a slash
-//! at the end stays. The second word takes `\` for `/` first. Segments are whole: `a..` and `...` are names (ModSecurity 3
-//! takes their last dots for `..`). What is left of `/a/..` is `/`. Sources: ModSecurity reference manual, "normalizePath";
-//! RFC 3986 section 5.2.4.
+//! Empty segments and `.` go; `..` takes the segment before it along, and stays only at the start of a relative path;
+//! a slash at the end stays. The second word takes `\` for `/` first. Segments are whole: `a..` and `...` are names
+//! (ModSecurity 3 takes their last dots for `..`). What is left of `/a/..` is `/`. Sources: ModSecurity reference
+//! manual, "normalizePath"; RFC 3986 section 5.2.4.
 //!
 //! Cost: a path that is normal already is only searched; any other is written once, and no byte is taken back twice.
 

@@ -1,7 +1,7 @@
 //! `t:parityEven7bit`, `t:parityOdd7bit`, `t:parityZero7bit`: the eighth bit of each byte.
 //!
-//! The parity asked for is that of all eight bits of the input, as ModSecurity computes it: of seven-bit text it is that
-//! of the text. Cost: one table look-up per byte.
+//! The parity asked for is that of all eight bits of the input, as ModSecurity computes it: of seven-bit text it is
+//! that of the text. Cost: one table look-up per byte.
 
 use crate::byte_set::ByteSet;
 

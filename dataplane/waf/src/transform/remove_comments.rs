@@ -1,8 +1,9 @@
 //! `t:removeComments`: takes out `/* ... */` and `<!-- ... -->`, and what follows `--` or `#`.
 //!
-//! To the byte as ModSecurity 3 does it, oddities included, since rules are written against it: either end closes either
-//! comment; the byte after a comment is copied unseen (a NUL if there is none); a comment without end becomes a space.
-//! Source: ModSecurity reference manual, "removeComments". Cost: one pass, what lies between comments in one go.
+//! To the byte as ModSecurity 3 does it, oddities included, since rules are written against it: either end closes
+//! either comment; the byte after a comment is copied unseen (a NUL if there is none); a comment without end becomes
+//! a space. Source: ModSecurity reference manual, "removeComments". Cost: one pass, what lies between comments in one
+//! go.
 
 use super::position;
 use crate::byte_set::ByteSet;

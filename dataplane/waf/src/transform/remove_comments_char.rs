@@ -1,7 +1,7 @@
 //! `t:removeCommentsChar`: takes out `/*`, `*/`, `<!--`, `-->`, `--` and `#`, and leaves what is between.
 //!
-//! One pass from left to right: marks that come together because one between them went stay. Source: ModSecurity reference
-//! manual, "removeCommentsChar". Cost: what lies between marks is copied in one go.
+//! One pass from left to right: marks that come together because one between them went stay. Source: ModSecurity
+//! reference manual, "removeCommentsChar". Cost: what lies between marks is copied in one go.
 
 use super::position;
 use crate::byte_set::ByteSet;

@@ -1,7 +1,7 @@
 //! `t:sqlHexDecode`: `0x` and pairs of hexadecimal digits become the bytes, as SQL reads them.
 //!
-//! `0x` without a pair after it stays, and so does an odd last digit. Unlike ModSecurity 3, which loses the last byte of
-//! most values and stops at a NUL, all else stays as it is. Cost: a search for `0`, the rest in one go.
+//! `0x` without a pair after it stays, and so does an odd last digit. Unlike ModSecurity 3, which loses the last byte
+//! of most values and stops at a NUL, all else stays as it is. Cost: a search for `0`, the rest in one go.
 
 use super::digit;
 use crate::byte_set::ByteSet;

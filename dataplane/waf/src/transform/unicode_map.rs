@@ -1,14 +1,15 @@
 //! Best-fit maps: asking one, and that of US-ASCII.
 //!
-//! Owns: the look-up, and code page 20127, which the reference set-up of CRS names (`SecUnicodeMapFile unicode.mapping
-//! 20127`). Does not own: the text of map files. Data: the section for 20127 of ModSecurity's `unicode.mapping`
-//! (Apache-2.0), without full-width ASCII, which comes out the same without a map. Cost: a binary search, nine steps.
+//! Owns: the look-up, and code page 20127, which the reference set-up of CRS names (`SecUnicodeMapFile
+//! unicode.mapping 20127`). Does not own: the text of map files. Data: the section for 20127 of ModSecurity's
+//! `unicode.mapping` (Apache-2.0), without full-width ASCII, which comes out the same without a map. Cost: a binary
+//! search, nine steps.
 
 use crate::seclang::settings::UnicodeMap;
 
 /// Runs of code points and their bytes; `\0` where there is none.
 const US_ASCII: &[(u32, &[u8])] = &[
-    (0x00a0, b" !c\0$Y|\0\0Ca<\0-R\0\0\023\0\0\0.,1o>\0\0\0\0"),
+    (0x00a0, b" !c\0$Y|\0\0Ca<\0-R\0\0\x0023\0\0\0.,1o>\0\0\0\0"),
     (0x00c0, b"AAAAAAACEEEEIIIIDNOOOOO\0OUUUUY\0\0aaaaaaaceeeeiiii\0nooooo\0ouuuuy\0y"),
     (0x0100, b"AaAaAaCcCcCcCcDdDdEeEeEeEeEeGgGgGgGgHhHhIiIiIiIiIi\0\0JjKk\0LlLlLl\0\0LlNnNnNn\0\0\0OoOoOoOo"),
     (0x0154, b"RrRrRrSsSsSsSsTtTtTtUuUuUuUuUuUuWwYyYZ\0ZzZz"),

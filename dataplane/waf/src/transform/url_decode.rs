@@ -1,7 +1,7 @@
 //! `t:urlDecode`: undoes percent-encoding, and `+` becomes a space.
 //!
-//! `%` without two digits after it stays. Source: ModSecurity reference manual, "urlDecode". Cost: what lies between is
-//! copied in one go.
+//! `%` without two digits after it stays. Source: ModSecurity reference manual, "urlDecode". Cost: what lies between
+//! is copied in one go.
 
 use super::digit;
 use crate::byte_set::ByteSet;

@@ -1,8 +1,8 @@
 //! `t:urlDecodeUni`: [`url_decode`](super::url_decode), and the `%uHHHH` of IIS.
 //!
-//! A code point becomes what the best-fit map says (`SecUnicodeMapFile`), else its low byte, full-width ASCII made plain.
-//! `%u` without four digits stays. Source: ModSecurity reference manual, "urlDecodeUni". Cost: what lies between is copied
-//! in one go; one binary search per `%u` with a map.
+//! A code point becomes what the best-fit map says (`SecUnicodeMapFile`), else its low byte, full-width ASCII made
+//! plain. `%u` without four digits stays. Source: ModSecurity reference manual, "urlDecodeUni". Cost: what lies
+//! between is copied in one go; one binary search per `%u` with a map.
 
 use super::{digit, url_decode};
 use crate::{byte_set::ByteSet, seclang::settings::UnicodeMap};

@@ -1,9 +1,9 @@
 //! `t:utf8toUnicode`: characters of UTF-8 beyond ASCII become `%uHHHH` (more digits above U+FFFF).
 //!
-//! Overlong forms and surrogates give the code point that a careless decoder reads from them, as in ModSecurity, so that
-//! `%c0%af` is seen; ModSecurity puts their first byte after it, which would part `../`, and so is left out. A byte that is
-//! part of no character becomes `%ufffd`, as in Coraza: ModSecurity drops some of these, which would join what the server
-//! sees apart. Source: RFC 3629. Cost: ASCII is copied in one go.
+//! Overlong forms and surrogates give the code point that a careless decoder reads from them, as in ModSecurity, so
+//! that `%c0%af` is seen; ModSecurity puts their first byte after it, which would part `../`, and so is left out. A
+//! byte that is part of no character becomes `%ufffd`, as in Coraza: ModSecurity drops some of these, which would
+//! join what the server sees apart. Source: RFC 3629. Cost: ASCII is copied in one go.
 
 use super::digit;
 use crate::byte_set::ByteSet;

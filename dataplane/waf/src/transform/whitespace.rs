@@ -1,7 +1,7 @@
 //! `t:compressWhitespace` (each run becomes one space) and `t:removeWhitespace`.
 //!
-//! White space is the six bytes of C's `isspace`, which is what ModSecurity 3 does in effect. A no-break space stays: its
-//! byte 0xa0 is also the end of other characters in UTF-8. Cost: one pass from the first white space on.
+//! White space is the six bytes of C's `isspace`, which is what ModSecurity 3 does in effect. A no-break space stays:
+//! its byte 0xa0 is also the end of other characters in UTF-8. Cost: one pass from the first white space on.
 
 use super::{SPACES, position};
 use crate::byte_set::ByteSet;
