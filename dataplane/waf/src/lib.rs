@@ -14,7 +14,7 @@ pub mod libinjection;
 pub mod limits;
 pub mod operator;
 pub mod ruleset;
-pub mod transaction;
 pub mod seclang;
+pub mod transaction;
 pub mod transform;
 pub mod variable;

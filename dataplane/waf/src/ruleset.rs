@@ -24,14 +24,14 @@ use crate::seclang::ast::{Configuration, Phase, Position};
 use crate::seclang::settings::Settings;
 
 pub(crate) use literal::Literals;
-pub(crate) use name::{Names, TxId};
-pub(crate) use pipeline::{Node, Pipelines, ROOT};
+pub(crate) use name::{CAPTURE_NAMES, Names, TxId};
+pub(crate) use pipeline::{Node, Pipelines, ROOT, Step};
 pub(crate) use rule::{
     Comparison, Disruption, Effect, Number, Operation, Rule, RuleControl, Skip, Test, TxKey, TxRead,
 };
 pub(crate) use site::Described;
 pub use site::{Site, SiteError};
-pub(crate) use target::{Group, Include, Select, TargetList};
+pub(crate) use target::{Group, Include, Select, SelectCache, TargetList};
 pub(crate) use text::{Part, Text};
 
 /// Words of a set of rules, a bit each.

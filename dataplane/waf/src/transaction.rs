@@ -25,10 +25,11 @@ mod workspace;
 
 use std::sync::Arc;
 
-pub use outcome::{Interruption, InterruptionKind, Limit, Match, MatchView};
+pub use outcome::{Interruption, InterruptionKind, Limit, Limits, MatchView};
 pub use persistent::Persistent;
 pub use request::{Connection, RequestHead};
 pub use response::ResponseHead;
+pub use sanitize::Cleaned;
 
 use crate::ruleset::{Ruleset, Site};
 use data::Data;

@@ -62,7 +62,8 @@ fn rules_of_the_regression_tests() {
                 (Err(_), true) => refused += 1,
                 (Err(errors), false) => {
                     let is_excepted = |message: &str| {
-                        let is_it = |(file, piece): &&(&str, &str)| name.starts_with(file) && message.contains(piece);
+                        let is_it =
+                            |(file, piece): &&(&str, &str)| name.starts_with(file) && message.contains(piece);
                         EXCEPTIONS.iter().any(|exception| is_it(&exception))
                     };
                     let wrongly = errors.list.iter().filter(|error| !is_excepted(&error.message));

@@ -49,8 +49,11 @@ impl Pipelines {
     /// The node behind these steps, new ones if need be; `None` when all numbers are taken.
     pub(crate) fn intern(&mut self, steps: &[Transformation]) -> Option<Node> {
         steps.iter().try_fold(ROOT, |parent, step| {
-            let known =
-                self.nodes.iter().skip(1).position(|node| (node.parent, node.transformation) == (parent, *step));
+            let known = self
+                .nodes
+                .iter()
+                .skip(1)
+                .position(|node| (node.parent, node.transformation) == (parent, *step));
             match known {
                 Some(index) => Node::try_from(index + 1).ok(),
                 None => {

@@ -3,6 +3,8 @@
 //! Owns: [`TargetList`], shared by all rules that write the same targets, and [`Group`], a list seen through a pipeline.
 //! Does not own: the values.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::name::{Names, TxId};
 use super::pipeline::Node;
 use crate::operator::rx::{Rx, RxError};
@@ -16,8 +18,7 @@ pub(crate) enum Select {
     /// In lower case.
     Name(Box<[u8]>),
     Tx(TxId),
-    /// By its place in [`Patterns`](super::compile::Compiler).
-    Pattern(Box<Rx>),
+    Pattern(Box<Pattern>),
 }
 
 impl Select {
@@ -28,21 +29,36 @@ impl Select {
             Self::Name(wanted) => name.eq_ignore_ascii_case(wanted),
             // Looked up by number, never by name.
             Self::Tx(_) => false,
-            Self::Pattern(rx) => rx.matches(name, cache.of(rx), None),
+            Self::Pattern(pattern) => pattern.rx.matches(name, cache.of(pattern), None),
         }
     }
 }
 
-/// Caches of selectors' expressions, by their address in the set.
+/// An expression that selects members, with a number of its own: caches are kept by it.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    rx: Rx,
+    number: u64,
+}
+
+impl Pattern {
+    /// Names are compared in any case.
+    fn compile(pattern: &str) -> Result<Self, RxError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let rx = Rx::compile(&format!("(?i:{pattern})"))?;
+        Ok(Self { rx, number: NEXT.fetch_add(1, Ordering::Relaxed) })
+    }
+}
+
+/// Caches of selectors' expressions, by their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct SelectCache {
-    caches: std::collections::HashMap<usize, Box<regex_automata::meta::Cache>>,
+    caches: std::collections::HashMap<u64, Box<regex_automata::meta::Cache>>,
 }
 
 impl SelectCache {
-    fn of(&mut self, rx: &Rx) -> &mut regex_automata::meta::Cache {
-        // A set outlives its workers' caches, and boxes do not move.
-        self.caches.entry(core::ptr::from_ref(rx) as usize).or_insert_with(|| Box::new(rx.cache()))
+    fn of(&mut self, pattern: &Pattern) -> &mut regex_automata::meta::Cache {
+        self.caches.entry(pattern.number).or_insert_with(|| Box::new(pattern.rx.cache()))
     }
 }
 
@@ -103,8 +119,7 @@ fn selection(target: &Target, names: Option<&mut Names>) -> Result<Select, RxErr
             }
         }
         Selector::Name(name) => Select::Name(name.to_ascii_lowercase().into_bytes().into()),
-        // Names are compared in any case.
-        Selector::Pattern(pattern) => Select::Pattern(Box::new(Rx::compile(&format!("(?i:{pattern})"))?)),
+        Selector::Pattern(pattern) => Select::Pattern(Box::new(Pattern::compile(pattern)?)),
     })
 }
 

@@ -165,7 +165,9 @@ fn audit(settings: &mut Settings, name: &str, value: &str) -> Outcome {
 
 fn other(settings: &mut Settings, name: &str, value: &str) -> Option<Result<(), String>> {
     Some(match name {
-        "SecRuleEngine" => engine_mode(value).map(|mode| (settings.engine, settings.is_engine_set) = (mode, true)),
+        "SecRuleEngine" => {
+            engine_mode(value).map(|mode| (settings.engine, settings.is_engine_set) = (mode, true))
+        }
         "SecArgumentsLimit" => {
             number("the limit", value, 1, 1_000_000).map(|limit| settings.arguments_max = limit)
         }

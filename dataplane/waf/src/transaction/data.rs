@@ -65,6 +65,8 @@ pub(crate) struct Data {
     pub(crate) arguments_bytes: usize,
     /// Bytes of files.
     pub(crate) files_bytes: u64,
+    /// The request body, as far as it is kept.
+    pub(crate) body: ValueId,
     pub(crate) processor: Option<BodyProcessor>,
     pub(crate) time_unix_s: u64,
     pub(crate) started_us: u64,
@@ -81,6 +83,7 @@ impl Default for Data {
             captured: [None; CAPTURE_NAMES],
             arguments_bytes: 0,
             files_bytes: 0,
+            body: ValueId::EMPTY,
             processor: None,
             time_unix_s: 0,
             started_us: 0,
@@ -102,6 +105,7 @@ impl Data {
         self.arguments_bytes = 0;
         self.files_bytes = 0;
         self.processor = None;
+        self.body = ValueId::EMPTY;
     }
 
     pub(crate) fn capacity_bytes(&self) -> usize {
@@ -159,7 +163,10 @@ impl Data {
     /// The first member of this name, in any case.
     pub(crate) fn find(&self, store: Store, name: &[u8]) -> Option<ValueId> {
         let members = self.members(store).iter();
-        members.clone().find(|member| self.values.get(member.name).eq_ignore_ascii_case(name)).map(|m| m.value)
+        members
+            .clone()
+            .find(|member| self.values.get(member.name).eq_ignore_ascii_case(name))
+            .map(|m| m.value)
     }
 
     /// Sets the member of this name, or removes it.
@@ -279,7 +286,9 @@ mod tests {
         {
             assert_eq!(leading_number(text.as_bytes()), number, "{text}");
         }
-        for (text, number) in [("0", Some(0)), ("05", None), ("-0", None), ("5", Some(5)), ("5 ", None), ("-12", Some(-12))] {
+        for (text, number) in
+            [("0", Some(0)), ("05", None), ("-0", None), ("5", Some(5)), ("5 ", None), ("-12", Some(-12))]
+        {
             assert_eq!(exact_number(text.as_bytes()), number, "{text}");
         }
     }

@@ -104,9 +104,9 @@ impl Evaluation<'_> {
                 true
             }
             Test::TxNumber { read, comparison, argument } => {
-                let is_match = self.tx_number(*read, *argument).is_some_and(|(value, argument)| {
-                    comparison.holds(value, argument) != rule.is_negated
-                });
+                let is_match = self
+                    .tx_number(*read, *argument)
+                    .is_some_and(|(value, argument)| comparison.holds(value, argument) != rule.is_negated);
                 if is_match {
                     self.tx_matched(rule, *read);
                 }
@@ -315,15 +315,12 @@ impl Evaluation<'_> {
     /// Notes what a match captured as `TX:0` to `TX:9`.
     fn capture(&mut self, slot: SlotId) {
         for index in 0..crate::operator::CAPTURES_MAX {
-            let text = self.space.text(&self.tx.data.values, slot);
-            let Some(found) = self.captures.get(index, text) else {
-                self.tx.data.captured[index] = None;
-                continue;
-            };
             let mut copy = core::mem::take(&mut self.space.text);
             copy.clear();
-            copy.extend_from_slice(found);
-            self.tx.data.captured[index] = Some(self.tx.data.values.add(&copy));
+            let text = self.space.text(&self.tx.data.values, slot);
+            let found = self.captures.get(index, text);
+            copy.extend_from_slice(found.unwrap_or_default());
+            self.tx.data.captured[index] = found.is_some().then(|| self.tx.data.values.add(&copy));
             self.space.text = copy;
         }
     }

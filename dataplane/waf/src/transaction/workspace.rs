@@ -82,6 +82,8 @@ pub(crate) struct Workspace {
     pub(crate) together: Vec<Together>,
     pub(crate) caches: Caches,
     pub(crate) select: SelectCache,
+    /// Slots picked for a union.
+    pub(crate) picked: Vec<SlotId>,
     /// Expressions with macros, as last expanded.
     pub(crate) expanded: Vec<(Vec<u8>, Option<Box<(Rx, regex_automata::meta::Cache)>>)>,
     /// Buffers of transformations, of texts with macros, and of body parsers.
@@ -110,6 +112,7 @@ impl Workspace {
             together: vec![Together::default(); set.groups.len()],
             caches: Caches::new(set.expressions.len()),
             select: SelectCache::default(),
+            picked: Vec::new(),
             expanded: Vec::new(),
             buffer: Vec::new(),
             text: Vec::new(),
@@ -206,8 +209,11 @@ impl Workspace {
         step: &crate::ruleset::Step,
     ) -> SlotId {
         let slot = &self.slots[before as usize];
-        let may_change =
-            if slot.len() == 0 { step.transformation.changes_empty() } else { slot.presence.meets(&step.touches) };
+        let may_change = if slot.len() == 0 {
+            step.transformation.changes_empty()
+        } else {
+            slot.presence.meets(&step.touches)
+        };
         if !may_change {
             return before;
         }
@@ -234,8 +240,7 @@ impl Workspace {
         before: SlotId,
         transformation: crate::transform::Transformation,
     ) -> SlotId {
-        let step =
-            crate::ruleset::Step { parent: ROOT, transformation, touches: transformation.touches() };
+        let step = crate::ruleset::Step { parent: ROOT, transformation, touches: transformation.touches() };
         self.transformed(set, values, before, &step)
     }
 
