@@ -1,0 +1,228 @@
+# What the tests and measurements of the WAF share: where rule sets lie, rule files, nginx with libmodsecurity, the node.
+#
+# Sourced from the top of the repository; sets $scratch and removes it, and every process that was started, at the end.
+# shellcheck shell=sh
+waf_files=$PWD/tests/waf
+node=${SECBEAT_NODE:-$PWD/target/release/secbeat-node}
+started=''
+
+cleanup() {
+    for pid in $started; do
+        kill "$pid" 2>/dev/null || true
+    done
+    for pid in $started; do
+        wait "$pid" 2>/dev/null || true
+    done
+    if [ -n "${WAF_KEEP:-}" ]; then echo "kept: $scratch"; else rm -rf "$scratch"; fi
+}
+scratch=$(mktemp -d)
+# The workers of nginx read rules and write logs below it.
+chmod 755 "$scratch"
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+# A Python that can read YAML: the system's, where scripts/setup.sh installed it.
+yaml_python() {
+    for python in /usr/bin/python3 python3; do
+        "$python" -c 'import yaml' 2>/dev/null && { echo "$python"; return 0; }
+    done
+    echo "python3-yaml is missing: run scripts/setup.sh" >&2
+    return 1
+}
+
+# free_ports <count>: so many ports of loopback that nothing listens on.
+free_ports() {
+    python3 - "$1" <<'END'
+import socket, sys
+held = [socket.socket() for _ in range(int(sys.argv[1]))]
+for holder in held:
+    holder.bind(("127.0.0.1", 0))
+print(*(holder.getsockname()[1] for holder in held))
+END
+}
+
+# crs_folder <4|3>: where a rule set of that generation lies; nothing when there is none.
+#   4: $CRS_DIR, or a folder `crs` beside the project (a checkout of coreruleset/coreruleset, or its rules and tests)
+#   3: Debian's package modsecurity-crs
+crs_folder() {
+    case $1 in
+        4)
+            for folder in "${CRS_DIR:-}" ../crs ../shared/crs; do
+                [ -n "$folder" ] && [ -d "$folder/rules" ] && { (cd "$folder" && pwd -P); return 0; }
+            done ;;
+        3) [ -d /usr/share/modsecurity-crs/rules ] && { echo /usr/share/modsecurity-crs; return 0; } ;;
+    esac
+    return 1
+}
+
+# The folder with the regression tests of a checkout: upstream's place, or right below.
+crs_tests() {
+    for folder in "$1/tests/regression/tests" "$1/tests"; do
+        [ -d "$folder" ] && { echo "$folder"; return 0; }
+    done
+    return 1
+}
+
+crs_setup() {
+    for file in "$1/crs-setup.conf" "$1/crs-setup.conf.example" "$1/rules/crs-setup.conf.example" /etc/modsecurity/crs/crs-setup.conf; do
+        [ -e "$file" ] && { echo "$file"; return 0; }
+    done
+    return 1
+}
+
+# write_rules <rule set's folder> <further file>...: a rules file on standard output: the engine's settings, the rule
+# set's set-up, the further files, then the rules. With `none` for the folder there are no rules.
+write_rules() {
+    rule_set=$1
+    shift
+    echo "Include $waf_files/rules/engine.conf"
+    [ ! -e /etc/nginx/unicode.mapping ] || echo "SecUnicodeMapFile /etc/nginx/unicode.mapping 20127"
+    [ "$rule_set" = none ] || echo "Include $(crs_setup "$rule_set")"
+    for extra in "$@"; do
+        echo "Include $extra"
+    done
+    [ "$rule_set" = none ] || echo "Include $rule_set/rules/*.conf"
+}
+
+# wait_for <port> <log>: until something accepts there; the log is shown when nothing does.
+wait_for() {
+    for _ in $(seq 150); do
+        if python3 -c "import socket; socket.create_connection(('127.0.0.1', $1), 1)" 2>/dev/null; then
+            return 0
+        fi
+        sleep 0.1
+    done
+    echo "nothing listens on port $1"
+    tail -n 15 "$2"
+    return 1
+}
+
+# start <name> <port> <command...>: a process that ends with the script; its output is in $scratch/<name>.out.
+start() {
+    started_log=$scratch/$1.out
+    started_port=$2
+    shift 2
+    "$@" >"$started_log" 2>&1 &
+    started_pid=$!
+    started="$started $started_pid"
+    wait_for "$started_port" "$started_log" && kill -0 "$started_pid"
+}
+
+# nginx_head <name>: one worker in the foreground, everything it writes below $scratch. The user is who runs this.
+nginx_head() {
+    mkdir -p "$scratch/$1/body" "$scratch/$1/proxy"
+    cat <<END
+daemon off;
+master_process on;
+worker_processes 1;
+worker_rlimit_nofile 4096;
+user $(id -un) $(id -gn);
+pid $scratch/$1/pid;
+END
+}
+
+nginx_http() {
+    cat <<END
+    access_log off;
+    server_tokens off;
+    client_body_temp_path $scratch/$1/body;
+    proxy_temp_path $scratch/$1/proxy;
+    fastcgi_temp_path $scratch/$1/proxy;
+    uwsgi_temp_path $scratch/$1/proxy;
+    scgi_temp_path $scratch/$1/proxy;
+    client_max_body_size 64m;
+END
+}
+
+# modsecurity_config <name> <port> <origin's port> <rules file>, or `off` for no engine: nginx with libmodsecurity.
+modsecurity_config() {
+    [ "$4" = off ] || echo "load_module /usr/lib/nginx/modules/ngx_http_modsecurity_module.so;"
+    nginx_head "$1"
+    cat <<END
+error_log $scratch/$1/error.log $([ "${5:-}" = quiet ] && echo error || echo info);
+events { worker_connections 1024; }
+http {
+$(nginx_http "$1")
+    keepalive_requests 100000000;
+    $([ "$4" = off ] || echo "modsecurity on; modsecurity_rules_file $4;")
+    upstream origin { server 127.0.0.1:$3; keepalive 64; }
+    server {
+        listen 127.0.0.1:$2 backlog=1024;
+        location / {
+            proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host \$http_host;
+        }
+    }
+}
+END
+}
+
+# start_modsecurity <name> <port> <origin's port> <rules file|off> [quiet]; its master's process id is in $scratch/<name>/pid.
+start_modsecurity() {
+    mkdir -p "$scratch/$1"
+    modsecurity_config "$@" >"$scratch/$1.conf"
+    start "$1" "$2" nginx -c "$scratch/$1.conf" -e "$scratch/$1/error.log"
+}
+
+# node_config <name> <port> <origin's port> <metrics port> <rules file or folder|off> <paranoia level> <block: true|false>
+# The one place that knows how the node is told about rule sets and records.
+node_config() {
+    cat <<END
+[server]
+mode = "l7"
+worker_threads = 1
+state_dir = "$scratch/$1/state"
+max_connections = 20000
+[io]
+driver = "socket"
+[[listeners]]
+name = "http"
+bind_address = "127.0.0.1:$2"
+tls = false
+[[backends]]
+name = "origin"
+address = "127.0.0.1:$3"
+[health]
+enable = false
+passive_failures = 0
+[tls]
+source_handshake_rate = 0
+worker_handshake_rate = 0
+[limits]
+source_rate = 0
+source_connections = 0
+[lists]
+auto_ban = false
+[http]
+max_requests = 0
+[http.upstream]
+breaker_percent = 0
+[metrics]
+bind_address = "127.0.0.1:$4"
+[access_log]
+path = "off"
+[logging]
+level = "warn"
+[waf]
+rate_limit_rps = 0
+END
+    if [ "$5" != off ]; then
+        cat <<END
+enable = true
+crs_path = "$5"
+paranoia_level = $6
+block_suspicious = $7
+END
+        [ -z "${NODE_RECORDS:-}" ] || echo "audit_log = \"$NODE_RECORDS\""
+    fi
+}
+
+# start_node as node_config; the process id is in $scratch/<name>/pid.
+start_node() {
+    mkdir -p "$scratch/$1/state"
+    node_config "$@" >"$scratch/$1.toml"
+    start "$1" "$2" "$node" --config "$scratch/$1.toml"
+    echo "$started_pid" >"$scratch/$1/pid"
+}
