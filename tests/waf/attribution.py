@@ -90,6 +90,11 @@ def named_values(value):
             yield from named_values(inner)
 
 
+def escaped(text):
+    """Control bytes as ModSecurity's logs show them, so that one match is one line."""
+    return re.sub(r"[\x00-\x1f]", lambda byte: f"\\x{ord(byte[0]):02x}", text)
+
+
 def matches_of(value):
     """The rules of a record: (id, message, data)."""
     if isinstance(value, dict):
@@ -133,7 +138,7 @@ class Records:
         matches = list(matches_of(record))
         names = {value for name, value in named_values(record) if name.lower() == FIELD.lower()}
         names |= {message.split()[-1] for rule, message, _ in matches if rule == MARKER_RULE and message.split()}
-        text = "".join(f'[id "{rule}"] [msg "{message}"] [data "{data}"]\n' for rule, message, data in matches)
+        text = "".join(f'[id "{rule}"] [msg "{escaped(message)}"] [data "{escaped(data)}"]\n' for rule, message, data in matches)
         for name in names:
             seen = self.found.setdefault(name, Seen())
             seen.recorded = True
