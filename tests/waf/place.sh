@@ -54,15 +54,26 @@ wait_for() {
     return 1
 }
 
-# start <name> <port> <command...>: a process that ends with the script; its output is in $scratch/<name>.out.
+# start <name> <port> <command...>: a process that ends with the script, its output in $scratch/<name>.out, its id in
+# $scratch/<name>.pid and $started_pid; on core $core alone when that is set.
 start() {
-    started_log=$scratch/$1.out
+    started_name=$1
     started_port=$2
     shift 2
-    "$@" >"$started_log" 2>&1 &
+    [ -z "${core:-}" ] || set -- taskset -c "$core" "$@"
+    "$@" >"$scratch/$started_name.out" 2>&1 &
     started_pid=$!
+    echo "$started_pid" >"$scratch/$started_name.pid"
     started="$started $started_pid"
-    wait_for "$started_port" "$started_log" && kill -0 "$started_pid"
+    wait_for "$started_port" "$scratch/$started_name.out" && kill -0 "$started_pid"
+}
+
+# stop <name>: ends what was started under that name, if anything was.
+stop() {
+    [ -e "$scratch/$1.pid" ] || return 0
+    kill "$(cat "$scratch/$1.pid")"
+    wait "$(cat "$scratch/$1.pid")" || true
+    rm -f "$scratch/$1.pid"
 }
 
 # nginx_head <name>: one worker in the foreground, everything it writes below $scratch. The user is who runs this.
@@ -116,7 +127,7 @@ $(nginx_http "$1")
 END
 }
 
-# start_modsecurity <name> <port> <origin's port> <rules file|off> [quiet]; its master's process id is in $scratch/<name>/pid.
+# start_modsecurity <name> <port> <origin's port> <rules file|off> [quiet]: without a log of what is found.
 start_modsecurity() {
     mkdir -p "$scratch/$1"
     modsecurity_config "$@" >"$scratch/$1.conf"
@@ -176,10 +187,9 @@ END
     fi
 }
 
-# start_node as node_config; the process id is in $scratch/<name>/pid.
+# start_node as node_config.
 start_node() {
     mkdir -p "$scratch/$1/state"
     node_config "$@" >"$scratch/$1.toml"
     start "$1" "$2" "$node" --config "$scratch/$1.toml"
-    echo "$started_pid" >"$scratch/$1/pid"
 }
