@@ -71,9 +71,12 @@ start() {
 # stop <name>: ends what was started under that name, if anything was.
 stop() {
     [ -e "$scratch/$1.pid" ] || return 0
-    kill "$(cat "$scratch/$1.pid")"
-    wait "$(cat "$scratch/$1.pid")" || true
+    stopped_pid=$(cat "$scratch/$1.pid")
     rm -f "$scratch/$1.pid"
+    kill "$stopped_pid" 2>/dev/null || true
+    wait "$stopped_pid" 2>/dev/null || true
+    # Its number may soon be another's.
+    started=$(echo " $started " | sed "s/ $stopped_pid / /")
 }
 
 # nginx_head <name>: one worker in the foreground, everything it writes below $scratch. The user is who runs this.

@@ -9,9 +9,10 @@
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/waf/place.sh
+python=$(yaml_python)
+"$python" tests/waf/selftest.py
 crs=$(crs_folder 4) || { echo "waf: skipped: no rule set 4 (set CRS_DIR to a checkout)"; exit 0; }
 tests=$(crs_tests "$crs") || { echo "waf: skipped: $crs has no tests"; exit 0; }
-python=$(yaml_python)
 
 # shellcheck disable=SC2046  # three ports
 set -- $(free_ports 3) "$@"
