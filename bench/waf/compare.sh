@@ -3,8 +3,8 @@
 #
 #   bench/waf/compare.sh [4 | 3 | none]...       rule sets; without: those that are found (see tests/waf/rule_sets.sh)
 #
-# Each server has one worker on core 0, wrk and the origin are on core 1; HTTP/1.1 without TLS over loopback, the node on
-# sockets. Same rules file, first paranoia level, blocking, no access log. `none`: both servers without an engine.
+# Each server has one worker on core 0, wrk and the origin are on core 1; HTTP/1.1 without TLS over loopback, the node
+# on sockets. Same rules file, first paranoia level, blocking, no access log. `none`: both servers without an engine.
 # No privilege, but an idle machine.
 #   WAF_ROUNDS=5 WAF_SECONDS=2    how often and how long      WAF_ENGINES="nginx node"    which servers
 #   WAF_JSON=FILE                 where results are added; without: bench/results/waf.json

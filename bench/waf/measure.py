@@ -22,7 +22,7 @@ import urllib.request
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 RAW_SCRIPT = pathlib.Path(__file__).resolve().parent / "inputs/raw.lua"
 # A query that any rule set refuses at its first level.
-ATTACK = "/?id=1%27%20OR%20%271%27%3D%271%27%20UNION%20SELECT%20password%20FROM%20users--%20&file=../../../../etc/passwd"
+ATTACK = "/?id=1%27%20UNION%20SELECT%20password%20FROM%20users--%20&file=../../../../etc/passwd"
 
 
 class Engine:
@@ -74,7 +74,9 @@ def load(engine, path, seconds, options):
     requests = int(requests)
     if requests == 0 or used == 0:
         raise SystemExit(f"{engine.name}, {path}: nothing to measure\n{said}")
-    latency = dict(re.findall(r"^\s+(50|99)%\s+(\S+)$", said, re.MULTILINE))
+    latency = dict(re.findall(r"^ +(50|99)% +(\S+)", said, re.MULTILINE))
+    if len(latency) != 2:
+        raise SystemExit(f"wrk says nothing of latency:\n{said}")
     return {
         "requests_per_second": requests / float(took),
         "requests_per_cpu_second": requests / used,

@@ -138,7 +138,9 @@ class Records:
         matches = list(matches_of(record))
         names = {value for name, value in named_values(record) if name.lower() == FIELD.lower()}
         names |= {message.split()[-1] for rule, message, _ in matches if rule == MARKER_RULE and message.split()}
-        text = "".join(f'[id "{rule}"] [msg "{escaped(message)}"] [data "{escaped(data)}"]\n' for rule, message, data in matches)
+        text = "".join(
+            f'[id "{rule}"] [msg "{escaped(message)}"] [data "{escaped(data)}"]\n' for rule, message, data in matches
+        )
         for name in names:
             seen = self.found.setdefault(name, Seen())
             seen.recorded = True

@@ -41,16 +41,21 @@ print(*(holder.getsockname()[1] for holder in held))
 END
 }
 
-# wait_for <port> <log>: until something accepts there; the log is shown when nothing does.
+# Whether a process still runs; one that has ended and that nobody waited for does not.
+runs() { grep -q '^State:[[:space:]]*[^ZX]' "/proc/$1/status" 2>/dev/null; }
+
+# wait_for <port> <process> <log>: until something accepts there; the log is shown when nothing does.
 wait_for() {
     for _ in $(seq 150); do
+        runs "$2" || break
         if python3 -c "import socket; socket.create_connection(('127.0.0.1', $1), 1)" 2>/dev/null; then
-            return 0
+            # Not another process on the same port.
+            runs "$2" && return 0
         fi
         sleep 0.1
     done
     echo "nothing listens on port $1"
-    tail -n 15 "$2"
+    tail -n 15 "$3"
     return 1
 }
 
@@ -65,7 +70,7 @@ start() {
     started_pid=$!
     echo "$started_pid" >"$scratch/$started_name.pid"
     started="$started $started_pid"
-    wait_for "$started_port" "$scratch/$started_name.out" && kill -0 "$started_pid"
+    wait_for "$started_port" "$started_pid" "$scratch/$started_name.out"
 }
 
 # stop <name>: ends what was started under that name, if anything was.
@@ -137,7 +142,7 @@ start_modsecurity() {
     start "$1" "$2" nginx -c "$scratch/$1.conf" -e "$scratch/$1/error.log"
 }
 
-# node_config <name> <port> <origin's port> <metrics port> <rules file or folder|off> <paranoia level> <block: true|false>
+# node_config <name> <port> <origin's port> <metrics port> <rules file or folder|off> <paranoia level> <block>
 # The one place that knows how the node is told about rule sets and records.
 node_config() {
     cat <<END

@@ -24,10 +24,16 @@ crs_tests() {
     return 1
 }
 
+# The set-up file that goes with a rule set: an operator's, or the example of a checkout. Debian's lies apart.
 crs_setup() {
-    for file in "$1/crs-setup.conf" "$1/crs-setup.conf.example" "$1/rules/crs-setup.conf.example" /etc/modsecurity/crs/crs-setup.conf; do
-        [ -e "$file" ] && { echo "$file"; return 0; }
+    case $1 in
+        /usr/share/modsecurity-crs) set -- /etc/modsecurity/crs/crs-setup.conf ;;
+        *) set -- "$1/crs-setup.conf" "$1/crs-setup.conf.example" "$1/rules/crs-setup.conf.example" ;;
+    esac
+    for setup; do
+        [ -e "$setup" ] && { echo "$setup"; return 0; }
     done
+    echo "none of these exists: $*" >&2
     return 1
 }
 
@@ -38,7 +44,10 @@ write_rules() {
     shift
     echo "Include $waf_files/rules/engine.conf"
     [ ! -e /etc/nginx/unicode.mapping ] || echo "SecUnicodeMapFile /etc/nginx/unicode.mapping 20127"
-    [ "$rule_set" = none ] || echo "Include $(crs_setup "$rule_set")"
+    if [ "$rule_set" != none ]; then
+        setup=$(crs_setup "$rule_set") || return 1
+        echo "Include $setup"
+    fi
     for extra in "$@"; do
         echo "Include $extra"
     done
