@@ -101,6 +101,8 @@ test-l7: release ## the same in l7 mode, on AF_XDP and on sockets; TLS by openss
 
 test-waf: release ## the OWASP Core Rule Set's regression tests against the node (CRS_DIR: a checkout; skipped without)
 	tests/waf/run.sh
+	tests/waf/verdicts.sh 4 1 --min-percent 99
+	tests/waf/verdicts.sh 3 2 --min-percent 99
 
 test-slow: release ## what takes minutes: a gigabyte over a bad link, goodput under a flood, thousands of idle connections
 	@$(STEP) begin

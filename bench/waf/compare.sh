@@ -1,11 +1,11 @@
 #!/bin/sh
 # The node with a rule set beside nginx with libmodsecurity and the same rule set: processor time per request.
 #
-#   bench/waf/compare.sh [4 | 3 | none]...       rule sets; without: those that are found (see tests/waf/rule_sets.sh)
+#   bench/waf/compare.sh [4 | 3 | empty | none]...   rule sets; without: those that are found (tests/waf/rule_sets.sh)
 #
 # Each server has one worker on core 0, wrk and the origin are on core 1; HTTP/1.1 without TLS over loopback, the node
-# on sockets. Same rules file, first paranoia level, blocking, no access log. `none`: both servers without an engine.
-# No privilege, but an idle machine.
+# on sockets. Same rules file, first paranoia level, blocking, no access log. `empty`: engines with their settings and
+# no rule set. `none`: no engine. No privilege, but an idle machine.
 #   WAF_ROUNDS=5 WAF_SECONDS=2    how often and how long      WAF_ENGINES="nginx node"    which servers
 #   WAF_JSON=FILE                 where results are added; without: bench/results/waf.json
 set -eu
@@ -47,6 +47,9 @@ page() {
 measure() {
     case $1 in
         none) rules=off label=none attack=--no-attack ;;
+        empty)
+            rules=$scratch/rules-empty.conf label=empty attack=--no-attack
+            write_rules none >"$rules" ;;
         *)
             folder=$(crs_folder "$1") || { echo "waf: rule set $1 is not installed"; return 1; }
             rules=$scratch/rules-$1.conf label=$(rules_name "$folder") attack=''

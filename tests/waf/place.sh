@@ -120,6 +120,9 @@ events { worker_connections 1024; }
 http {
 $(nginx_http "$1")
     keepalive_requests 100000000;
+    # Fields with unusual names reach the engine.
+    underscores_in_headers on;
+    ignore_invalid_headers off;
     $([ "$4" = off ] || echo "modsecurity on; modsecurity_rules_file $4;")
     upstream origin { server 127.0.0.1:$3; keepalive 64; }
     server {
