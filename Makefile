@@ -19,7 +19,7 @@ STEP := scripts/step.sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build release test unit lint fmt fmt-check doc docs docs-check loom asan miri fuzz deny \
-        test-syn test-tcp test-l7 test-slow test-idle demo bench install uninstall clean
+        test-syn test-tcp test-l7 test-waf test-slow test-idle demo bench bench-waf install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -99,6 +99,11 @@ test-l7: release ## the same in l7 mode, on AF_XDP and on sockets; TLS by openss
 	tests/tls/end_to_end.sh target/release/secbeat-node
 	$$(tests/http2/setup.sh) tests/http2/run.py --node target/release/secbeat-node
 
+test-waf: release ## the OWASP Core Rule Set's regression tests against the node (CRS_DIR: a checkout; skipped without)
+	tests/waf/run.sh
+	tests/waf/verdicts.sh 4 1 --min-percent 99
+	tests/waf/verdicts.sh 3 2 --min-percent 99
+
 test-slow: release ## what takes minutes: a gigabyte over a bad link, goodput under a flood, thousands of idle connections
 	@$(STEP) begin
 	@$(STEP) "a gigabyte each way over a bad link, beside the kernel's TCP" tests/bad_link.sh 1024 96
@@ -115,6 +120,9 @@ demo: release ## protect nginx from a flood, live: make demo MODE=tcp DEMO_ARGS=
 
 bench: release ## measure this machine: ceilings of AF_XDP and what the node reaches of them (root)
 	@scripts/as_root.sh target/release/secbeat-bench compare-limit
+
+bench-waf: release ## measure the node with a rule set beside nginx with libmodsecurity
+	bench/waf/compare.sh
 
 install: ## install programs and example configuration below $(DESTDIR)$(PREFIX) and $(DESTDIR)$(SYSCONFDIR)
 	$(CARGO) build --release -p secbeat-node -p secbeat-bench

@@ -47,6 +47,12 @@ nc             netcat-openbsd
 /usr/lib/python3/dist-packages/hyperframe  python3-hyperframe
 /usr/lib/python3/dist-packages/hpack       python3-hpack
 /usr/lib/python3/dist-packages/scapy       python3-scapy
+/usr/lib/python3/dist-packages/yaml        python3-yaml
+/usr/share/modsecurity-crs/rules           modsecurity-crs
+'
+# What not every release has: the peer of the WAF's tests. Installed where the package lists name it.
+peer_needs='
+/usr/lib/nginx/modules/ngx_http_modsecurity_module.so  libnginx-mod-http-modsecurity
 '
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -62,6 +68,9 @@ has() {
 missing_packages() {
     printf '%s%s' "$build_needs" "$lab_needs" | while read -r test package; do
         [ -z "$test" ] || has "$test" || printf '%s ' "$package"
+    done
+    printf '%s' "$peer_needs" | while read -r test package; do
+        [ -z "$test" ] || has "$test" || ! apt-cache show "$package" >/dev/null 2>&1 || printf '%s ' "$package"
     done
 }
 
