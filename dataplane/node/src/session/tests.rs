@@ -9,4 +9,5 @@ mod limits;
 mod log;
 mod schedule;
 mod timeouts;
+mod trailers;
 mod tunnel;

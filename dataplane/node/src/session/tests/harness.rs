@@ -131,6 +131,8 @@ impl Front for Memory {
 pub(in crate::session) struct Seen {
     pub(in crate::session) head: String,
     pub(in crate::session) body: Vec<u8>,
+    /// The lines after the last chunk.
+    pub(in crate::session) trailers: String,
 }
 
 impl Seen {
@@ -320,7 +322,7 @@ impl Conversation {
 fn whole(input: &[u8]) -> Option<(Seen, usize)> {
     let end = input.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&input[..end]).into_owned();
-    let mut seen = Seen { head, body: Vec::new() };
+    let mut seen = Seen { head, body: Vec::new(), trailers: String::new() };
     if let Some(length) = seen.field("content-length") {
         let length: usize = length.parse().expect("a length");
         seen.body = input.get(end..end + length)?.to_vec();
@@ -337,7 +339,10 @@ fn whole(input: &[u8]) -> Option<(Seen, usize)> {
         at += line + 2;
         if size == 0 {
             let trailers = input[at - 2..].windows(4).position(|window| window == b"\r\n\r\n")?;
-            return Some((seen, at - 2 + trailers + 4));
+            let end = at - 2 + trailers + 4;
+            // From behind the size to before the empty line.
+            seen.trailers = String::from_utf8_lossy(&input[at..end - 2]).into_owned();
+            return Some((seen, end));
         }
         seen.body.extend_from_slice(input.get(at..at + size)?);
         at += size + 2;
