@@ -71,6 +71,8 @@ pub struct Listener {
     pub group: Option<Arc<str>>,
     /// Whether HTTP/2 is taken with prior knowledge on a listener without TLS; with TLS the client's ALPN decides.
     pub http2: bool,
+    /// Whether backends get PROXY v2; connections to them are then used for one client alone.
+    pub proxy_protocol: bool,
 }
 
 /// What a listener does with requests.
@@ -100,6 +102,8 @@ pub struct Route {
     pub body_max: Option<u64>,
     /// From the end of the request to the head of the response; `None` = as the client of backends is told.
     pub response_timeout: Option<Duration>,
+    /// Whether its backends get PROXY v2; `None` = as [`Listener::proxy_protocol`].
+    pub proxy_protocol: Option<bool>,
 }
 
 /// A limit and how long who is over it is told to wait.
@@ -207,8 +211,6 @@ pub struct Forwarding {
     pub via: Option<Box<str>>,
     /// What clients see as `Server`.
     pub server: ServerHeader,
-    /// Send PROXY v2 to backends; connections are then used for one client alone.
-    pub proxy_protocol: bool,
 }
 
 impl Default for Forwarding {
@@ -220,7 +222,6 @@ impl Default for Forwarding {
             request_id: Some(b"x-request-id"[..].into()),
             via: None,
             server: ServerHeader::Pass,
-            proxy_protocol: false,
         }
     }
 }

@@ -182,6 +182,10 @@ pub(super) fn begin(s: &mut Session, t: &mut Turn<'_>, key: Key) {
         exchange.reason = Some("no_group");
         return reply::own(s, t, key, Own::page(503));
     };
+    let proxy_protocol = route
+        .and_then(|route| route.proxy_protocol)
+        .or(listener.map(|listener| listener.proxy_protocol))
+        .unwrap_or_default();
     let forwarding = &policy.forwarding;
     let head = &mut exchange.request;
     if head.authority().is_empty() {
@@ -199,7 +203,7 @@ pub(super) fn begin(s: &mut Session, t: &mut Turn<'_>, key: Key) {
             body: exchange.body,
             via: forwarding.via.as_deref(),
             upgrade: exchange.upgrade,
-            client: forwarding.proxy_protocol.then_some((s.source, s.destination)),
+            client: proxy_protocol.then_some((s.source, s.destination)),
             is_last: exchange.is_last,
             response_timeout: route.and_then(|route| route.response_timeout),
             user: key.to_bits(),
