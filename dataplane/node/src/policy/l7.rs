@@ -119,6 +119,7 @@ pub fn compile(
         health_path: config.http.health_path.as_ref().map(|path| path.as_str().as_bytes().into()),
         upgrade: config.http.upgrade,
         offences: rules::offences(config),
+        misdirected: config.tls.misdirected,
         tls: resources.acceptor.clone(),
     }
 }

@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use secbeat_config::node::ServerHeader;
+use secbeat_config::node::{Misdirected, ServerHeader};
 use secbeat_http::h2;
 use secbeat_net::limit::{Rate, RateLimit};
 
@@ -51,6 +51,8 @@ pub struct L7Policy {
     pub upgrade: bool,
     /// When a source that breaks limits is banned.
     pub offences: OffencePolicy,
+    /// Which requests for hosts that the connection's certificate is not for get 421.
+    pub misdirected: Misdirected,
     /// Certificates and protocol versions; shared by all workers and reloadable by itself. `None` = no listener
     /// speaks TLS.
     pub tls: Option<Arc<Acceptor>>,
@@ -279,6 +281,7 @@ impl Default for L7Policy {
             health_path: None,
             upgrade: true,
             offences: OffencePolicy { offences_max: 0, window: Duration::from_secs(60) },
+            misdirected: Misdirected::Routes,
             tls: None,
         }
     }

@@ -1,11 +1,11 @@
 //! From the head of a request to what becomes of it: an answer of our own, or an exchange with a backend.
 //!
 //! ```text
-//!  head -> id, client -> health path -> redirect -> meaning of the path -> route -> rates -> inspect -> size of
-//! the body       -> what the backend is told -> begin
+//!  head -> id, client -> health path -> redirect -> meaning of the path -> route -> rates -> right connection
+//!       -> inspect -> size of the body -> what the backend is told -> begin
 //! ```
-//! Owns: this order. Does not own: each step's rule (`target`, `route`, `limit`, `inspect`, `forwarding`), how
-//! answers are sent (`reply`). The same for both versions of HTTP.
+//! Owns: this order. Does not own: each step's rule (`target`, `route`, `limit`, `misdirected`, `inspect`,
+//! `forwarding`), how answers are sent (`reply`). The same for both versions of HTTP.
 
 use std::io::Write;
 
@@ -20,7 +20,7 @@ use super::policy::Service;
 use super::reply::{self, Own};
 use super::slab::Key;
 use super::state::{Session, Turn};
-use super::upload;
+use super::{misdirected, upload};
 use crate::event::{AttackKind, Offence};
 use crate::telemetry::counters::Counter;
 use crate::upstream::http::Begin;
@@ -118,6 +118,10 @@ fn decide(s: &mut Session, t: &mut Turn<'_>, key: Key) -> Decision {
             limit::admit(&core.shared, policy, route, exchange.route, exchange.source, t.now)
     {
         return limited(s, t, key, exceeded);
+    }
+    if misdirected::is_misdirected(policy, listener, &s.wire, core.tls.as_ref(), s.source.ip(), head.host()) {
+        exchange.reason = Some("misdirected");
+        return Decision::Answer(Own::page(421));
     }
     let (verdict, wants) =
         core.inspector.request_head(&mut exchange.transaction, &policy.inspection, head, &core.target);

@@ -44,8 +44,20 @@ pub(in crate::session) fn request(
     path: &str,
     fields: &[(&str, &str)],
 ) -> Vec<u8> {
+    request_to(stream, end, "example.org", method, path, fields)
+}
+
+/// The same for a host.
+pub(in crate::session) fn request_to(
+    stream: u32,
+    end: bool,
+    host: &str,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> Vec<u8> {
     let mut block = Vec::new();
-    let pseudo = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "example.org")];
+    let pseudo = [(":method", method), (":scheme", "http"), (":path", path), (":authority", host)];
     for (name, value) in pseudo.iter().chain(fields) {
         block.push(0);
         literal(&mut block, name.as_bytes());
