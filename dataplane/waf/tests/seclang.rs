@@ -1,9 +1,9 @@
-//! What rule files say arrives as it was meant: lines and words, settings, targets, operators, macros, actions, includes.
+//! What rule files say arrives as it was meant: lines, settings, targets, operators, macros, actions, includes.
 use std::collections::BTreeMap;
 
 use secbeat_waf::seclang::ast::{
-    Action, AllowScope, AuditMode, BodyProcessor, Configuration, Control, Directive, EngineMode, IdRange, Phase, Rule,
-    Selector, SetVarOperation, Target, Template, TemplatePart,
+    Action, AllowScope, AuditMode, BodyProcessor, Configuration, Control, Directive, EngineMode, IdRange,
+    Phase, Rule, Selector, SetVarOperation, Target, Template, TemplatePart,
 };
 use secbeat_waf::seclang::settings::{AuditFormat, LimitAction};
 use secbeat_waf::seclang::{Files, read, read_text};
@@ -106,13 +106,19 @@ SecXmlExternalEntity Off
     assert_eq!((settings.request_body_bytes_max, settings.request_body_no_files_bytes_max), (100, 50));
     assert_eq!(settings.request_body_limit_action, LimitAction::ProcessPartial);
     assert_eq!((settings.request_body_json_depth_max, settings.arguments_max), (7, 9));
-    assert_eq!((settings.argument_separator, settings.cookie_format, settings.upload_files_max), (b';', 1, 3));
+    assert_eq!(
+        (settings.argument_separator, settings.cookie_format, settings.upload_files_max),
+        (b';', 1, 3)
+    );
     assert_eq!(settings.response_body_types, ["text/a", "text/b", "text/c"]);
     assert_eq!(settings.response_body_bytes_max, 77);
     assert_eq!(settings.response_body_limit_action, LimitAction::Reject);
     assert_eq!((settings.audit, settings.audit_format), (AuditMode::RelevantOnly, AuditFormat::Native));
     assert_eq!(settings.audit_relevant_status.as_deref(), Some("^(?:5|4(?!04))"));
-    assert_eq!((settings.audit_parts.as_str(), settings.audit_path.as_deref()), ("ABZ", Some("/var/log/audit.log")));
+    assert_eq!(
+        (settings.audit_parts.as_str(), settings.audit_path.as_deref()),
+        ("ABZ", Some("/var/log/audit.log"))
+    );
     assert_eq!(settings.component_signatures, ["one", "two"]);
     assert_eq!((settings.web_app_id.as_str(), settings.collection_timeout_s), ("shop", 60));
     assert_eq!(settings.server_signature.as_deref(), Some("none of your business"));
@@ -122,7 +128,8 @@ SecXmlExternalEntity Off
 
 #[test]
 fn targets_have_selectors_counts_and_exclusions() {
-    let target = |variable, selector, is_count, is_exclusion| Target { variable, selector, is_count, is_exclusion };
+    let target =
+        |variable, selector, is_count, is_exclusion| Target { variable, selector, is_count, is_exclusion };
     let name = |name: &str| Selector::Name(name.to_owned());
     let pattern = |pattern: &str| Selector::Pattern(pattern.to_owned());
     assert_eq!(
@@ -201,7 +208,9 @@ fn every_action_is_read() {
         other => panic!("{other:?}"),
     };
     assert_eq!(
-        actions("id:'7',phase:request,rev:2,ver:'a/1',maturity:9,accuracy:0,severity:CRITICAL,severity:'3',tag:'x, y'"),
+        actions(
+            "id:'7',phase:request,rev:2,ver:'a/1',maturity:9,accuracy:0,severity:CRITICAL,severity:'3',tag:'x, y'"
+        ),
         [
             Action::Id(7),
             Action::Phase(Phase::RequestBody),
@@ -215,7 +224,9 @@ fn every_action_is_read() {
         ]
     );
     assert_eq!(
-        actions("t:none , t:lowercase,t:normalisePath,block,deny,drop,pass,allow,allow:phase,allow:REQUEST,status:403"),
+        actions(
+            "t:none , t:lowercase,t:normalisePath,block,deny,drop,pass,allow,allow:phase,allow:REQUEST,status:403"
+        ),
         [
             Action::TransformNone,
             Action::Transform(Transformation::Lowercase),
@@ -231,7 +242,9 @@ fn every_action_is_read() {
         ]
     );
     assert_eq!(
-        actions("log,nolog,auditlog,noauditlog,capture,multimatch,skip:2,tarpit:60,challenge,logdata:'it\\'s'"),
+        actions(
+            "log,nolog,auditlog,noauditlog,capture,multimatch,skip:2,tarpit:60,challenge,logdata:'it\\'s'"
+        ),
         [
             Action::Log,
             Action::NoLog,
@@ -246,7 +259,9 @@ fn every_action_is_read() {
         ]
     );
     assert_eq!(
-        actions("redirect:'https://a/?b,c',proxy:http://b/,setsid:a,setuid:b,setrsc:%{TX.1},setenv:'a=b=c',initcol:ip=%{REMOTE_ADDR},expirevar:'ip.a=60'"),
+        actions(
+            "redirect:'https://a/?b,c',proxy:http://b/,setsid:a,setuid:b,setrsc:%{TX.1},setenv:'a=b=c',initcol:ip=%{REMOTE_ADDR},expirevar:'ip.a=60'"
+        ),
         [
             Action::Redirect(text("https://a/?b,c")),
             Action::Proxy(text("http://b/")),
@@ -259,7 +274,9 @@ fn every_action_is_read() {
         ]
     );
     assert_eq!(
-        actions("sanitiseArg:a,sanitizeMatched,sanitiseMatchedBytes,sanitiseMatchedBytes:1/4,sanitiseRequestHeader:b,sanitizeResponseHeader:c,xmlns:s='http://x/'"),
+        actions(
+            "sanitiseArg:a,sanitizeMatched,sanitiseMatchedBytes,sanitiseMatchedBytes:1/4,sanitiseRequestHeader:b,sanitizeResponseHeader:c,xmlns:s='http://x/'"
+        ),
         [
             Action::SanitiseArg("a".into()),
             Action::SanitiseMatched,
@@ -292,7 +309,10 @@ fn every_action_is_read() {
         ("ctl:'ruleRemoveById=1-5,7'", Control::RuleRemoveById(vec![range(1, 5), range(7, 7)])),
         ("ctl:ruleRemoveByTag=a/b", Control::RuleRemoveByTag("a/b".into())),
         ("ctl:ruleRemoveByMsg=a b", Control::RuleRemoveByMsg("a b".into())),
-        ("ctl:ruleRemoveTargetById=9;ARGS:foo", Control::RuleRemoveTargetById(vec![range(9, 9)], foo.clone())),
+        (
+            "ctl:ruleRemoveTargetById=9;ARGS:foo",
+            Control::RuleRemoveTargetById(vec![range(9, 9)], foo.clone()),
+        ),
         ("ctl:ruleRemoveTargetByTag=x;ARGS:foo", Control::RuleRemoveTargetByTag("x".into(), foo.clone())),
         ("ctl:ruleRemoveTargetByMsg=x y;ARGS:foo", Control::RuleRemoveTargetByMsg("x y".into(), foo)),
         ("ctl:debugLogLevel=9", Control::DebugLogLevel(9)),
@@ -322,7 +342,9 @@ fn setvar_sets_adds_subtracts_and_removes() {
 
 #[test]
 fn chains_are_links_of_their_first_rule() {
-    let rule = rule("SecRule ARGS \"@rx a\" \"id:1,deny,chain\"\nSecRule ARGS b \"chain\"\n# between\nSecRule ARGS c\n");
+    let rule = rule(
+        "SecRule ARGS \"@rx a\" \"id:1,deny,chain\"\nSecRule ARGS b \"chain\"\n# between\nSecRule ARGS c\n",
+    );
     assert_eq!(rule.links.iter().map(|link| link.position.line).collect::<Vec<_>>(), [2, 4]);
     assert_eq!(rule.actions, [Action::Id(1), Action::Deny]);
     assert!(rule.links.iter().all(|link| link.links.is_empty()));
