@@ -11,6 +11,8 @@
 //! origin could read in another way is an error or a flag, and what was read up to there has been handed over.
 
 pub mod cookies;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod json;
 pub mod multipart;
 pub mod urlencoded;

@@ -12,7 +12,7 @@
 //! Sources: RFC 7578, RFC 2046 §5.1, ModSecurity reference manual, "MULTIPART_STRICT_ERROR" and the variables after it.
 use memchr::{memchr, memmem};
 
-use super::{BodyError, Event, Scratch, Sink, emit, is_space};
+use super::{BodyError, Event, LIMIT_REACHED, Scratch, Sink, emit, is_space};
 use crate::variable::Variable;
 
 mod boundary;
@@ -291,6 +291,9 @@ impl Parser<'_> {
     ) -> Result<bool, BodyError> {
         let head = head::Head { bytes: &self.body[start..end], start };
         let found = head.read(is_complete, self.scratch, self.report, sink);
+        if found.is_err_and(|error| error.message == LIMIT_REACHED) {
+            return found;
+        }
         let part = if found.is_ok() { &self.scratch.name[..] } else { &[] };
         head.emit_lines(part, &mut self.scratch.line, sink)?;
         found

@@ -34,14 +34,19 @@ pub(super) fn parse(
         let Some(text) = skip_blank(&rest[len..]).strip_prefix(b"=") else {
             return Err(MALFORMED);
         };
-        let (out, is_repeated) = match parameter {
-            b"name" => (&mut *name, std::mem::replace(&mut has_name, true)),
-            b"filename" => (&mut *filename, std::mem::replace(&mut has_filename, true)),
+        let out = match parameter {
+            b"name" if has_name => return Err("Multipart: Duplicate Content-Disposition name"),
+            b"filename" if has_filename => return Err("Multipart: Duplicate Content-Disposition filename"),
+            b"name" => {
+                has_name = true;
+                &mut *name
+            }
+            b"filename" => {
+                has_filename = true;
+                &mut *filename
+            }
             _ => return Err("Multipart: Invalid Content-Disposition header (parameter)"),
         };
-        if is_repeated {
-            return Err("Multipart: Duplicate Content-Disposition parameter");
-        }
         rest = text_value(skip_blank(text), out, report)?;
     }
     if rest.is_empty() { Ok(()) } else { Err(MALFORMED) }
