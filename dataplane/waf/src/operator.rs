@@ -37,7 +37,7 @@ use std::fmt;
 pub use captures::{CAPTURES_MAX, Captures};
 use thiserror::Error;
 
-use crate::{byte_set::ByteSet, limits, seclang::Files};
+use crate::{byte_set::ByteSet, libinjection, limits, seclang::Files};
 
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident = $text:literal $(| $alias:literal)*;)*) => {
@@ -216,6 +216,10 @@ pub enum Operator {
     Contains(contains::Contains),
     /// `containsWord`
     ContainsWord(contains_word::ContainsWord),
+    /// `detectSQLi`
+    DetectSqli,
+    /// `detectXSS`
+    DetectXss,
     /// `endsWith`
     EndsWith(ends_with::EndsWith),
     /// `eq`, `ge`, `gt`, `le`, `lt`
@@ -267,6 +271,8 @@ impl Operator {
             Word::BeginsWith => Self::BeginsWith(begins_with::BeginsWith::compile(argument)),
             Word::Contains | Word::StrMatch => Self::Contains(contains::Contains::compile(argument)),
             Word::ContainsWord => Self::ContainsWord(contains_word::ContainsWord::compile(&call)?),
+            Word::DetectSqli => Self::DetectSqli,
+            Word::DetectXss => Self::DetectXss,
             Word::EndsWith => Self::EndsWith(ends_with::EndsWith::compile(argument)),
             Word::Eq | Word::Ge | Word::Gt | Word::Le | Word::Lt => {
                 Self::Number(number::Number::compile(word, argument))
@@ -287,9 +293,7 @@ impl Operator {
             Word::ValidateUtf8Encoding => Self::ValidateUtf8Encoding,
             Word::Within => Self::Within,
             Word::Rx | Word::RxGlobal => return Err(OperatorError::Pattern { name: word.name() }),
-            Word::DetectSqli
-            | Word::DetectXss
-            | Word::FuzzyHash
+            Word::FuzzyHash
             | Word::GeoLookup
             | Word::GsbLookup
             | Word::InspectFile
@@ -312,6 +316,14 @@ impl Operator {
             Self::BeginsWith(_) => begins_with::matches(value, argument),
             Self::Contains(contains) => contains.matches(value, argument),
             Self::ContainsWord(word) => word.matches(value, argument),
+            Self::DetectSqli => match libinjection::sqli(value) {
+                Some(fingerprint) => {
+                    captures.set_text(fingerprint.as_bytes());
+                    true
+                }
+                None => false,
+            },
+            Self::DetectXss => libinjection::xss(value),
             Self::EndsWith(_) => ends_with::matches(value, argument),
             Self::Number(number) => number.matches(value, argument),
             Self::IpMatch(addresses) => addresses.matches(value),
@@ -339,6 +351,8 @@ impl Operator {
             | Self::StrEq(streq::StrEq { rarest }) => rarest.map(|byte| ByteSet::of(&[byte])),
             Self::Contains(contains) => contains.bytes_needed(),
             Self::ContainsWord(word) => word.bytes_needed(),
+            Self::DetectSqli => Some(libinjection::SQLI_BYTES),
+            Self::DetectXss => Some(libinjection::XSS_BYTES),
             Self::IpMatch(_) => Some(ByteSet::of(b".:")),
             Self::NoMatch => Some(ByteSet::EMPTY),
             Self::Pm(phrases) => Some(phrases.bytes_needed()),
@@ -415,7 +429,6 @@ impl<'a> Call<'a> {
 
 const fn why_refused(word: Word) -> &'static str {
     match word {
-        Word::DetectSqli | Word::DetectXss => "its detector is not built in yet",
         Word::FuzzyHash => "it needs ssdeep hashes of whole files, which are not kept",
         Word::GeoLookup => "there is no list of addresses and countries yet",
         Word::GsbLookup => "it asks a list of Google that no longer exists",
@@ -499,13 +512,7 @@ mod tests {
                     let Some(OperatorError::File { path, .. }) = error else { panic!("{error:?}") };
                     assert_eq!(path, "rules/1");
                 }
-                Word::DetectSqli
-                | Word::DetectXss
-                | Word::FuzzyHash
-                | Word::GeoLookup
-                | Word::GsbLookup
-                | Word::InspectFile
-                | Word::Rbl => {
+                Word::FuzzyHash | Word::GeoLookup | Word::GsbLookup | Word::InspectFile | Word::Rbl => {
                     assert!(matches!(error, Some(OperatorError::Unsupported { .. })));
                 }
                 Word::Rsub | Word::ValidateDtd | Word::ValidateHash | Word::ValidateSchema => {
