@@ -77,7 +77,6 @@ pub(super) struct Compiler<'a> {
     skips: Vec<(usize, usize, String)>,
     order: usize,
     defaults: Defaults,
-    uses: Vec<bool>,
 }
 
 /// A target as a key: `Target` with its kind of selector spelt out.
@@ -119,7 +118,6 @@ impl<'a> Compiler<'a> {
             skips: Vec::new(),
             order: 0,
             defaults: Defaults::default(),
-            uses: vec![false; Variable::ALL.len()],
         }
     }
 
@@ -176,9 +174,6 @@ impl<'a> Compiler<'a> {
         let meaning = Meaning::of(self, rule, phase);
         let (test, hit) = self.test(rule, &meaning);
         let group = self.group(rule, &meaning);
-        for target in &rule.targets {
-            self.uses[target.variable as usize] = true;
-        }
         let index = self.rules.len();
         let (skip, landing) = meaning.skip;
         if let Some(name) = landing {
@@ -416,7 +411,6 @@ impl<'a> Compiler<'a> {
             selections: self.selections,
             descriptions: self.descriptions,
             by_id,
-            uses: self.uses,
             files: self.configuration.files.clone(),
         })
     }
