@@ -46,7 +46,7 @@ fn memory_is_in_proportion_to_the_text() {
         numbered,
         "SecMarker a\n".repeat(5_000),
         "SecRuleRemoveById 1\n".repeat(5_000),
-        "SecUpdateTargetById 1 IP\n".repeat(5_000),
+        "SecRuleUpdateTargetById 1 IP\n".repeat(5_000),
         "SecTmpDir\n".repeat(5_000),
         format!("SecRuleRemoveById {ids}"),
         format!("SecAction \"ctl:'ruleRemoveById={ids}'\""),

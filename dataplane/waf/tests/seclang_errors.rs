@@ -67,11 +67,11 @@ fn unknown_words_are_told_with_the_nearest_known_one() {
         ("SecAction initcol:ipp=a", "unknown persistent collection 'ipp', did you mean 'IP'?"),
         (
             "SecAction msg:'%{matched_vr}'",
-            "unknown variable 'matched_vr', did you mean 'MATCHED_VAR'? in %{matched_vr}",
+            "unknown variable 'matched_vr', did you mean 'MATCHED_VAR'? in '%{matched_vr}'",
         ),
         (
             "SecRule ARGS \"@rx %{tz.a}\" id:1",
-            "unknown variable 'tz', did you mean 'TX'? in %{tz.a} (a regular expression may write '%\\{')",
+            "unknown variable 'tz', did you mean 'TX'? in '%{tz.a}' (a regular expression may write '%\\{')",
         ),
         ("SecAction id:1,skipAfter:EDN\nSecMarker END", "unknown SecMarker 'EDN', did you mean 'END'?"),
     ]);
@@ -175,7 +175,7 @@ fn actions_that_are_wrong() {
             "'ctl:ruleRemoveTargetById': one target is needed; write the action again for others",
         ),
         ("SecAction msg:'%{tx.a'", "the macro '%{' is not closed"),
-        ("SecAction msg:'%{remote_addr.x}'", "REMOTE_ADDR has no members, as in %{remote_addr.x}"),
+        ("SecAction msg:'%{remote_addr.x}'", "REMOTE_ADDR has no members, as in '%{remote_addr.x}'"),
         ("SecAction msg:'%{tx.}'", "the macro '%{tx.}' names no member"),
     ]);
 }
@@ -302,7 +302,9 @@ fn one_rule_is_bounded() {
     let actions = vec!["log"; limits::ACTIONS_MAX + 1].join(",");
     let transformations = vec!["t:trim"; limits::TRANSFORMATIONS_MAX + 1].join(",");
     let pattern = "a".repeat(limits::PATTERN_BYTES_MAX + 1);
+    let types: String = (0..=256).map(|number| format!(" a/{number}")).collect();
     check(&[
+        (&format!("SecResponseBodyMimeType{types}"), "SecResponseBodyMimeType: more than 256 types"),
         (&format!("SecRule {targets} a id:1"), "more than 256 targets"),
         (&format!("SecAction {actions}"), "more than 256 actions"),
         (&format!("SecAction {transformations}"), "more than 32 transformations"),
