@@ -1,7 +1,7 @@
 //! What taking a body apart costs, in nanoseconds.
 //!
-//! `cargo bench -p secbeat-waf --bench body`. Each line is the median of 15 runs, "best" the fastest. Numbers depend on
-//! the machine; compare two commits on one.
+//! `cargo bench -p secbeat-waf --bench body`. Each line is the median of 15 runs, "best" the fastest. Numbers depend
+//! on the machine; compare two commits on one.
 use core::hint::black_box;
 use std::{ops::ControlFlow, time::Instant as Clock};
 

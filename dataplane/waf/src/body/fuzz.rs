@@ -1,5 +1,5 @@
-//! Bodies of the fuzz targets `waf_multipart`, `waf_json`, `waf_xml` and `waf_urlencoded`, shared with the corpus replay in
-//! `tests/body.rs`.
+//! Bodies of the fuzz targets `waf_multipart`, `waf_json`, `waf_xml` and `waf_urlencoded`, shared with the corpus
+//! replay in `tests/body.rs`.
 //!
 //! Not part of the interface. Each panics when a property that must hold for all bytes does not: a warm scratch
 //! changes nothing, a sink that stops is asked no more, errors point into the input, and what is found is no more
@@ -110,7 +110,8 @@ pub fn fuzz_xml(bytes: &[u8]) {
     assert!(texts <= whole.len() || result.is_err());
 }
 
-/// A `Content-Type`, LF, and a body: contents are pieces of the body, and a body without doubt has one head per content.
+/// A `Content-Type`, LF, and a body: contents are pieces of the body, and a body without doubt has one head per
+/// content.
 pub fn fuzz_multipart(bytes: &[u8]) {
     let end = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
     let (content_type, body) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default());

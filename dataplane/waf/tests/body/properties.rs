@@ -106,7 +106,7 @@ fn nearly_json() -> impl Strategy<Value = String> {
         "[1",
         "\"\\n\"",
     ]);
-    vec(piece, 0..9).prop_map(|pieces| pieces.concat())
+    vec(piece, 1..9).prop_map(|pieces| pieces.concat())
 }
 
 proptest! {
@@ -159,7 +159,6 @@ proptest! {
 
     #[test]
     fn json_is_refused_when_serde_json_refuses_it(body in nearly_json()) {
-        prop_assume!(!body.is_empty());
         let oracle = serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok();
         // Skipping does not look at surrogates; reading does.
         let oracle = oracle && serde_json::from_str::<Value>(&body).is_ok();

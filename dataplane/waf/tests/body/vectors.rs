@@ -1,9 +1,10 @@
 //! Cases of ModSecurity v3's own regression tests, as far as they can be told at this level.
 //!
-//! A case is a request, rules and an expectation: a regular expression for the debug log, a status, or both. The request is
-//! taken apart, everything found becomes a line of a log in ModSecurity's words, and rules that deny on one variable
-//! with a simple operator are evaluated. Cases that need more (XPath, schemas, an external entity) are named below.
-//! The vectors are data beside the repository, or where `SECLANG_VECTORS` says; without them a line is printed.
+//! A case is a request, rules and an expectation: a regular expression for the debug log, a status, or both. The
+//! request is taken apart, everything found becomes a line of a log in ModSecurity's words, and rules that deny on
+//! one variable with a simple operator are evaluated. Cases that need more (XPath, schemas, an external entity) are
+//! named below. The vectors are data beside the repository, or where `SECLANG_VECTORS` says; without them a line is
+//! printed.
 use std::{fmt::Write as _, fs, ops::ControlFlow, path::PathBuf};
 
 use regex::Regex;
@@ -275,7 +276,8 @@ fn finish(found: &mut Found, result: Result<(), BodyError>, is_invalid: bool) {
     found.add("FILES_COMBINED_SIZE", b"", size.as_bytes());
 }
 
-/// The status that the first rule that denies gives, 200 without one; nothing when a rule needs more than is done here.
+/// The status that the first rule that denies gives, 200 without one; nothing when a rule needs more than is done
+/// here.
 fn status(rules: &[&str], found: &Found) -> Option<u64> {
     let shape = Regex::new(r#"^SecRule (\S+) "(!?)(?:@(\w+) )?(.*?)" "(.*)"$"#).unwrap();
     let status_of = Regex::new(r"status:(\d+)").unwrap();

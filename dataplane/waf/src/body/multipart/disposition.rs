@@ -1,9 +1,8 @@
 //! The value of `Content-Disposition` of a part.
 //!
-//! Owns: `form-data` with `name` and `filename` and nothing else. `filename*` is refused (RFC 7578 §4.2 forbids it, and
-//! parsers disagree which of the two counts), as is any parameter given twice. Single quotes are read as quotes, since
-//! some origins do, and flagged.
-//! Sources: RFC 6266 §4.1, RFC 7578 §4.2, ModSecurity v3's checks and messages.
+//! Owns: `form-data` with `name` and `filename` and nothing else. `filename*` is refused (RFC 7578 §4.2 forbids it,
+//! and parsers disagree which of the two counts), as is any parameter given twice. Single quotes are read as quotes,
+//! since some origins do, and flagged. Sources: RFC 6266 §4.1, RFC 7578 §4.2, ModSecurity v3's checks and messages.
 use super::Report;
 
 const MALFORMED: &str = "Multipart: Invalid Content-Disposition header";
