@@ -1,16 +1,16 @@
 //! SQL injection and script injection told by the shape of their tokens: libinjection 3.10, in safe Rust.
 //!
-//! A value is cut into the tokens of SQL, as it stands and as if it stood behind a quote; tokens are folded to at most
-//! five, whose kinds are the fingerprint; a table knows the fingerprints of injections. Script is found by reading the
-//! value as HTML, as it stands and from inside an attribute, and looking for names that run script.
+//! A value is cut into the tokens of SQL, as it stands and as if it stood behind a quote; tokens are folded to at
+//! most five, whose kinds are the fingerprint; a table knows the fingerprints of injections. Script is found by
+//! reading the value as HTML, as it stands and from inside an attribute, and looking for names that run script.
 //!
 //! Owns: [`sqli`] and [`xss`], their tokens and tables. Does not own: decoding; the rule's transformations do it.
 //! Cost: linear in the value, no allocation. Verdicts and fingerprints are those of the C library (decision 0024).
 //!
-//! A port of <https://github.com/libinjection/libinjection>, copyright (c) 2012-2016 Nick Galbreath, 2021 LibInjection,
-//! under the BSD 3-clause licence: redistribution and use in source and binary forms, with or without modification, are
-//! permitted provided that the copyright notice, the list of conditions and the disclaimer are retained
-//! (`tests/libinjection/COPYING` has them in full).
+//! A port of <https://github.com/libinjection/libinjection>, copyright (c) 2012-2016 Nick Galbreath, 2021
+//! LibInjection, under the BSD 3-clause licence: redistribution and use in source and binary forms, with or without
+//! modification, are permitted provided that the copyright notice, the list of conditions and the disclaimer are
+//! retained (`tests/libinjection/COPYING` has them in full).
 
 #[cfg(test)]
 mod cases;
@@ -24,9 +24,9 @@ use crate::byte_set::ByteSet;
 
 /// A value without any of these bytes is never SQL to [`sqli`].
 ///
-/// What is left are ASCII letters, digits, `_` and bytes past ASCII other than 0xa0, which is white space. Such a value is
-/// one word, or one or two numbers and then one word. Of the fingerprints that these can have, the table has only `1U`, and
-/// that one is let pass when it is two tokens.
+/// What is left are ASCII letters, digits, `_` and bytes past ASCII other than 0xa0, which is white space. Such a
+/// value is one word, or one or two numbers and then one word. Of the fingerprints that these can have, the table
+/// has only `1U`, and that one is let pass when it is two tokens.
 pub const SQLI_BYTES: ByteSet = complement(
     ByteSet::range(b'a', b'z')
         .union(ByteSet::range(b'A', b'Z'))

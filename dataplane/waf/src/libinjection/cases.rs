@@ -1,4 +1,4 @@
-//! The test cases that come with libinjection, read from `tests/libinjection/cases.txt`.
+//! The test cases that come with libinjection, read from `tests/libinjection/fixtures/cases.txt`.
 
 /// One of its files.
 pub(super) struct Case {
@@ -12,7 +12,7 @@ pub(super) fn cases(prefix: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut sections: [Vec<u8>; 4] = Default::default();
     let mut section = 0;
-    let text = include_bytes!("../../tests/libinjection/cases.txt");
+    let text = include_bytes!("../../tests/libinjection/fixtures/cases.txt");
     for line in text.split_inclusive(|byte| *byte == b'\n').chain([&b"--NAME--\n"[..]]) {
         let marks: [&[u8]; 4] = [b"--NAME--\n", b"--TEST--\n", b"--INPUT--\n", b"--EXPECTED--\n"];
         match marks.iter().position(|mark| *mark == line) {

@@ -94,7 +94,8 @@ fn is_let_pass_of_two(input: &[u8], folder: &Folder<'_>, fingerprint: &[u8]) -> 
         if start == b'/' || tokens > 2 {
             return false;
         }
-        // What looks like base64 (`1234-ABCDEF--`) is one token, cut at the number; `1234 --` and `1234--` are no base64.
+        // What looks like base64 (`1234-ABCDEF--`) is one token, cut at the number; `1234 --` and `1234--` are no
+        // base64.
         let len = first.text().len();
         let behind = |ahead: usize| input.get(len + ahead).copied().unwrap_or(0);
         let is_cut = match behind(0) {

@@ -1,7 +1,7 @@
 //! Script injection: a value is read as HTML in five contexts, and what runs script is looked for.
 //!
-//! Owns: [`xss`], names and addresses that run script. Does not own: reading HTML ([`html5`]). Cost: up to five passes;
-//! a context whose quote is not in the value is not read. Source: `libinjection_xss.c` (see [`super`]).
+//! Owns: [`xss`], names and addresses that run script. Does not own: reading HTML ([`html5`]). Cost: up to five
+//! passes; a context whose quote is not in the value is not read. Source: `libinjection_xss.c` (see [`super`]).
 
 #[cfg(test)]
 mod cases;

@@ -1,7 +1,8 @@
 //! Folds the tokens of a value to at most five.
 //!
-//! Owns: the rules by which two or three neighbours become fewer: `1 + 1` is a number, `select -1` is `select 1`, `UNION`
-//! and `ALL` are one word. Cost: every rule takes a token away or moves on, so all together are linear in the tokens.
+//! Owns: the rules by which two or three neighbours become fewer: `1 + 1` is a number, `select -1` is `select 1`,
+//! `UNION` and `ALL` are one word. Cost: every rule takes a token away or moves on, so all together are linear in
+//! the tokens.
 //!
 //! Positions are masked with [`MASK`], which they never reach: no more than [`TOKENS_MAX`] and one are kept.
 
@@ -194,9 +195,7 @@ impl<'a> Folder<'a> {
             self.end -= 1;
         } else if matches!(first, OPERATOR | LOGIC_OPERATOR) && (is_second_unary || second == SQL_TYPE) {
             self.drop_and_restart(1);
-        } else if first == LEFT_PARENTHESIS && is_second_unary {
-            self.drop_and_step_back();
-        } else if self.merge_words() {
+        } else if (first == LEFT_PARENTHESIS && is_second_unary) || self.merge_words() {
             self.drop_and_step_back();
         } else if first == SEMICOLON
             && second == FUNCTION
@@ -300,7 +299,7 @@ impl<'a> Folder<'a> {
             | (BAREWORD | NUMBER, OPERATOR, NUMBER | BAREWORD) => self.drop_and_restart(2),
             (OPERATOR, _, OPERATOR) if second != LEFT_PARENTHESIS => self.drop_and_restart(2),
             (_, OPERATOR, SQL_TYPE) if is_value(first) && self.at(1).text() == b"::" => {
-                self.drop_and_restart(2)
+                self.drop_and_restart(2);
             }
             (_, COMMA, _) if is_value(first) && is_value(third) => self.drop_and_restart(2),
             (EXPRESSION | GROUP | COMMA, _, LEFT_PARENTHESIS) if is_second_unary => self.drop_second(),

@@ -1,8 +1,8 @@
 //! What libinjection knows of SQL: words with their kinds, and the fingerprints of injections.
 //!
-//! Owns: two hash tables, laid out by the compiler from `words.txt` (kind, space, word in upper case; a line each) and
-//! `fingerprints.txt` (upper case, a line each), which are the tables of libinjection 3.10.0. Cost: a hash and about one
-//! comparison; 8 KB and 64 KB.
+//! Owns: two hash tables, laid out by the compiler from `words.txt` (kind, space, word in upper case; a line each)
+//! and `fingerprints.txt` (upper case, a line each), which are the tables of libinjection 3.10.0. Cost: a hash and
+//! about one comparison; 8 KB and 64 KB.
 
 const WORDS: &[u8] = include_bytes!("words.txt");
 const FINGERPRINTS: &[u8] = include_bytes!("fingerprints.txt");

@@ -1,7 +1,8 @@
 //! Reads HTML as browsers do, forgivingly: tags, attributes, comments.
 //!
 //! Owns: [`Reader`], a state machine over the bytes. Cost: each byte is looked at once or twice. Source:
-//! `libinjection_html5.c` (see [`super::super`]); the states are those of the HTML standard, with the quirks of old browsers.
+//! `libinjection_html5.c` (see [`super::super`]); the states are those of the HTML standard, with the quirks of old
+//! browsers.
 
 use memchr::{memchr, memmem};
 
@@ -203,9 +204,8 @@ impl<'a> Reader<'a> {
             match self.skip_white()? {
                 b'/' => {
                     self.at += 1;
-                    match self.byte()? {
-                        b'>' => return self.self_closing(),
-                        _ => {}
+                    if self.byte()? == b'>' {
+                        return self.self_closing();
                     }
                 }
                 b'>' => return self.give(Kind::TagNameClose, 1, 0, State::Data),

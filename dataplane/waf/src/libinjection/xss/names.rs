@@ -1,7 +1,7 @@
 //! Names of tags and attributes that run script, and addresses that do.
 //!
-//! Owns: the tables and how names are compared. `events.txt` has the names of events without `on`, as libinjection 3.10
-//! has them, without those that begin with another: a name counts when it begins with one of these.
+//! Owns: the tables and how names are compared. `events.txt` has the names of events without `on`, as libinjection
+//! 3.10 has them, without those that begin with another: a name counts when it begins with one of these.
 
 /// What an attribute does with its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,8 +128,8 @@ fn is_event(name: &[u8]) -> bool {
     events.split(|byte| *byte == b'\n').any(|event| !event.is_empty() && starts_with(name, event))
 }
 
-/// Whether a value begins with an address that runs script: white space and bytes past ASCII before it are passed over,
-/// numeric entities are read.
+/// Whether a value begins with an address that runs script: white space and bytes past ASCII before it are passed
+/// over, numeric entities are read.
 pub(super) fn starts_url(value: &[u8]) -> bool {
     let start = value.iter().position(|byte| (33..127).contains(byte)).unwrap_or(value.len());
     URLS.iter().any(|url| decodes_to(&value[start..], url))
@@ -161,8 +161,8 @@ fn decodes_to(mut text: &[u8], start: &[u8]) -> bool {
     letters.peek().is_none()
 }
 
-/// The code at the start of a text that is not empty, and its length in bytes: a byte, or `&#65;`, `&#x41;`, also without
-/// the semicolon. What is no numeric entity is an ampersand.
+/// The code at the start of a text that is not empty, and its length in bytes: a byte, or `&#65;`, `&#x41;`, also
+/// without the semicolon. What is no numeric entity is an ampersand.
 fn decoded(text: &[u8]) -> (u32, usize) {
     /// Codes above end the reading, as in C.
     const CODE_MAX: u32 = 0x10_00ff;
