@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use super::backend::{BACKENDS_MAX, LISTENERS_MAX};
+use super::backend::{BACKENDS_MAX, LISTENERS_MAX, ProxyProtocol};
 use super::http::BODY_BYTES_MAX;
 use crate::reader::{Choice, Table, Unit};
 use crate::units::{HostPattern, LogTarget, UrlPath};
@@ -34,6 +34,8 @@ pub struct Route {
     pub body_bytes_max: Option<u64>,
     /// Time for the head of a response; `None` = as `[http.upstream]` says.
     pub response_timeout: Option<Duration>,
+    /// Whether its backends get a PROXY header; `None` = as the listener says.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// A `[[routes]]` entry as written.
@@ -93,6 +95,10 @@ impl RouteEntry {
             Unit::Seconds,
             "Overrides `[http.upstream] response_timeout`.",
         );
+        let proxy_protocol = t.choice_optional(
+            "proxy_protocol",
+            "Overrides the listener's `proxy_protocol` for the backends of this route.",
+        );
         let rest = Route {
             name: String::new(),
             listeners: Vec::new(),
@@ -103,6 +109,7 @@ impl RouteEntry {
             request_burst,
             body_bytes_max,
             response_timeout,
+            proxy_protocol,
         };
         Self { name, listeners, backends, rest, line: t.line() }
     }

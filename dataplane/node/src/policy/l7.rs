@@ -119,6 +119,7 @@ pub fn compile(
         health_path: config.http.health_path.as_ref().map(|path| path.as_str().as_bytes().into()),
         upgrade: config.http.upgrade,
         offences: rules::offences(config),
+        misdirected: config.tls.misdirected,
         tls: resources.acceptor.clone(),
     }
 }
@@ -138,6 +139,7 @@ fn compile_listener(config: &NodeConfig, index: usize, listener: &Listener) -> p
         routes: RouteTable::new(&scopes.collect::<Vec<_>>()),
         group: (!listener.backends.is_empty()).then(|| listener.name.as_str().into()),
         http2: config.tls.alpn.contains(&Alpn::H2),
+        proxy_protocol: listener.proxy_protocol == ProxyProtocol::V2,
     }
 }
 
@@ -149,6 +151,7 @@ fn compile_route(route: &Route) -> policy::Route {
         source_rate: route.request_rate.map(|count| request_rate(count, route.request_burst)),
         body_max: route.body_bytes_max,
         response_timeout: route.response_timeout,
+        proxy_protocol: route.proxy_protocol.map(|wanted| wanted == ProxyProtocol::V2),
     }
 }
 
@@ -232,8 +235,6 @@ fn rates(config: &NodeConfig) -> Rates {
 fn forwarding(config: &NodeConfig) -> Forwarding {
     let http = &config.http;
     let style = http.forwarded;
-    let has_proxy_header =
-        |listener: &Listener| is_l7(listener) && listener.proxy_protocol == ProxyProtocol::V2;
     Forwarding {
         trusted: http.trusted_proxies.clone().into(),
         x_forwarded: matches!(style, ForwardedStyle::XForwarded | ForwardedStyle::Both),
@@ -241,7 +242,6 @@ fn forwarding(config: &NodeConfig) -> Forwarding {
         request_id: http.request_id_header.as_ref().map(|name| name.as_str().as_bytes().into()),
         via: None,
         server: http.server_header,
-        proxy_protocol: config.listeners.iter().any(has_proxy_header),
     }
 }
 
@@ -269,6 +269,7 @@ backends = ["one"]
 name = "plain"
 bind_address = "127.0.0.1:8080"
 tls = false
+proxy_protocol = "v2"
 redirect_https = true
 redirect_port = 8443
 backends = ["one"]
@@ -276,6 +277,11 @@ backends = ["one"]
 name = "api"
 listeners = ["web"]
 path_prefix = "/api"
+backends = ["two"]
+[[routes]]
+name = "old"
+path_prefix = "/old"
+proxy_protocol = "off"
 backends = ["two"]
 [[backends]]
 name = "one"
@@ -301,6 +307,11 @@ address = "127.0.0.1:2"
         let web = policy.listener(1).expect("the service");
         assert_eq!((web.tls, web.service, web.group.as_deref()), (true, Service::Proxy, Some("web")));
         assert_eq!(&*policy.routes[0].group, "route:api");
+        assert_eq!((plain.proxy_protocol, web.proxy_protocol), (true, false));
+        assert_eq!(
+            policy.routes.iter().map(|route| route.proxy_protocol).collect::<Vec<_>>(),
+            [None, Some(false)]
+        );
         assert_eq!(policy.limits.head.start_line_bytes_max, 1_024 + 64);
         assert!(policy.rates.source.is_some() && policy.rates.global.is_none());
     }

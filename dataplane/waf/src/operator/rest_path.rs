@@ -1,8 +1,8 @@
 //! `@restpath /orders/{id}/items/{item}`: the value is a path of this form; what stands in place of the names goes to
 //! `ARGS_PATH`.
 //!
-//! As in Coraza, the argument is a regular expression in which `{name}` is `(?P<name>.*)`: it may match in the middle of
-//! the value, and a name may take a `/`.
+//! As in Coraza, the argument is a regular expression in which `{name}` is `(?P<name>.*)`: it may match in the
+//! middle of the value, and a name may take a `/`.
 
 use std::{fmt::Write as _, ops::Range};
 

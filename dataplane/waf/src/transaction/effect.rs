@@ -55,8 +55,6 @@ impl Evaluation<'_> {
             Effect::SanitiseRequestHeader(name) => self.mask(Masked::RequestHeader(name.clone())),
             Effect::SanitiseResponseHeader(name) => self.mask(Masked::ResponseHeader(name.clone())),
             Effect::SanitiseMatched => self.mask_matched(matched),
-            // Which bytes of the value matched depends on transformations; the whole value is hidden.
-            Effect::SanitiseMatchedBytes(..) => self.mask_matched(matched),
         }
     }
 

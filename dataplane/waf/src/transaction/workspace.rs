@@ -90,6 +90,7 @@ pub(crate) struct Workspace {
     pub(crate) buffer: Vec<u8>,
     pub(crate) text: Vec<u8>,
     pub(crate) body: crate::body::Scratch,
+    pub(crate) observer: super::observe::Watch,
     /// Bytes read so far by this transaction.
     pub(crate) work_bytes: u64,
 }
@@ -117,6 +118,7 @@ impl Workspace {
             buffer: Vec::new(),
             text: Vec::new(),
             body: crate::body::Scratch::default(),
+            observer: super::observe::Watch::default(),
             work_bytes: 0,
         }
     }
