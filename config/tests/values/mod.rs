@@ -27,22 +27,22 @@ const FIELDS_STRUCTURED: &[&str] = &[
 
 /// One line of a corpus.
 #[derive(Debug, Deserialize)]
-pub struct Request {
-    pub id: String,
-    pub class: String,
-    pub method: String,
-    pub uri: String,
-    pub headers: Vec<(String, String)>,
+pub(crate) struct Request {
+    pub(crate) id: String,
+    pub(crate) class: String,
+    pub(crate) method: String,
+    pub(crate) uri: String,
+    pub(crate) headers: Vec<(String, String)>,
     #[serde(default)]
-    pub body: String,
+    pub(crate) body: String,
     #[serde(default)]
-    pub body_base64: String,
+    pub(crate) body_base64: String,
 }
 
 /// A decoded value and where it was.
-pub struct Value {
-    pub target: Target,
-    pub bytes: Vec<u8>,
+pub(crate) struct Value {
+    pub(crate) target: Target,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Request {
@@ -55,7 +55,7 @@ impl Request {
     }
 
     /// Enough of a request to see why it passed.
-    pub fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let fields = self.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host"));
         let fields: Vec<_> = fields.map(|(name, value)| format!("{name}: {value}")).collect();
         format!("{} {} {} {}", self.method, self.uri, self.body, fields.join(" | "))
@@ -63,7 +63,7 @@ impl Request {
 }
 
 /// All values of a request.
-pub fn values(request: &Request) -> Vec<Value> {
+pub(crate) fn values(request: &Request) -> Vec<Value> {
     let mut found = Vec::new();
     let (path, query) = request.uri.split_once('?').unwrap_or((&request.uri, ""));
     found.push(Value { target: Target::Path, bytes: path.into() });
@@ -107,9 +107,6 @@ fn add(found: &mut Vec<Value>, target: Target, raw: &[u8], is_url: bool) {
         found.push(Value { target, bytes: second });
     }
     found.push(Value { target, bytes: first });
-    if is_url && once != raw {
-        found.push(Value { target, bytes: raw.to_vec() });
-    }
 }
 
 fn add_form(found: &mut Vec<Value>, target: Target, form: &[u8]) {

@@ -307,7 +307,7 @@ def sign_on(m):
 
 
 def methods(m):
-    path = quote(m.pick(["/dav/Documents/Bericht März.docx", "/remote.php/dav/files/mary/photos/it's me.jpg", "/webdav/", "/calendars/tom/home/"]))
+    path = quote(m.pick(["/dav/Documents/Bericht März.docx", "/remote.php/dav/files/mary/photos/it's me.jpg", "/webdav/", "/calendars/tom/default/"]))
     body = '<?xml version="1.0" encoding="utf-8"?><d:propfind xmlns:d="DAV:" xmlns:oc="http://owncloud.org/ns"><d:prop><d:getlastmodified/><d:getetag/><oc:id/></d:prop></d:propfind>'
     shapes = [lambda: m.add("methods", "OPTIONS", f"/api/v{m.number(1, 3)}/{m.fill('{noun}')}s", m.headers(cookies=0, extra=[["Origin", "https://" + m.pick(HOSTS)], ["Access-Control-Request-Method", m.pick(["PUT", "PATCH", "DELETE", "POST"])], ["Access-Control-Request-Headers", "content-type,authorization,x-request-id"]])),
               lambda: m.add("methods", "PROPFIND", path, m.headers(extra=[["Depth", "1"]]), body, "application/xml; charset=utf-8"), lambda: m.add("methods", "HEAD", f"/downloads/{m.fill('{noun}')}-{m.number(1, 9)}.{m.number(0, 9)}.zip", m.headers()),
