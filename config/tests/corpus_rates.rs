@@ -34,13 +34,16 @@ impl Rules {
         Self(set.rules.into_iter().map(|rule| (rule.clone(), compile(&rule))).collect())
     }
 
-    /// Ids of the rules that refuse or clean a request, with the value that each matched.
+    /// Ids of the rules that refuse or clean a request, with what each matched and a little after it.
     fn acting<'a>(&'a self, values: &[Value]) -> Vec<(&'a str, String)> {
         let mut found = Vec::new();
         for (rule, regex) in self.0.iter().filter(|(rule, _)| rule.action != Action::Log) {
             let hit = values.iter().find(|v| rule.applies_to(v.target) && regex.is_match(&v.bytes));
             if let Some(value) = hit {
-                found.push((rule.id.as_str(), String::from_utf8_lossy(&value.bytes).into_owned()));
+                let at = regex
+                    .find(&value.bytes)
+                    .map_or(0..0, |m| m.start()..(m.end() + 20).min(value.bytes.len()));
+                found.push((rule.id.as_str(), String::from_utf8_lossy(&value.bytes[at]).into_owned()));
             }
         }
         found
@@ -96,7 +99,7 @@ fn ordinary_requests_pass() {
     assert!(requests.len() >= REQUESTS_MIN, "{} requests", requests.len());
     let classes = tally(&requests, |request, found| {
         for (rule, value) in found {
-            println!("false positive: {} {} {rule}: {value:.160}", request.class, request.id);
+            println!("false positive: {} {} {rule}: {value:.160?}", request.class, request.id);
         }
     });
     print(&classes);
@@ -111,7 +114,7 @@ fn attacks_are_refused() {
     assert!(requests.len() >= REQUESTS_MIN, "{} requests", requests.len());
     let classes = tally(&requests, |request, found| {
         if found.is_empty() {
-            println!("missed: {} {} {:.200}", request.class, request.id, request.summary());
+            println!("missed: {} {} {:.200?}", request.class, request.id, request.summary());
         }
     });
     print(&classes);

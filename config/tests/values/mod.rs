@@ -146,12 +146,10 @@ fn add_xml(found: &mut Vec<Value>, body: &[u8]) {
         rest = after;
         if is_cdata {
             add_text(found, tag.get(9..end.saturating_sub(3)).unwrap_or_default());
-        } else if tag.starts_with(b"<!DOCTYPE") || tag.starts_with(b"<!ENTITY") {
+        } else if tag.starts_with(b"<!") || tag.starts_with(b"<?xml-") {
             found.push(Value { target: Target::Body, bytes: body[..body.len().min(4_096)].to_vec() });
         } else {
-            for value in tag.split(|&b| b == b'"' || b == b'\'').skip(1).step_by(2) {
-                add_text(found, value);
-            }
+            add_attributes(found, tag);
             if tag
                 .windows(8)
                 .any(|w| w.eq_ignore_ascii_case(b"xinclude") || w.eq_ignore_ascii_case(b":include"))
@@ -161,6 +159,17 @@ fn add_xml(found: &mut Vec<Value>, body: &[u8]) {
         }
     }
     add_text(found, rest);
+}
+
+fn add_attributes(found: &mut Vec<Value>, tag: &[u8]) {
+    let mut rest = tag;
+    while let Some(at) = rest.iter().position(|&b| b == b'"' || b == b'\'') {
+        let quote = rest[at];
+        rest = &rest[at + 1..];
+        let end = rest.iter().position(|&b| b == quote).unwrap_or(rest.len());
+        add_text(found, &rest[..end]);
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
 }
 
 fn add_text(found: &mut Vec<Value>, text: &[u8]) {

