@@ -253,6 +253,9 @@ def main():
     options = parser.parse_args()
 
     requests = list(load(options.corpus))
+    if len({request["id"] for request in requests}) != len(requests):
+        print("two requests have the same id: one would hide the other", file=sys.stderr)
+        return 2
     results, cases = run(options.target, requests)
     if not requests or all(status == 0 for status in results.values()):
         print("nothing was measured: no request or no answer", file=sys.stderr)

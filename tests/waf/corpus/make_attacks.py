@@ -23,7 +23,7 @@ DOMAINS = "evil.example attacker.example x.evil.example c2.example.net".split()
 FILES = "x q test a1 poc upd kk data tmp9 loader".split()
 NAMES = "id q page file name search url cmd user lang template redirect cat item sort view ref input".split()
 PLACES = ["query", "query", "query", "form", "form", "json", "multipart", "cookie", "header", "xml", "path", "name"]
-VARIANTS = {"sqli": 6, "xss": 5, "traversal": 5, "rfi": 4, "command": 5, "php": 4, "java": 4, "lookup": 5, "code": 4, "ssrf": 3,
+VARIANTS = {"sqli": 6, "xss": 5, "traversal": 5, "rfi": 4, "command": 5, "php": 4, "java": 4, "lookup": 5, "node_python": 4, "ssrf": 3,
             "xxe": 3, "template": 4, "ldap_xpath": 4, "nosql": 3, "splitting": 4}
 
 
@@ -92,7 +92,7 @@ class Maker:
         # The same request twice measures nothing. Agents differ at random and do not count.
         key = json.dumps([method, uri, [h for h in headers if h[0] != "User-Agent" or kind == "scanner" or technique.startswith("agent")], body])
         if key not in found:
-            request["id"] = f"{kind}-{len(found) + 1:04}"
+            request["id"] = f"attack-{kind}-{len(found) + 1:04}"
             found[key] = request
 
     def send(self, kind, text):
@@ -114,8 +114,7 @@ class Maker:
 
     def query(self, kind, technique, text, code):
         before = self.random.choice(["", "a=1&", "utm=x&page=2&"])
-        prefix = "" if kind in ("ssrf", "rfi", "java", "php", "nosql", "lookup", "code", "splitting") else ""
-        self.add(kind, technique, "GET", f"/{self.random.choice(['', 'index.php', 'search', 'api/v1/items', 'view.jsp'])}?{before}{self.name_of()}={prefix}{code(text)}", self.headers())
+        self.add(kind, technique, "GET", f"/{self.random.choice(['', 'index.php', 'search', 'api/v1/items', 'view.jsp'])}?{before}{self.name_of()}={code(text)}", self.headers())
 
     def name(self, kind, technique, text, code):
         self.add(kind, technique, "GET", f"/search?{code(text)}=1", self.headers())

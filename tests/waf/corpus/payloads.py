@@ -832,4 +832,4 @@ CensysInspect/1.1
 Expanse, a Palo Alto Networks company, searches across the global IPv4 space""".split("\n")
 
 BY_CLASS = {"sqli": SQLI, "xss": XSS, "traversal": TRAVERSAL, "rfi": RFI, "command": COMMAND, "php": PHP, "java": JAVA, "lookup": LOOKUP,
-            "code": NODE, "ssrf": SSRF, "xxe": XXE, "template": TEMPLATE, "ldap_xpath": LDAP, "nosql": NOSQL, "splitting": SPLITTING}
+            "node_python": NODE, "ssrf": SSRF, "xxe": XXE, "template": TEMPLATE, "ldap_xpath": LDAP, "nosql": NOSQL, "splitting": SPLITTING}
