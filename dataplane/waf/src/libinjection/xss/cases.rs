@@ -1,7 +1,5 @@
 //! libinjection's own cases of HTML, and what must hold for all values.
 
-use std::time::{Duration, Instant};
-
 use proptest::prelude::*;
 
 use super::{
@@ -39,33 +37,6 @@ fn html_is_read_as_libinjection_does() {
         }
         let out = trimmed(out);
         assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&case.expected), "{}", case.name);
-    }
-}
-
-#[test]
-fn a_long_value_of_any_kind_costs_little() {
-    for piece in [
-        "<",
-        "</>",
-        "<!--",
-        "<!---",
-        "-\0",
-        "<![CDATA[",
-        "<%",
-        "%",
-        "/",
-        "<a ",
-        "a=",
-        "'",
-        "\0",
-        "<a b='",
-        "=&#1",
-    ] {
-        let value = piece.repeat((256 << 10) / piece.len());
-        let start = Instant::now();
-        let _ = xss(value.as_bytes());
-        // Quadratic cost would be minutes.
-        assert!(start.elapsed() < Duration::from_secs(5), "{piece}");
     }
 }
 
