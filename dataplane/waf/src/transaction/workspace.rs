@@ -92,6 +92,7 @@ pub(crate) struct Workspace {
     /// Buffers of transformations, of texts with macros, and of body parsers.
     pub(crate) buffer: Vec<u8>,
     pub(crate) text: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     pub(crate) body: crate::body::Scratch,
     pub(crate) observer: super::observe::Watch,
     /// Bytes read so far by this transaction.
@@ -120,6 +121,7 @@ impl Workspace {
             expanded: Vec::new(),
             buffer: Vec::new(),
             text: Vec::new(),
+            name: Vec::new(),
             body: crate::body::Scratch::default(),
             observer: super::observe::Watch::default(),
             work_bytes: 0,
