@@ -130,8 +130,8 @@ impl ListenerEntry {
             proxy_protocol: t.choice(
                 "proxy_protocol",
                 ProxyProtocol::Off,
-                "PROXY protocol header towards the backend, which must expect it. In mode `l7` every client \
-                 then has connections of its own to the backend.",
+                "PROXY protocol header towards the backends of this listener, which must expect it. In mode `l7` \
+                 every client then has connections of its own to the backend, and a route may say otherwise.",
             ),
             waf: t.choice_optional(
                 "waf",

@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use super::backend::{BACKENDS_MAX, LISTENERS_MAX};
+use super::backend::{BACKENDS_MAX, LISTENERS_MAX, ProxyProtocol};
 use super::http::BODY_BYTES_MAX;
 use super::waf::WafMode;
 use crate::reader::{Choice, Table, Unit};
@@ -37,6 +37,8 @@ pub struct Route {
     pub response_timeout: Option<Duration>,
     /// How rules of the WAF are asked; `None` = as the listener says.
     pub waf: Option<WafMode>,
+    /// Whether its backends get a PROXY header; `None` = as the listener says.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// A `[[routes]]` entry as written.
@@ -100,6 +102,10 @@ impl RouteEntry {
             "waf",
             "Whether rules of `[waf]` are asked about its requests; without it as the listener says.",
         );
+        let proxy_protocol = t.choice_optional(
+            "proxy_protocol",
+            "Overrides the listener's `proxy_protocol` for the backends of this route.",
+        );
         let rest = Route {
             name: String::new(),
             listeners: Vec::new(),
@@ -111,6 +117,7 @@ impl RouteEntry {
             body_bytes_max,
             response_timeout,
             waf,
+            proxy_protocol,
         };
         Self { name, listeners, backends, rest, line: t.line() }
     }

@@ -52,6 +52,22 @@ impl Choice for ClientAuth {
         &[("off", Self::Off), ("optional", Self::Optional), ("require", Self::Require)];
 }
 
+/// When a request for a host that the connection's certificate is not for is answered with 421 (RFC 9110 §15.5.20).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misdirected {
+    /// Never.
+    Off,
+    /// When another certificate is for it and the listener has routes by host.
+    Routes,
+    /// Always.
+    Strict,
+}
+
+impl Choice for Misdirected {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("routes", Self::Routes), ("strict", Self::Strict)];
+}
+
 /// One certificate: `cert_path` of `[tls]`, or an entry of `[[tls.certificates]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
@@ -92,6 +108,8 @@ pub struct Tls {
     pub client_auth: ClientAuth,
     /// Who may sign client certificates, PEM. Present exactly when `client_auth` is not `Off`.
     pub client_ca_path: Option<PathBuf>,
+    /// Requests for hosts that the connection's certificate is not for.
+    pub misdirected: Misdirected,
     /// How long one ticket key makes tickets; `None` = no tickets.
     pub ticket_rotation: Option<Duration>,
     /// How long a handshake may take.
@@ -135,6 +153,14 @@ impl Tls {
             client_ca_path: t.value_optional(
                 "client_ca_path",
                 "Certificates that may sign those of clients, PEM. Needed when `client_auth` is not `off`.",
+            ),
+            misdirected: t.choice(
+                "misdirected",
+                Misdirected::Routes,
+                "Which requests are answered with 421 on a connection whose client named a host that a certificate \
+                 is for: none (`off`), those for a host that only another certificate is for where routes go by \
+                 host (`routes`), those for any host that the connection's certificate is not for (`strict`). \
+                 Never those of `[http] trusted_proxies`.",
             ),
             ticket_rotation: t.duration_limit(
                 "ticket_rotation",

@@ -13,6 +13,7 @@ mod fields;
 mod known;
 mod request;
 mod response;
+mod trailers;
 mod word;
 
 pub use fields::{Field, Fields};

@@ -6,6 +6,7 @@
 
 mod facts;
 mod kernel;
+mod local_ports;
 mod memory;
 mod network;
 mod nic;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 
 pub use facts::Machine;
+pub use local_ports::clashes;
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -26,6 +26,7 @@ mod http1;
 mod http2;
 mod inspect;
 mod limit;
+mod misdirected;
 pub mod pages;
 pub mod policy;
 mod record;

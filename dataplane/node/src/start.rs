@@ -39,6 +39,7 @@ use secbeat_net::filter::Filter;
 use crate::api::{self, InterfaceStatus, Phase};
 use crate::cli::{ConfigSource, ExitError};
 use crate::front::socket as front;
+use crate::host;
 use crate::neighbor::Mirror;
 use crate::pipeline::Setup;
 use crate::policy::l7::Resources;
@@ -114,6 +115,10 @@ fn choose(basis: &mut Basis) -> anyhow::Result<Option<(Vec<String>, PacketSide)>
                 for unserved in ports::unserved(&opened.0, opened.1.engines.len() as u16) {
                     tracing::warn!(unserved, "packets of some queues take the kernel's way");
                     basis.notes.push(unserved);
+                }
+                for clash in host::clashes(&host::Machine::this(), config) {
+                    tracing::warn!(clash, "local ports");
+                    basis.notes.push(clash);
                 }
                 return Ok(Some(opened));
             }

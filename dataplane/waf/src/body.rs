@@ -1,16 +1,19 @@
 //! Request data taken apart: queries, forms, cookies, multipart, JSON, XML.
 //!
-//! Owns: what the parsers of [`urlencoded`], [`cookies`], [`multipart`], [`json`] and [`xml`] share: the [`Event`]s they
-//! hand over, the [`Scratch`] they decode into, the [`BodyError`] they end with. Does not own: where values are kept
-//! and how many of them may be; a transaction decides that and ends a parser with [`ControlFlow::Break`].
+//! Owns: what the parsers of [`urlencoded`], [`cookies`], [`multipart`], [`json`] and [`xml`] share: the [`Event`]s
+//! they hand over, the [`Scratch`] they decode into, the [`BodyError`] they end with. Does not own: where values are
+//! kept and how many of them may be; a transaction decides that and ends a parser with [`ControlFlow::Break`].
 //!
-//! Every parser works on a whole slice, front to back, once. None allocates once its [`Scratch`] is warm; [`xml`] is the
-//! exception and says why.
+//! Every parser works on a whole slice, front to back, once. None allocates once its [`Scratch`] is warm; [`xml`] is
+//! the exception and says why.
 //!
-//! Parsers that disagree about the same bytes are how attacks get past a firewall. So these are strict: what a lenient
-//! origin could read in another way is an error or a flag, and what was read up to there has been handed over.
+//! Parsers that disagree about the same bytes are how attacks get past a firewall. So these are strict: what a
+//! lenient origin could read in another way is an error or a flag, and what was read up to there has been handed
+//! over.
 
 pub mod cookies;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod json;
 pub mod multipart;
 pub mod urlencoded;

@@ -22,7 +22,8 @@ pub const CHAIN_LINKS_MAX: usize = 32;
 pub const TRANSFORMATIONS_MAX: usize = 32;
 /// Most bytes of all files of one set together, data files counted: the Core Rule Set has 1 MB.
 pub const SET_BYTES_MAX: usize = 64 << 20;
-/// Most directives of one set that are neither rule nor setting (markers, changes of other rules): the Core Rule Set has 90.
+/// Most directives of one set that are neither rule nor setting (markers, changes of other rules): the Core Rule Set
+/// has 90.
 pub const DIRECTIVES_MAX: usize = 20_000;
 /// Most targets of one rule: the Core Rule Set has 20.
 pub const TARGETS_MAX: usize = 256;

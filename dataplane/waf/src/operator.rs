@@ -1,6 +1,6 @@
 //! Operators: what a rule asks of a value.
 //!
-//! Owns: the words ([`Word`]), their compiled form ([`Operator`]), and what a match captures. Each word has its file with
+//! Owns: their compiled form ([`Operator`]), and what a match captures. Each word has its file with
 //! its vectors. Does not own: regular expressions (`rx`), macros (the caller expands them), negation.
 //!
 //! Cost: everything that depends on the rule alone is done by [`Operator::compile`]; [`Operator::matches`] allocates
@@ -31,128 +31,15 @@ mod url_encoding;
 mod utf8_encoding;
 mod verify;
 mod within;
+mod word;
 
 use std::fmt;
 
 pub use captures::{CAPTURES_MAX, Captures};
 use thiserror::Error;
+pub use word::Word;
 
-use crate::{byte_set::ByteSet, limits, seclang::Files};
-
-macro_rules! words {
-    ($($(#[$doc:meta])* $name:ident = $text:literal $(| $alias:literal)*;)*) => {
-        /// The name of an operator (ModSecurity reference manual, "Operators").
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Word {
-            $($(#[$doc])* $name,)*
-        }
-
-        impl Word {
-            /// Every word.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// As SecLang writes it, without `@`.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)*
-                }
-            }
-
-            /// By its name, in any case, or by another that is in use for it.
-            #[must_use]
-            pub fn from_name(name: &str) -> Option<Self> {
-                $(if name.eq_ignore_ascii_case($text) $(|| name.eq_ignore_ascii_case($alias))* {
-                    return Some(Self::$name);
-                })*
-                None
-            }
-        }
-    };
-}
-
-words! {
-    /// The value begins with the argument.
-    BeginsWith = "beginsWith";
-    /// The argument is somewhere in the value.
-    Contains = "contains";
-    /// The same, as a word of its own.
-    ContainsWord = "containsWord";
-    /// libinjection takes the value for SQL.
-    DetectSqli = "detectSQLi";
-    /// libinjection takes the value for script.
-    DetectXss = "detectXSS";
-    /// The value ends with the argument.
-    EndsWith = "endsWith";
-    /// Equal numbers.
-    Eq = "eq";
-    /// Similar to known files; refused.
-    FuzzyHash = "fuzzyHash";
-    /// The value's number is at least the argument's.
-    Ge = "ge";
-    /// Where an address is; refused.
-    GeoLookup = "geoLookup";
-    /// Asks Google; refused.
-    GsbLookup = "gsbLookup";
-    /// The value's number is above the argument's.
-    Gt = "gt";
-    /// A program looks at an uploaded file; refused.
-    InspectFile = "inspectFile";
-    /// The value is an address of the list.
-    IpMatch = "ipMatch";
-    /// The same, from a file.
-    IpMatchFromFile = "ipMatchFromFile" | "ipMatchF";
-    /// The value's number is at most the argument's.
-    Le = "le";
-    /// The value's number is below the argument's.
-    Lt = "lt";
-    /// Never.
-    NoMatch = "noMatch";
-    /// One of the phrases is in the value, in any case.
-    Pm = "pm";
-    /// The same, from a file.
-    PmFromFile = "pmFromFile" | "pmf";
-    /// Asks a name server; refused.
-    Rbl = "rbl";
-    /// The value is a path of this form.
-    RestPath = "restpath";
-    /// Replaces text; refused.
-    Rsub = "rsub";
-    /// The regular expression matches.
-    Rx = "rx";
-    /// The same, all places captured.
-    RxGlobal = "rxGlobal";
-    /// Equal texts.
-    StrEq = "streq";
-    /// The same as `contains`.
-    StrMatch = "strmatch";
-    /// Always.
-    UnconditionalMatch = "unconditionalMatch";
-    /// A byte of the value is outside of these.
-    ValidateByteRange = "validateByteRange";
-    /// Validates XML; refused.
-    ValidateDtd = "validateDTD";
-    /// Validates links that were signed; refused.
-    ValidateHash = "validateHash";
-    /// A national identifier with its check digit.
-    ValidateNid = "validateNid" | "nids";
-    /// Validates XML or JSON; refused.
-    ValidateSchema = "validateSchema";
-    /// Percent-encoding is broken.
-    ValidateUrlEncoding = "validateUrlEncoding";
-    /// UTF-8 is broken.
-    ValidateUtf8Encoding = "validateUtf8Encoding";
-    /// A card number.
-    VerifyCc = "verifyCC";
-    /// A Brazilian tax number.
-    VerifyCpf = "verifyCPF";
-    /// A US social security number.
-    VerifySsn = "verifySSN";
-    /// An Austrian social security number.
-    VerifySvnr = "verifySVNR";
-    /// The value is somewhere in the argument.
-    Within = "within";
-}
+use crate::{byte_set::ByteSet, libinjection, limits, seclang::Files};
 
 /// Why an operator cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -216,6 +103,10 @@ pub enum Operator {
     Contains(contains::Contains),
     /// `containsWord`
     ContainsWord(contains_word::ContainsWord),
+    /// `detectSQLi`
+    DetectSqli,
+    /// `detectXSS`
+    DetectXss,
     /// `endsWith`
     EndsWith(ends_with::EndsWith),
     /// `eq`, `ge`, `gt`, `le`, `lt`
@@ -247,12 +138,12 @@ pub enum Operator {
 impl Operator {
     /// Compiles `@name argument`.
     ///
-    /// `argument` is the static text, or `None` when it has macros. `directory` is that of the rule file; data files are
-    /// relative to it. `rx` and `rxGlobal` yield [`OperatorError::Pattern`].
+    /// `argument` is the static text, or `None` when it has macros. `directory` is that of the rule file; data files
+    /// are relative to it. `rx` and `rxGlobal` yield [`OperatorError::Pattern`].
     ///
     /// # Errors
-    /// An unknown or unsupported word, an argument that makes no sense, a file that cannot be read, or macros where the
-    /// word must compile its argument.
+    /// An unknown or unsupported word, an argument that makes no sense, a file that cannot be read, or macros where
+    /// the word must compile its argument.
     pub fn compile(
         name: &str,
         argument: Option<&str>,
@@ -260,13 +151,15 @@ impl Operator {
         files: &dyn Files,
     ) -> Result<Self, OperatorError> {
         let Some(word) = Word::from_name(name) else {
-            return Err(OperatorError::Unknown { name: name.to_owned(), nearest: nearest(name) });
+            return Err(OperatorError::Unknown { name: name.to_owned(), nearest: word::nearest(name) });
         };
         let call = Call { word, argument, directory, files };
         Ok(match word {
             Word::BeginsWith => Self::BeginsWith(begins_with::BeginsWith::compile(argument)),
             Word::Contains | Word::StrMatch => Self::Contains(contains::Contains::compile(argument)),
             Word::ContainsWord => Self::ContainsWord(contains_word::ContainsWord::compile(&call)?),
+            Word::DetectSqli => Self::DetectSqli,
+            Word::DetectXss => Self::DetectXss,
             Word::EndsWith => Self::EndsWith(ends_with::EndsWith::compile(argument)),
             Word::Eq | Word::Ge | Word::Gt | Word::Le | Word::Lt => {
                 Self::Number(number::Number::compile(word, argument))
@@ -287,9 +180,7 @@ impl Operator {
             Word::ValidateUtf8Encoding => Self::ValidateUtf8Encoding,
             Word::Within => Self::Within,
             Word::Rx | Word::RxGlobal => return Err(OperatorError::Pattern { name: word.name() }),
-            Word::DetectSqli
-            | Word::DetectXss
-            | Word::FuzzyHash
+            Word::FuzzyHash
             | Word::GeoLookup
             | Word::GsbLookup
             | Word::InspectFile
@@ -298,7 +189,10 @@ impl Operator {
             | Word::ValidateDtd
             | Word::ValidateHash
             | Word::ValidateSchema => {
-                return Err(OperatorError::Unsupported { name: word.name(), reason: why_refused(word) });
+                return Err(OperatorError::Unsupported {
+                    name: word.name(),
+                    reason: word::why_refused(word),
+                });
             }
         })
     }
@@ -312,6 +206,20 @@ impl Operator {
             Self::BeginsWith(_) => begins_with::matches(value, argument),
             Self::Contains(contains) => contains.matches(value, argument),
             Self::ContainsWord(word) => word.matches(value, argument),
+            Self::DetectSqli => match libinjection::sqli(value) {
+                Some(fingerprint) => {
+                    captures.set_text(fingerprint.as_bytes());
+                    true
+                }
+                None => false,
+            },
+            Self::DetectXss => {
+                let is_script = libinjection::xss(value);
+                if is_script {
+                    captures.set(0, 0..value.len());
+                }
+                is_script
+            }
             Self::EndsWith(_) => ends_with::matches(value, argument),
             Self::Number(number) => number.matches(value, argument),
             Self::IpMatch(addresses) => addresses.matches(value),
@@ -339,6 +247,8 @@ impl Operator {
             | Self::StrEq(streq::StrEq { rarest }) => rarest.map(|byte| ByteSet::of(&[byte])),
             Self::Contains(contains) => contains.bytes_needed(),
             Self::ContainsWord(word) => word.bytes_needed(),
+            Self::DetectSqli => Some(libinjection::SQLI_BYTES),
+            Self::DetectXss => Some(libinjection::XSS_BYTES),
             Self::IpMatch(_) => Some(ByteSet::of(b".:")),
             Self::NoMatch => Some(ByteSet::EMPTY),
             Self::Pm(phrases) => Some(phrases.bytes_needed()),
@@ -413,32 +323,6 @@ impl<'a> Call<'a> {
     }
 }
 
-const fn why_refused(word: Word) -> &'static str {
-    match word {
-        Word::DetectSqli | Word::DetectXss => "its detector is not built in yet",
-        Word::FuzzyHash => "it needs ssdeep hashes of whole files, which are not kept",
-        Word::GeoLookup => "there is no list of addresses and countries yet",
-        Word::GsbLookup => "it asks a list of Google that no longer exists",
-        Word::InspectFile => "uploads are not written to files, and no program is started for a request",
-        Word::Rbl => "it asks a name server while the request waits; use @ipMatchFromFile with a list",
-        Word::Rsub => "it changes the body, which is passed on as it came",
-        Word::ValidateDtd => "document types are not loaded for hostile XML",
-        Word::ValidateHash => "links of responses are not signed",
-        Word::ValidateSchema => "bodies are not validated against schemas",
-        _ => "it is a regular expression",
-    }
-}
-
-/// The word that is spelt most like `name`, if any is near.
-fn nearest(name: &str) -> Option<&'static str> {
-    /// Most letters that may differ.
-    const LETTERS_MAX: usize = 3;
-    let lower = name.to_ascii_lowercase();
-    let distance = |word: &Word| strsim::damerau_levenshtein(&lower, &word.name().to_ascii_lowercase());
-    let word = Word::ALL.iter().min_by_key(|word| distance(word))?;
-    (distance(word) <= LETTERS_MAX.min(lower.len() / 2)).then_some(word.name())
-}
-
 /// The byte of a text that other texts have least; none if it is empty.
 fn rarest(text: &[u8]) -> Option<u8> {
     text.iter().copied().min_by_key(|&byte| frequency(byte))
@@ -493,19 +377,13 @@ mod tests {
             match word {
                 Word::Rx | Word::RxGlobal => assert!(matches!(error, Some(OperatorError::Pattern { .. }))),
                 Word::IpMatch | Word::ValidateNid => {
-                    assert!(matches!(error, Some(OperatorError::Argument { .. })))
+                    assert!(matches!(error, Some(OperatorError::Argument { .. })));
                 }
                 Word::IpMatchFromFile | Word::PmFromFile => {
                     let Some(OperatorError::File { path, .. }) = error else { panic!("{error:?}") };
                     assert_eq!(path, "rules/1");
                 }
-                Word::DetectSqli
-                | Word::DetectXss
-                | Word::FuzzyHash
-                | Word::GeoLookup
-                | Word::GsbLookup
-                | Word::InspectFile
-                | Word::Rbl => {
+                Word::FuzzyHash | Word::GeoLookup | Word::GsbLookup | Word::InspectFile | Word::Rbl => {
                     assert!(matches!(error, Some(OperatorError::Unsupported { .. })));
                 }
                 Word::Rsub | Word::ValidateDtd | Word::ValidateHash | Word::ValidateSchema => {

@@ -64,8 +64,6 @@ pub struct Ruleset {
     by_id: HashMap<u64, u32>,
     /// Who the rules are, for sites that do without some.
     pub(crate) descriptions: Vec<Described>,
-    /// By variable, whether any rule looks at it: dear ones are made only when asked.
-    pub(crate) uses: Vec<bool>,
     /// Names of the files it was read from.
     pub(crate) files: Vec<String>,
 }
@@ -83,11 +81,44 @@ pub struct RuleView<'a> {
     pub message: Option<&'a str>,
     /// 0 (emergency) to 7 (debug).
     pub severity: Option<u8>,
+    /// Its tags without macros.
+    pub tags: Tags<'a>,
+    /// `ver`.
+    pub version: Option<&'a str>,
+    /// `rev`.
+    pub revision: Option<&'a str>,
+    /// `maturity` and `accuracy`.
+    pub quality: (Option<u8>, Option<u8>),
     /// Where it stands.
     pub file: &'a str,
     /// The line, from 1.
     pub line: u32,
 }
+
+/// Tags of a rule.
+#[derive(Clone, Copy)]
+pub struct Tags<'a>(&'a [Text]);
+
+impl<'a> Tags<'a> {
+    /// Those without macros, in the order written.
+    pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.0.iter().filter_map(Text::as_str)
+    }
+}
+
+impl core::fmt::Debug for Tags<'_> {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl PartialEq for Tags<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Tags<'_> {}
 
 impl Ruleset {
     /// Compiles what was read.
@@ -136,6 +167,10 @@ impl Ruleset {
             phase: rule.phase,
             message: rule.message.as_ref().and_then(Text::as_str),
             severity: rule.severity,
+            tags: Tags(&rule.tags),
+            version: rule.version.as_deref(),
+            revision: rule.revision.as_deref(),
+            quality: (rule.maturity, rule.accuracy),
             file: self.file(rule.position),
             line: rule.position.line,
         }

@@ -13,6 +13,7 @@
 mod action;
 mod assignment;
 pub mod ast;
+mod change;
 mod check;
 mod control;
 mod diagnostics;

@@ -14,6 +14,7 @@ mod effect;
 mod evaluate;
 mod expand;
 mod group;
+mod observe;
 mod outcome;
 mod persistent;
 mod request;
@@ -26,6 +27,7 @@ mod workspace;
 
 use std::sync::Arc;
 
+pub use observe::Observer;
 pub use outcome::{Interruption, InterruptionKind, Limit, Limits, MatchView};
 pub use persistent::Persistent;
 pub use request::{Connection, RequestHead};

@@ -1,7 +1,7 @@
 //! Operators against vectors that others wrote, and what must hold for all values.
 //!
-//! The vectors of Coraza are data beside the repository, or where `SECLANG_VECTORS` says; without them that test says so
-//! and passes. The corpus of the fuzz target `waf_operator` is replayed here.
+//! The vectors of Coraza are data beside the repository, or where `SECLANG_VECTORS` says; without them that test
+//! says so and passes. The corpus of the fuzz target `waf_operator` is replayed here.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
@@ -41,6 +41,8 @@ struct Vector {
 const CORE_RULE_SET: &[Word] = &[
     Word::BeginsWith,
     Word::Contains,
+    Word::DetectSqli,
+    Word::DetectXss,
     Word::EndsWith,
     Word::Eq,
     Word::Ge,
@@ -60,7 +62,8 @@ const CORE_RULE_SET: &[Word] = &[
 
 /// Vectors that do not hold, with the reason: word, argument, value.
 const DIFFERENT: &[(Word, &str, &str)] = &[
-    // An IPv4 address written in IPv6 (`::ffff:255.255.255.255`) is of the IPv6 prefix it is in; Go makes it an IPv4 address.
+    // An IPv4 address written in IPv6 (`::ffff:255.255.255.255`) is of the IPv6 prefix it is in; Go makes it an IPv4
+    // address.
     (Word::IpMatch, "0:0::/80", "0000:0000:0000:0000:0000:ffff:ffff:ffff"),
 ];
 
@@ -122,10 +125,7 @@ fn vectors_of_coraza_hold() {
         }
         for vector in serde_json::from_slice::<Vec<Vector>>(&fs::read(&path).unwrap()).unwrap() {
             let word = Word::from_name(&vector.name).unwrap_or_else(|| panic!("{}", vector.name));
-            if matches!(
-                word,
-                Word::Rx | Word::RxGlobal | Word::ValidateSchema | Word::DetectSqli | Word::DetectXss
-            ) {
+            if matches!(word, Word::Rx | Word::RxGlobal | Word::ValidateSchema) {
                 continue;
             }
             let input = bytes_of(&vector.input);
@@ -148,7 +148,7 @@ fn vectors_of_coraza_hold() {
     }
     println!("{counts:?}");
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(counts.len() >= 23, "only {} words have vectors", counts.len());
+    assert!(counts.len() >= 25, "only {} words have vectors", counts.len());
     for word in CORE_RULE_SET {
         let (held, all) = counts[word.name()];
         let different = DIFFERENT.iter().filter(|vector| vector.0 == *word).count();
@@ -167,5 +167,51 @@ proptest! {
         bytes.extend_from_slice(argument.as_bytes());
         bytes.extend_from_slice(&value);
         fuzz(&bytes);
+    }
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/waf_operator")
+}
+
+#[test]
+fn corpus_of_waf_operator_is_replayed() {
+    let mut count = 0;
+    for file in fs::read_dir(folder()).unwrap() {
+        fuzz(&fs::read(file.unwrap().path()).unwrap());
+        count += 1;
+    }
+    assert!(count >= 20, "the corpus has only {count} files");
+}
+
+/// One seed a word: its place, the length of the argument, the argument, the value.
+#[test]
+#[ignore = "writes the seeds of the fuzz target"]
+fn seeds_are_written() {
+    fs::create_dir_all(folder()).unwrap();
+    for (index, word) in Word::ALL.iter().enumerate() {
+        let (argument, value) = match word {
+            Word::DetectSqli => ("", "1' UNION ALL SELECT $$x$$,q'(a)',[b],@@v-- /*!x*/"),
+            Word::DetectXss => ("", "<a href='&#x6a;ava' onclick=x><!--[if]--><![CDATA[]]>"),
+            Word::Eq | Word::Ge | Word::Gt | Word::Le | Word::Lt => ("-5", " +12x"),
+            Word::IpMatch => ("10.0.0.0/8,::1", "10.1.2.3"),
+            Word::IpMatchFromFile => ("list", "192.0.2.0/24 # office\n::1"),
+            Word::Pm => ("a|4243|d e\\:f", "xABCdx"),
+            Word::PmFromFile => ("list", "# phrases\nlist\n"),
+            Word::RestPath => ("/a/{b}/{c}", "/a/1/2"),
+            Word::ValidateByteRange => ("9,10,13,32-126", "a\0b"),
+            Word::ValidateNid => ("cl [0-9.]+-[0-9kK]", "11.111.111-1"),
+            Word::ValidateUrlEncoding => ("", "%41%4"),
+            Word::ValidateUtf8Encoding => ("", "é"),
+            Word::VerifyCc => ("[0-9]+", "x4417123456789113"),
+            Word::VerifyCpf => ("[0-9.-]+", "010.817.514-60"),
+            Word::VerifySsn => ("[0-9-]+", "574-57-8065"),
+            Word::VerifySvnr => ("[0-9 ]+", "1237 010180"),
+            _ => ("word", "a word in words"),
+        };
+        let index = u8::try_from(index).unwrap();
+        let len = u8::try_from(argument.len()).unwrap();
+        let bytes = [&[index, len], argument.as_bytes(), value.as_bytes()].concat();
+        fs::write(folder().join(word.name()), bytes).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! What rule files say arrives as it was meant: lines and words, settings, targets, operators, macros, actions, includes.
+//! What rule files say arrives as it was meant: lines, settings, targets, operators, macros, actions, includes.
 use std::collections::BTreeMap;
 
 use secbeat_waf::seclang::ast::{

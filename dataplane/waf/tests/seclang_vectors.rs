@@ -8,8 +8,8 @@ use disk::{Disk, folder};
 use secbeat_waf::seclang::read_text;
 use serde_json::Value;
 
-/// What SecBeat refuses although ModSecurity reads it: how the file's name begins, a piece of the error. Each stands for
-/// something that would promise protection and not give it, or for a rule file that is written wrongly.
+/// What SecBeat refuses although ModSecurity reads it: how the file's name begins, a piece of the error. Each stands
+/// for something that would promise protection and not give it, or for a rule file that is written wrongly.
 const EXCEPTIONS: &[(&str, &str)] = &[
     // No programs, no scripts, no downloads.
     ("action-exec", "action 'exec' is not supported"),

@@ -153,6 +153,12 @@ impl Decoder {
         Some(section.fields()).filter(|fields| !fields.is_empty())
     }
 
+    /// The same, to change before they are forwarded.
+    pub fn trailers_mut(&mut self) -> Option<&mut Fields> {
+        let is_done = self.is_done();
+        Some(self.section.as_deref_mut().filter(|_| is_done)?.fields_mut())
+    }
+
     fn take_data(&mut self, len: u64) {
         self.left -= len;
         if self.left == 0 {

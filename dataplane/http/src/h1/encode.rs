@@ -136,7 +136,7 @@ pub fn chunk(data: &[u8], out: &mut Vec<u8>) {
 pub fn last_chunk(trailers: Option<&Fields>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     for field in trailers.into_iter().flat_map(Fields::iter) {
-        if !field.known.is_forbidden_in_trailers() {
+        if field.may_trail() {
             put(out, &[field.name, b": ", field.value, b"\r\n"]);
         }
     }

@@ -8,7 +8,7 @@
 
 use super::limits::Limits;
 use super::violation::Violation;
-use crate::head::{Fields, Form, Known, Method, Request, Scheme, Span, Version};
+use crate::head::{Field, Fields, Form, Known, Method, Request, Scheme, Span, Version};
 use crate::syntax;
 
 /// What a request's framing says beside its head.
@@ -108,8 +108,11 @@ impl Assembler {
     fn counts(&mut self, limits: &Limits, name: &[u8], value: &[u8]) -> bool {
         self.list_bytes = self.list_bytes.saturating_add(name.len() + value.len() + 32);
         self.field_count = self.field_count.saturating_add(1);
-        let is_over = self.list_bytes > limits.header_list_bytes_max as usize
-            || self.field_count > limits.header_fields_max;
+        let (bytes_max, count_max) = match self.is_trailers {
+            true => (limits.trailer_list_bytes_max, limits.trailers_max),
+            false => (limits.header_list_bytes_max, limits.header_fields_max),
+        };
+        let is_over = self.list_bytes > bytes_max as usize || self.field_count > count_max;
         if is_over {
             // Whatever else is wrong: what we answer is 431.
             self.violation = Some(Violation::HeaderListSize);
@@ -180,7 +183,7 @@ impl Assembler {
             Known::Cookie => self.cookie_count += 1,
             _ => {}
         }
-        if self.is_trailers && known.is_forbidden_in_trailers() {
+        if self.is_trailers && !(Field { name, value, known }).may_trail() {
             // Dropped, as HTTP/1.1 trailers are.
             return Ok(());
         }

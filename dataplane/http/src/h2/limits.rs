@@ -24,6 +24,11 @@ pub struct Limits {
     pub target_bytes_max: u32,
     /// Fields of one request, pseudo-header fields counted. Above: as `header_list_bytes_max`.
     pub header_fields_max: u32,
+    /// Trailers of one request, counted as `header_list_bytes_max` is. Above: `header_list_size`. They are written to
+    /// the origin as HTTP/1.1 trailers: 4 KiB of those, and what the counting adds to 32 of them.
+    pub trailer_list_bytes_max: u32,
+    /// Trailers of one request, as HTTP/1.1 has it. Above: as `trailer_list_bytes_max`.
+    pub trailers_max: u32,
     /// SETTINGS_HEADER_TABLE_SIZE: what the decoder may keep per connection (with an index beside it), and what one
     /// byte of a header block can unfold to. Both sides start with 4,096 (RFC 9113 §6.5.2); 1,024 hold what a browser
     /// repeats. Memory is taken as entries come.
@@ -74,6 +79,8 @@ impl Default for Limits {
             header_list_bytes_max: 32 * 1024,
             target_bytes_max: 8 * 1024,
             header_fields_max: 128,
+            trailer_list_bytes_max: 5 * 1024,
+            trailers_max: 32,
             header_table_bytes: 1024,
             continuations_max: 8,
             settings_per_frame_max: 40,

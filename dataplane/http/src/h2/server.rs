@@ -201,6 +201,11 @@ impl Server {
         self.stream(stream).map(|stream| &stream.trailers)
     }
 
+    /// The same, to change before they are forwarded.
+    pub fn trailers_mut(&mut self, stream: StreamId) -> Option<&mut Fields> {
+        self.stream_mut(stream).map(|stream| &mut stream.trailers)
+    }
+
     /// Body bytes that wait; empty: none now.
     pub fn peek_body(&self, stream: StreamId) -> &[u8] {
         self.stream(stream).map(Stream::body).unwrap_or_default()

@@ -1,7 +1,7 @@
 //! Fields of a head or a trailer section, in order, names in the case they came in.
 //!
 //! Owns: the buffer that a head's other parts share. Cost: 16 bytes of index per field.
-use super::{Known, Span};
+use super::{Known, Span, trailers};
 use crate::{error::Error, syntax};
 
 /// Fields and the buffer they lie in.
@@ -39,6 +39,14 @@ pub struct Field<'a> {
     pub value: &'a [u8],
     /// Which name it is.
     pub known: Known,
+}
+
+impl Field<'_> {
+    /// Whether it may stand in a trailer section (RFC 9110 §6.5.1): it neither frames, routes, authenticates nor
+    /// describes the message, and does not say who the client is.
+    pub fn may_trail(&self) -> bool {
+        !trailers::is_forbidden(self.name, self.known)
+    }
 }
 
 impl Fields {
@@ -141,9 +149,7 @@ impl Fields {
 
     pub(crate) fn drop_forbidden_trailers(&mut self) {
         let bytes = &self.bytes;
-        self.entries.retain(|entry| {
-            !entry.known.is_forbidden_in_trailers() && !Known::is_alias(entry.name().of(bytes))
-        });
+        self.entries.retain(|entry| !trailers::is_forbidden(entry.name().of(bytes), entry.known));
     }
 
     /// Puts the last field first: Host leads what we write.

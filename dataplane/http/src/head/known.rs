@@ -137,7 +137,8 @@ impl Known {
         )
     }
 
-    /// Whether a trailer of this name would change framing, routing or authentication (RFC 9110 §6.5.1).
+    /// Whether a trailer of this name would change framing, routing or authentication (RFC 9110 §6.5.1). The whole
+    /// list, names that nothing else here acts on among it, is behind [`super::Field::may_trail`].
     pub const fn is_forbidden_in_trailers(self) -> bool {
         self.is_hop_by_hop()
             || matches!(

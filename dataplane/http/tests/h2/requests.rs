@@ -271,6 +271,22 @@ fn trailers_cannot_frame_or_route() {
 }
 
 #[test]
+fn trailers_above_their_limits_end_the_stream() {
+    let long = "x".repeat(5_120);
+    for fields in [vec![("x", long.as_str())], vec![("x", "y"); 33]] {
+        let mut client = Client::new();
+        client.post(1);
+        client.headers(1, &fields, true);
+        client.expect_reset(1, Violation::HeaderListSize);
+    }
+    let mut client = Client::new();
+    client.post(1);
+    client.headers(1, &[("x", "y"); 32], true);
+    assert_eq!(client.events(), [Event::End { stream: id(1) }]);
+    assert_eq!(client.server.trailers(id(1)).unwrap().len(), 32);
+}
+
+#[test]
 fn a_second_head_that_does_not_end_the_request_is_refused() {
     let mut client = Client::new();
     client.post(1);

@@ -147,6 +147,15 @@ impl Window {
         self.cwnd
     }
 
+    /// What [`Window::cwnd`] is while nothing holds it back: a model lowers it for a round trip after a loss, and for a
+    /// moment to measure, and knows where it goes back to.
+    pub(super) fn wanted(&self, mss: u32) -> u32 {
+        match &self.control {
+            Control::Loss(_) => self.cwnd,
+            Control::Model(bbr) => self.cwnd.max(bbr.window_wanted(mss)),
+        }
+    }
+
     /// Slow-start threshold in bytes; `u32::MAX` before the first loss, and where a model has none.
     #[inline]
     pub(super) fn ssthresh(&self) -> u32 {

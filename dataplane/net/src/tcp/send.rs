@@ -335,7 +335,7 @@ impl Sender {
     fn queue_bytes_max(&self, shared: &Shared) -> usize {
         let limits = &shared.limits;
         let is_plenty = shared.chunks.used() * 2 <= shared.chunks.capacity();
-        let wanted = if is_plenty { self.congestion.cwnd().saturating_mul(3) } else { 0 };
+        let wanted = if is_plenty { self.congestion.wanted(self.mss()).saturating_mul(3) } else { 0 };
         wanted.max(limits.queue_bytes).min(limits.queue_bytes_max) as usize
     }
 

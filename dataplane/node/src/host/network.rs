@@ -6,6 +6,7 @@ use secbeat_config::NodeConfig;
 use secbeat_config::node::Driver;
 
 use super::facts::Machine;
+use super::local_ports::LocalPorts;
 use super::{Findings, Needs, State};
 
 /// Descriptors per forwarded connection: two sockets and two pipes of two ends each.
@@ -30,29 +31,30 @@ pub(super) fn examine(machine: &Machine, config: &NodeConfig, needs: Needs, find
     }
 }
 
-/// The kernel must not give a port of the SNAT range to a program of this host: replies would go to the node.
+/// The kernel must not give a port of the SNAT range or of a listener to a program of this host: replies would go to
+/// the node.
 fn local_ports(machine: &Machine, config: &NodeConfig, findings: &mut Findings) {
-    let range = config.io.snat_ports;
-    let Some(text) = machine.text("/proc/sys/net/ipv4/ip_local_port_range") else {
-        return findings.unknown("local ports", "net.ipv4.ip_local_port_range cannot be read");
+    let ports = match LocalPorts::of(machine) {
+        Ok(ports) => ports,
+        Err(why) => return findings.unknown("local ports", why),
     };
-    let mut numbers = text.split_whitespace().filter_map(|word| word.parse::<u16>().ok());
-    let (Some(low), Some(high)) = (numbers.next(), numbers.next()) else {
-        return findings.unknown("local ports", format!("`{text}` is no range"));
-    };
-    let found = format!("kernel {low}-{high}, node {range}");
-    let reserved = machine.text("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
-    let is_reserved = reserved.split(',').any(|part| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else { return false };
-        first <= range.low && last >= range.high
-    });
-    if low > range.high || high < range.low || is_reserved {
-        return findings.ok("local ports", found);
+    let found = format!("kernel {}, node {}", ports.range(), config.io.snat_ports);
+    if ports.hands_out_any(config.io.snat_ports) {
+        let problem = "the ranges overlap: connections of this host's own programs to a backend can break";
+        findings.add("local ports", State::Warn, found, problem, Some(ports.command(config)));
+    } else {
+        findings.ok("local ports", found);
     }
-    let problem = "the ranges overlap: connections of this host's own programs to a backend can break";
-    let command = Some(format!("sysctl -w net.ipv4.ip_local_reserved_ports={range}"));
-    findings.add("local ports", State::Warn, found, problem, command);
+    let clashing = ports.listeners(config);
+    if clashing.is_empty() {
+        return findings.ok("listener ports", format!("none in the kernel's {}", ports.range()));
+    }
+    let names: Vec<_> =
+        clashing.iter().map(|l| format!("{} of `{}`", l.bind_address.port(), l.name)).collect();
+    let found = format!("{} in the kernel's {}", names.join(", "), ports.range());
+    let problem = "a connection of this host to a backend (mode l7, health checks) that is given such a port gets no \
+                   answer: it goes to the listener";
+    findings.add("listener ports", State::Warn, found, problem, Some(ports.command(config)));
 }
 
 /// Strict reverse-path filtering drops replies on the kernel's path when routes are not symmetric.

@@ -152,6 +152,88 @@ fn reserved_ports_settle_the_overlap() {
     assert_eq!(find(&examine_with(&changes, &syn()), "local ports").state, State::Ok);
 }
 
+fn l7(more: &str) -> NodeConfig {
+    config(&format!(
+        "[server]\nmode = \"l7\"\n[io]\ninterfaces = [\"eth0\"]\n\
+         [[listeners]]\nname = \"web\"\nbind_address = \"192.0.2.1:443\"\n\
+         [[listeners]]\nname = \"high\"\nbind_address = \"192.0.2.1:40443\"\n{more}\
+         [[backends]]\naddress = \"192.0.2.9:80\"\n"
+    ))
+}
+
+#[test]
+fn listener_on_a_port_that_the_kernel_hands_out_is_named_with_the_range_and_what_mends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = build(dir.path(), &[]);
+    let report = examine(&machine, &l7(""));
+    let check = find(&report, "listener ports");
+    assert_eq!(
+        (check.state, check.found.as_str()),
+        (State::Warn, "40443 of `high` in the kernel's 32768-60999")
+    );
+    let command = "sysctl -w net.ipv4.ip_local_reserved_ports=40443";
+    assert_eq!(check.command.as_deref(), Some(command));
+    assert_eq!(find(&report, "local ports").state, State::Ok);
+    let clashes = clashes(&machine, &l7(""));
+    assert_eq!(clashes.len(), 1);
+    for part in ["40443", "`high`", "32768-60999", command] {
+        assert!(clashes[0].contains(part), "{clashes:?}");
+    }
+}
+
+#[test]
+fn start_speaks_of_l7_listeners_alone_and_doctor_of_all() {
+    let text = "[[listeners]]\nname = \"old\"\nmode = \"syn\"\nbind_address = \"192.0.2.1:50000\"\n";
+    let dir = tempfile::tempdir().unwrap();
+    let machine = build(dir.path(), &[]);
+    assert!(clashes(&machine, &l7(text)).iter().all(|line| !line.contains("`old`")));
+    let report = examine(&machine, &l7(text));
+    let command = find(&report, "listener ports").command.clone();
+    assert_eq!(command.as_deref(), Some("sysctl -w net.ipv4.ip_local_reserved_ports=40443,50000"));
+}
+
+#[test]
+fn reserved_port_of_a_listener_is_in_order() {
+    for reserved in ["40443", "80,40000-41000", "1-2,40443-40443"] {
+        let dir = tempfile::tempdir().unwrap();
+        let changes = [("proc/sys/net/ipv4/ip_local_reserved_ports", Some(reserved))];
+        let machine = build(dir.path(), &changes);
+        assert_eq!(find(&examine(&machine, &l7("")), "listener ports").state, State::Ok, "{reserved}");
+        assert!(clashes(&machine, &l7("")).is_empty());
+    }
+}
+
+#[test]
+fn what_is_reserved_already_stays_so_when_more_is() {
+    let changes = [
+        ("proc/sys/net/ipv4/ip_local_port_range", Some("20000 65535")),
+        ("proc/sys/net/ipv4/ip_local_reserved_ports", Some("8080,9000-9100\n")),
+    ];
+    let report = examine_with(&changes, &l7(""));
+    let command = "sysctl -w net.ipv4.ip_local_reserved_ports=8080,9000-9100,10000-32767,40443";
+    for name in ["local ports", "listener ports"] {
+        assert_eq!(find(&report, name).command.as_deref(), Some(command));
+    }
+}
+
+#[test]
+fn snat_range_that_is_reserved_in_parts_is_in_order() {
+    let changes = [
+        ("proc/sys/net/ipv4/ip_local_port_range", Some("20000 65535")),
+        ("proc/sys/net/ipv4/ip_local_reserved_ports", Some("20000-25000,25001-32767,40443")),
+    ];
+    assert_eq!(find(&examine_with(&changes, &l7("")), "local ports").state, State::Ok);
+}
+
+#[test]
+fn port_without_a_range_to_compare_with_is_unknown_and_start_says_nothing() {
+    let changes = [("proc/sys/net/ipv4/ip_local_port_range", None)];
+    let dir = tempfile::tempdir().unwrap();
+    let machine = build(dir.path(), &changes);
+    assert_eq!(find(&examine(&machine, &l7("")), "local ports").state, State::Unknown);
+    assert!(clashes(&machine, &l7("")).is_empty());
+}
+
 #[test]
 fn node_on_sockets_does_not_ask_for_af_xdp() {
     let config = config("[server]\nmode = \"tcp\"\n[io]\ndriver = \"socket\"\n");

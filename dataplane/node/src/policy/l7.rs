@@ -127,6 +127,7 @@ pub fn compile(
         health_path: config.http.health_path.as_ref().map(|path| path.as_str().as_bytes().into()),
         upgrade: config.http.upgrade,
         offences: rules::offences(config),
+        misdirected: config.tls.misdirected,
         tls: resources.acceptor.clone(),
     }
 }
@@ -147,6 +148,7 @@ fn compile_listener(config: &NodeConfig, index: usize, listener: &Listener) -> p
         group: (!listener.backends.is_empty()).then(|| listener.name.as_str().into()),
         http2: config.tls.alpn.contains(&Alpn::H2),
         waf: listener.waf,
+        proxy_protocol: listener.proxy_protocol == ProxyProtocol::V2,
     }
 }
 
@@ -159,6 +161,7 @@ fn compile_route(route: &Route) -> policy::Route {
         body_max: route.body_bytes_max,
         response_timeout: route.response_timeout,
         waf: route.waf,
+        proxy_protocol: route.proxy_protocol.map(|wanted| wanted == ProxyProtocol::V2),
     }
 }
 
@@ -242,8 +245,6 @@ fn rates(config: &NodeConfig) -> Rates {
 fn forwarding(config: &NodeConfig) -> Forwarding {
     let http = &config.http;
     let style = http.forwarded;
-    let has_proxy_header =
-        |listener: &Listener| is_l7(listener) && listener.proxy_protocol == ProxyProtocol::V2;
     Forwarding {
         trusted: http.trusted_proxies.clone().into(),
         x_forwarded: matches!(style, ForwardedStyle::XForwarded | ForwardedStyle::Both),
@@ -251,7 +252,6 @@ fn forwarding(config: &NodeConfig) -> Forwarding {
         request_id: http.request_id_header.as_ref().map(|name| name.as_str().as_bytes().into()),
         via: None,
         server: http.server_header,
-        proxy_protocol: config.listeners.iter().any(has_proxy_header),
     }
 }
 
@@ -279,6 +279,7 @@ backends = ["one"]
 name = "plain"
 bind_address = "127.0.0.1:8080"
 tls = false
+proxy_protocol = "v2"
 redirect_https = true
 redirect_port = 8443
 backends = ["one"]
@@ -286,6 +287,11 @@ backends = ["one"]
 name = "api"
 listeners = ["web"]
 path_prefix = "/api"
+backends = ["two"]
+[[routes]]
+name = "old"
+path_prefix = "/old"
+proxy_protocol = "off"
 backends = ["two"]
 [[backends]]
 name = "one"
@@ -311,6 +317,11 @@ address = "127.0.0.1:2"
         let web = policy.listener(1).expect("the service");
         assert_eq!((web.tls, web.service, web.group.as_deref()), (true, Service::Proxy, Some("web")));
         assert_eq!(&*policy.routes[0].group, "route:api");
+        assert_eq!((plain.proxy_protocol, web.proxy_protocol), (true, false));
+        assert_eq!(
+            policy.routes.iter().map(|route| route.proxy_protocol).collect::<Vec<_>>(),
+            [None, Some(false)]
+        );
         assert_eq!(policy.limits.head.start_line_bytes_max, 1_024 + 64);
         assert!(policy.rates.source.is_some() && policy.rates.global.is_none());
     }

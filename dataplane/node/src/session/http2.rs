@@ -7,7 +7,7 @@
 
 use secbeat_http::h1::BodyKind;
 use secbeat_http::h2::{Event, Reason, Server, StreamId, Violation};
-use secbeat_http::head::{Method, Version};
+use secbeat_http::head::{Fields, Method, Version};
 
 use super::download::{self, Looked};
 use super::exchange::{Exchange, Pace, Reply, Upload};
@@ -267,6 +267,11 @@ pub(super) fn receive_body(s: &mut Session, t: &mut Turn<'_>, key: Key) {
     }
 }
 
+/// The trailers of a stream's request, once it is complete.
+pub(super) fn trailers(s: &mut Session, stream: StreamId) -> Option<&mut Fields> {
+    http2(s)?.server.trailers_mut(stream)
+}
+
 /// Sends what the backend, or we ourselves, have for a stream, as far as it may.
 pub(super) fn pump(s: &mut Session, t: &mut Turn<'_>, key: Key) {
     loop {
@@ -318,7 +323,7 @@ fn send_head(s: &mut Session, t: &mut Turn<'_>, key: Key, upstream: ExchangeId) 
         || matches!(kind, BodyKind::None | BodyKind::Length(0))
         || (core.client.is_complete(upstream)
             && core.client.peek_body(upstream).is_empty()
-            && core.client.trailers(upstream).is_none_or(secbeat_http::head::Fields::is_empty)
+            && core.client.trailers(upstream).is_none_or(Fields::is_empty)
             && exchange.response_held.is_none());
     exchange.reply = Reply::Body(kind);
     let Some(response) = core.client.response(upstream) else { return false };

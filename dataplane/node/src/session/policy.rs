@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use secbeat_config::node::ServerHeader;
+use secbeat_config::node::{Misdirected, ServerHeader};
 use secbeat_http::h2;
 use secbeat_net::limit::{Rate, RateLimit};
 
@@ -52,6 +52,8 @@ pub struct L7Policy {
     pub upgrade: bool,
     /// When a source that breaks limits is banned.
     pub offences: OffencePolicy,
+    /// Which requests for hosts that the connection's certificate is not for get 421.
+    pub misdirected: Misdirected,
     /// Certificates and protocol versions; shared by all workers and reloadable by itself. `None` = no listener
     /// speaks TLS.
     pub tls: Option<Arc<Acceptor>>,
@@ -74,6 +76,8 @@ pub struct Listener {
     pub http2: bool,
     /// How rules are asked about its requests; `None` = as sites say.
     pub waf: Option<Mode>,
+    /// Whether backends get PROXY v2; connections to them are then used for one client alone.
+    pub proxy_protocol: bool,
 }
 
 /// What a listener does with requests.
@@ -105,6 +109,8 @@ pub struct Route {
     pub response_timeout: Option<Duration>,
     /// How rules are asked about its requests; `None` = as the listener says.
     pub waf: Option<Mode>,
+    /// Whether its backends get PROXY v2; `None` = as [`Listener::proxy_protocol`].
+    pub proxy_protocol: Option<bool>,
 }
 
 /// A limit and how long who is over it is told to wait.
@@ -212,8 +218,6 @@ pub struct Forwarding {
     pub via: Option<Box<str>>,
     /// What clients see as `Server`.
     pub server: ServerHeader,
-    /// Send PROXY v2 to backends; connections are then used for one client alone.
-    pub proxy_protocol: bool,
 }
 
 impl Default for Forwarding {
@@ -225,7 +229,6 @@ impl Default for Forwarding {
             request_id: Some(b"x-request-id"[..].into()),
             via: None,
             server: ServerHeader::Pass,
-            proxy_protocol: false,
         }
     }
 }
@@ -285,6 +288,7 @@ impl Default for L7Policy {
             health_path: None,
             upgrade: true,
             offences: OffencePolicy { offences_max: 0, window: Duration::from_secs(60) },
+            misdirected: Misdirected::Routes,
             tls: None,
         }
     }

@@ -1,11 +1,11 @@
 //! From the head of a request to what becomes of it: an answer of our own, or an exchange with a backend.
 //!
 //! ```text
-//!  head -> id, client -> health path -> redirect -> meaning of the path -> route -> rates -> inspect -> size of
-//! the body       -> what the backend is told -> begin
+//!  head -> id, client -> health path -> redirect -> meaning of the path -> route -> rates -> right connection
+//!       -> inspect -> size of the body -> what the backend is told -> begin
 //! ```
-//! Owns: this order. Does not own: each step's rule (`target`, `route`, `limit`, `inspect`, `forwarding`), how
-//! answers are sent (`reply`). The same for both versions of HTTP.
+//! Owns: this order. Does not own: each step's rule (`target`, `route`, `limit`, `misdirected`, `inspect`,
+//! `forwarding`), how answers are sent (`reply`). The same for both versions of HTTP.
 
 use std::io::Write;
 
@@ -20,7 +20,7 @@ use super::policy::Service;
 use super::reply::{self, Own};
 use super::slab::Key;
 use super::state::{Session, Turn};
-use super::{tarpit, upload};
+use super::{misdirected, tarpit, upload};
 use crate::event::{AttackKind, Offence};
 use crate::telemetry::counters::Counter;
 use crate::upstream::http::Begin;
@@ -128,6 +128,10 @@ fn decide(s: &mut Session, t: &mut Turn<'_>, key: Key) -> Decision {
     {
         return limited(s, t, key, exceeded);
     }
+    if misdirected::is_misdirected(policy, listener, &s.wire, core.tls.as_ref(), s.source.ip(), head.host()) {
+        exchange.reason = Some("misdirected");
+        return Decision::Answer(Own::page(421));
+    }
     let facts = Facts {
         now: t.now,
         peer: s.source,
@@ -208,6 +212,10 @@ pub(super) fn begin(s: &mut Session, t: &mut Turn<'_>, key: Key) {
         exchange.reason = Some("no_group");
         return reply::own(s, t, key, Own::page(503));
     };
+    let proxy_protocol = route
+        .and_then(|route| route.proxy_protocol)
+        .or(listener.map(|listener| listener.proxy_protocol))
+        .unwrap_or_default();
     let forwarding = &policy.forwarding;
     let head = &mut exchange.request;
     if head.authority().is_empty() {
@@ -225,7 +233,7 @@ pub(super) fn begin(s: &mut Session, t: &mut Turn<'_>, key: Key) {
             body: exchange.body,
             via: forwarding.via.as_deref(),
             upgrade: exchange.upgrade,
-            client: forwarding.proxy_protocol.then_some((s.source, s.destination)),
+            client: proxy_protocol.then_some((s.source, s.destination)),
             is_last: exchange.is_last,
             response_timeout: route.and_then(|route| route.response_timeout),
             user: key.to_bits(),

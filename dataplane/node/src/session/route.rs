@@ -58,9 +58,14 @@ impl RouteTable {
         table
     }
 
+    /// Whether any route is for certain hosts.
+    pub(super) fn has_hosts(&self) -> bool {
+        !self.exact.is_empty() || !self.suffix.is_empty()
+    }
+
     /// The route for a host (without port, any case) and a normalised path.
     pub fn find(&self, host: &[u8], path: &[u8]) -> Option<u16> {
-        if (!self.exact.is_empty() || !self.suffix.is_empty()) && host.len() <= HOST_BYTES_MAX {
+        if self.has_hosts() && host.len() <= HOST_BYTES_MAX {
             let mut lower = [0; HOST_BYTES_MAX];
             let lower = &mut lower[..host.len()];
             lower.copy_from_slice(host);

@@ -7,6 +7,8 @@ mod http2;
 mod inspection;
 mod limits;
 mod log;
+mod proxy_header;
 mod schedule;
 mod timeouts;
+mod trailers;
 mod tunnel;

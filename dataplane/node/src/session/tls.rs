@@ -34,6 +34,7 @@ pub use engine::Engine;
 pub use error::{Outcome, TlsError};
 pub use ja4::Ja4;
 pub use output::Output;
+pub use resolver::Coverage;
 pub use stream::{Received, Stream};
 
 /// What is spoken inside TLS, as agreed by ALPN (RFC 7301).

@@ -4,11 +4,13 @@
 //! own: its framing on either side, the window towards the backend (`upstream::http`).
 //! Back-pressure: nobody gives more than [`room`]; what the backend does not take stays with the client.
 
+use secbeat_http::h1::body::Decoder;
+
 use super::exchange::{Hold, Reply, Upload};
 use super::reply::{self, Own};
-use super::request;
 use super::slab::Key;
 use super::state::{Session, Turn};
+use super::{http2, request};
 use crate::event::AttackKind;
 use crate::telemetry::counters::Counter;
 
@@ -124,7 +126,6 @@ fn judge(s: &mut Session, t: &mut Turn<'_>, key: Key, is_whole: bool) -> bool {
 
 /// Sends what was held, as far as it fits, and the end after the last byte.
 pub(super) fn release_held(s: &mut Session, t: &mut Turn<'_>, key: Key) {
-    let _ = s;
     let core = &mut *t.core;
     let Some(exchange) = core.exchanges.get_mut(key) else { return };
     let Some(upstream) = exchange.upstream else { return };
@@ -134,7 +135,16 @@ pub(super) fn release_held(s: &mut Session, t: &mut Turn<'_>, key: Key) {
     }
     if exchange.request_held.is_none() && exchange.upload == Upload::Done && !exchange.is_upload_ended {
         exchange.is_upload_ended = true;
-        let trailers = exchange.decoder.as_ref().and_then(|decoder| decoder.trailers());
+        let trailers = match exchange.stream {
+            Some(stream) => http2::trailers(s, stream),
+            None => exchange.decoder.as_mut().and_then(Decoder::trailers_mut),
+        };
+        // The field by which a backend knows a request has the operator's own name: no client may write it.
+        let own = core.policy.forwarding.request_id.as_deref();
+        let trailers = trailers.map(|trailers| {
+            own.map(|own| trailers.remove(own));
+            &*trailers
+        });
         core.client.end_body(upstream, trailers);
     }
 }

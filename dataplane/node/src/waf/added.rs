@@ -59,7 +59,7 @@ pub fn save(state_dir: &Path, rules: &[Rule]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secbeat_config::waf_rules::{Action, Severity};
+    use secbeat_config::waf_rules::{Action, Examples, Severity};
 
     #[test]
     fn rules_are_kept_and_damaged_files_set_aside() {
@@ -71,6 +71,8 @@ mod tests {
             pattern: "evil".into(),
             action: Action::Block,
             severity: Severity::High,
+            targets: Vec::new(),
+            examples: Examples::default(),
         };
         save(folder.path(), core::slice::from_ref(&rule)).expect("saved");
         assert_eq!(load(folder.path()), [rule]);

@@ -13,19 +13,27 @@ use secbeat_waf::variable::Variable;
 /// Number of the first JSON rule; sets in SecLang have theirs below.
 pub const FIRST_ID: u64 = 2_000_000;
 
-/// Where a rule looks.
-const TARGETS: &[Variable] = &[
-    Variable::RequestFilename,
-    Variable::RequestUriRaw,
-    Variable::Args,
-    Variable::ArgsNames,
-    Variable::RequestCookies,
-    Variable::RequestCookiesNames,
-    Variable::RequestHeaders,
-    Variable::RequestBody,
-    Variable::Files,
-    Variable::FilesNames,
+/// Where a rule looks that names nothing.
+const EVERYWHERE: &[waf_rules::Target] = &[
+    waf_rules::Target::Path,
+    waf_rules::Target::Args,
+    waf_rules::Target::Cookies,
+    waf_rules::Target::Headers,
+    waf_rules::Target::Body,
 ];
+
+/// The variables of a part of a request.
+const fn variables(part: waf_rules::Target) -> &'static [Variable] {
+    match part {
+        waf_rules::Target::Path => &[Variable::RequestFilename, Variable::RequestUriRaw],
+        waf_rules::Target::Args => &[Variable::ArgsGet, Variable::ArgsGetNames],
+        waf_rules::Target::Cookies => &[Variable::RequestCookies, Variable::RequestCookiesNames],
+        waf_rules::Target::Headers => &[Variable::RequestHeaders],
+        waf_rules::Target::Body => {
+            &[Variable::ArgsPost, Variable::ArgsPostNames, Variable::Files, Variable::FilesNames]
+        }
+    }
+}
 
 /// Fields that are structured and would only be found by mistake, or that are looked at elsewhere.
 const FIELDS_LEFT_OUT: &[&str] = &[
@@ -71,12 +79,20 @@ pub(super) fn append(configuration: &mut Configuration, file: &str, rules: &[waf
 fn compiled(rule: &waf_rules::Rule, id: u64, position: Position) -> Rule {
     let target =
         |variable, selector, is_exclusion| Target { variable, selector, is_count: false, is_exclusion };
-    let mut targets: Vec<Target> =
-        TARGETS.iter().map(|variable| target(*variable, Selector::All, false)).collect();
-    for field in FIELDS_LEFT_OUT {
-        targets.push(target(Variable::RequestHeaders, Selector::Name((*field).to_owned()), true));
+    let parts = if rule.targets.is_empty() { EVERYWHERE } else { rule.targets.as_slice() };
+    let mut targets = Vec::new();
+    for part in parts {
+        targets.extend(variables(*part).iter().map(|variable| target(*variable, Selector::All, false)));
     }
-    targets.push(target(Variable::Xml, Selector::Name("/*".to_owned()), false));
+    if parts.contains(&waf_rules::Target::Headers) {
+        for field in FIELDS_LEFT_OUT {
+            targets.push(target(Variable::RequestHeaders, Selector::Name((*field).to_owned()), true));
+        }
+    }
+    if parts.contains(&waf_rules::Target::Body) {
+        targets.push(target(Variable::Xml, Selector::Name("/*".to_owned()), false));
+        targets.push(target(Variable::Xml, Selector::Name("//@*".to_owned()), false));
+    }
     let mut actions = vec![
         Action::Id(id),
         Action::Phase(Phase::RequestBody),

@@ -1,7 +1,7 @@
 //! The `Cookie` field: names and values.
 //!
-//! Owns: splitting at `;` and at the first `=`, and removing white space around both. Values are not decoded (format 0 of
-//! `SecCookieFormat`, the only one that browsers send); a rule decodes them.
+//! Owns: splitting at `;` and at the first `=`, and removing white space around both. Values are not decoded (format
+//! 0 of `SecCookieFormat`, the only one that browsers send); a rule decodes them.
 //!
 //! As ModSecurity v3, but for two things that would hide bytes from rules: a cookie without a name (`=value`, which
 //! browsers send) is kept, and white space before `=` is no part of the name.

@@ -1,16 +1,17 @@
 //! JSON flattened into arguments.
 //!
-//! Owns: a strict reader of RFC 8259 and the names of what it finds. Does not own: a tree; nothing is kept but the path
-//! to the current value.
+//! Owns: a strict reader of RFC 8259 and the names of what it finds. Does not own: a tree; nothing is kept but the
+//! path to the current value.
 //!
-//! Names are those of ModSecurity v3, which rules and exclusions are written for: `json`, then `.key` for a member and
-//! `.array_N` for an element. `{"a":[1,{"b":2}]}` gives `json.a.array_0` and `json.a.array_1.b`. A value: a string decoded, a
-//! number as written, `true`, `false`, and nothing for `null` (as ModSecurity and Coraza). An empty object or array that
-//! is a member or an element gives its name with an empty value, so that rules see every key. Of duplicate keys, both come.
+//! Names are those of ModSecurity v3, which rules and exclusions are written for: `json`, then `.key` for a member
+//! and `.array_N` for an element. `{"a":[1,{"b":2}]}` gives `json.a.array_0` and `json.a.array_1.b`. A value: a
+//! string decoded, a number as written, `true`, `false`, and nothing for `null` (as ModSecurity and Coraza). An
+//! empty object or array that is a member or an element gives its name with an empty value, so that rules see every
+//! key. Of duplicate keys, both come.
 //!
-//! Errors: all that RFC 8259 does not allow, a byte order mark, a lone surrogate (origins read it in different ways), too
-//! deep, a name too long. Bytes that are not UTF-8 are handed over as they are, and the error comes at the end.
-//! An empty body is no error.
+//! Errors: all that RFC 8259 does not allow, a byte order mark, a lone surrogate (origins read it in different
+//! ways), too deep, a name too long. Bytes that are not UTF-8 are handed over as they are, and the error comes at
+//! the end. An empty body is no error.
 //!
 //! Cost: one pass, plus one over the bytes for UTF-8; strings without escapes are not copied.
 use memchr::memchr2;
@@ -219,7 +220,8 @@ impl Reader<'_> {
     }
 }
 
-/// A string whose opening quote is at `at`: what is between the quotes when nothing is escaped, else its decoded form.
+/// A string whose opening quote is at `at`: what is between the quotes when nothing is escaped, else its decoded
+/// form.
 fn string<'b>(body: &'b [u8], at: &mut usize, text: &'b mut Vec<u8>) -> Result<&'b [u8], BodyError> {
     *at += 1;
     let start = *at;

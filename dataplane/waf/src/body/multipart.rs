@@ -1,18 +1,19 @@
 //! `multipart/form-data` taken apart, strictly.
 //!
-//! Owns: lines, boundaries, what is before, between and after them, and the [`Report`] that becomes `MULTIPART_*`. Does not
-//! own: the boundary's own checks ([`boundary`]), the head of a part ([`head`]), `Content-Disposition` ([`disposition`]).
+//! Owns: lines, boundaries, what is before, between and after them, and the [`Report`] that becomes `MULTIPART_*`.
+//! Does not own: the boundary's own checks ([`boundary`]), the head of a part ([`head`]), `Content-Disposition`
+//! ([`disposition`]).
 //!
-//! As ModSecurity v2 and v3: what is an error there is one here, what is flagged there is flagged here. Stricter: a CR
-//! that is not before LF in the head of a part, a quoted string without its end, a repeated parameter whose first
+//! As ModSecurity v2 and v3: what is an error there is one here, what is flagged there is flagged here. Stricter: a
+//! CR that is not before LF in the head of a part, a quoted string without its end, a repeated parameter whose first
 //! value is empty. When a part is refused, its lines are still handed over (with an empty part name), so that rules
 //! can name the reason. An upload whose `filename` is empty is an argument, so that its content is looked at.
 //!
-//! Cost: one search for line ends, one for the boundary; contents are not copied.
-//! Sources: RFC 7578, RFC 2046 §5.1, ModSecurity reference manual, "MULTIPART_STRICT_ERROR" and the variables after it.
+//! Cost: one search for line ends, one for the boundary; contents are not copied. Sources: RFC 7578, RFC 2046 §5.1,
+//! ModSecurity reference manual, "MULTIPART_STRICT_ERROR" and the variables after it.
 use memchr::{memchr, memmem};
 
-use super::{BodyError, Event, Scratch, Sink, emit, is_space};
+use super::{BodyError, Event, LIMIT_REACHED, Scratch, Sink, emit, is_space};
 use crate::variable::Variable;
 
 mod boundary;
@@ -104,10 +105,11 @@ impl Report {
 
 /// Hands over names, heads, arguments and files of all parts.
 ///
-/// `content_type` is the whole field; `files_max` is what `SecUploadFileLimit` says: more are flagged and still handed over.
+/// `content_type` is the whole field; `files_max` is what `SecUploadFileLimit` says: more are flagged and still
+/// handed over.
 ///
-/// # Errors
-/// When `content_type` names no boundary that is beyond doubt, or the body is not what it says; when the sink stops it.
+/// # Errors When `content_type` names no boundary that is beyond doubt, or the body is not what it says; when the
+/// sink stops it.
 pub fn parse(
     content_type: &[u8],
     body: &[u8],
@@ -233,7 +235,8 @@ impl Parser<'_> {
     /// Whether a line is a boundary, and if so whether the final one. Flags what looks like one.
     fn delimiter(&mut self, line: &[u8], at: usize) -> Result<Option<bool>, BodyError> {
         let end = at + line.len();
-        // Whether the boundary is in this line with two hyphens in front. It has no line end in it, so never spans two.
+        // Whether the boundary is in this line with two hyphens in front. It has no line end in it, so never spans
+        // two.
         let mut occurs = false;
         while let Some(found) = self.next.filter(|found| *found < end) {
             occurs |= found >= at + 2 && self.body[..found].ends_with(b"--");
@@ -291,6 +294,9 @@ impl Parser<'_> {
     ) -> Result<bool, BodyError> {
         let head = head::Head { bytes: &self.body[start..end], start };
         let found = head.read(is_complete, self.scratch, self.report, sink);
+        if found.is_err_and(|error| error.message == LIMIT_REACHED) {
+            return found;
+        }
         let part = if found.is_ok() { &self.scratch.name[..] } else { &[] };
         head.emit_lines(part, &mut self.scratch.line, sink)?;
         found

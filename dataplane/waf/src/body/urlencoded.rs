@@ -1,14 +1,15 @@
 //! Queries and forms: `application/x-www-form-urlencoded`.
 //!
-//! Owns: splitting at a separator and at the first `=`, percent- and plus-decoding. Does not own: what is a query; the
-//! caller cuts it out of the target.
+//! Owns: splitting at a separator and at the first `=`, percent- and plus-decoding. Does not own: what is a query;
+//! the caller cuts it out of the target.
 //!
-//! As ModSecurity v3 reads them: a parameter without `=` is a name with an empty value, an empty name is kept, a percent
-//! sign that no two digits follow stays as it is and is reported. Nothing at all between two separators is no
-//! parameter. `%uHHHH` is not decoded (a rule may, with `urlDecodeUni`) and is reported.
+//! As ModSecurity v3 reads them: a parameter without `=` is a name with an empty value, an empty name is kept, a
+//! percent sign that no two digits follow stays as it is and is reported. Nothing at all between two separators is
+//! no parameter. `%uHHHH` is not decoded (a rule may, with `urlDecodeUni`) and is reported.
 //!
 //! Cost: one look for the separator, one for `=`, one for what needs decoding; a value without any is not copied.
-//! Sources: WHATWG URL, "application/x-www-form-urlencoded parsing"; ModSecurity reference manual, `URLENCODED_ERROR`.
+//! Sources: WHATWG URL, "application/x-www-form-urlencoded parsing"; ModSecurity reference manual,
+//! `URLENCODED_ERROR`.
 use memchr::{memchr, memchr2};
 
 use super::{BodyError, Event, Scratch, Sink, emit, hex};

@@ -1,19 +1,19 @@
 //! XML taken apart: text and values of attributes.
 //!
-//! Owns: what of a document rules see (`XML:/*`, `XML://@*`), and what is refused. Does not own: tokens, which are those of
-//! `quick-xml`; XPath, schemas and DTDs, which there are none of.
+//! Owns: what of a document rules see (`XML:/*`, `XML://@*`), and what is refused. Does not own: tokens, which are
+//! those of `quick-xml`; XPath, schemas and DTDs, which there are none of.
 //!
-//! Text comes three ways: each run between two tags ([`Event::XmlText`], as Coraza gives `/*`), and at the end the whole as
-//! one value ([`Event::XmlContent`], as ModSecurity gives it), because an origin may join what elements and comments
-//! divide. Names of elements, comments and processing instructions are no values in either engine.
+//! Text comes two ways: each run between two tags ([`Event::XmlText`], as Coraza gives `/*`), and at the end the
+//! whole as one value ([`Event::XmlContent`], as ModSecurity gives it), because an origin may join what elements and
+//! comments divide. Names of elements, comments and processing instructions are no values in either engine.
 //!
-//! Entities are never expanded, nothing is ever loaded: a declaration (`<!DOCTYPE` with an internal subset or an external
-//! identifier) and a reference that is neither predefined nor a number are errors, told at the end, after all text has
-//! been handed over. So is an encoding that does not contain ASCII, since an origin would read other characters. An
-//! empty body is no error.
+//! Entities are never expanded, nothing is ever loaded: a declaration (`<!DOCTYPE` with an internal subset or an
+//! external identifier) and a reference that is neither predefined nor a number are errors, told at the end, after
+//! all text has been handed over. So is an encoding that does not contain ASCII, since an origin would read other
+//! characters. An empty body is no error.
 //!
-//! Cost: `quick-xml`'s pass, one copy of the text. Allocates: `quick-xml` keeps the names of open elements and, per element,
-//! the places of its attributes; both are bounded below. Sources: XML 1.0 §2.1, §2.8, §4.1, §4.6.
+//! Cost: `quick-xml`'s pass, one copy of the text. Allocates: `quick-xml` keeps the names of open elements and, per
+//! element, the places of its attributes; both are bounded below. Sources: XML 1.0 §2.1, §2.8, §4.1, §4.6.
 use quick_xml::{
     Reader,
     events::{BytesDecl, BytesStart, Event as Token, attributes::AttrError},

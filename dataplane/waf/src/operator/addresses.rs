@@ -1,7 +1,7 @@
 //! `@ipMatch` and `@ipMatchFromFile`: the value is an address of the list.
 //!
-//! A list holds IPv4 and IPv6 addresses and prefixes; bits behind a prefix count for nothing. It is kept as ranges, sorted
-//! and joined, so that asking costs reading the address and a binary search. An IPv4 address written in IPv6
+//! A list holds IPv4 and IPv6 addresses and prefixes; bits behind a prefix count for nothing. It is kept as ranges,
+//! sorted and joined, so that asking costs reading the address and a binary search. An IPv4 address written in IPv6
 //! (`::ffff:192.0.2.1`) is an IPv6 address.
 
 use std::net::IpAddr;

@@ -6,7 +6,7 @@ pub(super) fn is_valid(text: &[u8]) -> bool {
     let mut count = 0_usize;
     for digit in digits {
         // Every second digit from the right counts twice, less 9 when that has two digits.
-        let weighted = if count % 2 == 0 { digit } else { digit * 2 % 10 + digit * 2 / 10 };
+        let weighted = if count.is_multiple_of(2) { digit } else { digit * 2 % 10 + digit * 2 / 10 };
         sum = (sum + weighted) % 10;
         count += 1;
     }

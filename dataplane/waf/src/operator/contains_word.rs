@@ -1,15 +1,15 @@
 //! `@containsWord`: the argument is in the value with no ASCII letter before or behind it.
 //!
-//! Digits and `_` separate words, as in ModSecurity. Every place is looked at, also those that overlap; the longest word is
-//! bounded so that this stays linear.
+//! Digits and `_` separate words, as in ModSecurity. Every place is looked at, also those that overlap; the longest
+//! word is bounded so that this stays linear.
 
 use memchr::memmem::{self, Finder};
 
 use super::{Call, OperatorError};
 use crate::byte_set::ByteSet;
 
-/// Longest word, bytes: each place costs at most one comparison of this length. A longer argument from a macro is found
-/// only where it is the whole value.
+/// Longest word, bytes: each place costs at most one comparison of this length. A longer argument from a macro is
+/// found only where it is the whole value.
 const WORD_BYTES_MAX: usize = 1_024;
 
 /// The compiled word.

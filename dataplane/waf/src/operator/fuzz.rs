@@ -7,11 +7,11 @@ use std::ops::Range;
 use super::{CAPTURES_MAX, Captures, Operator, Word};
 use crate::{byte_set::ByteSet, seclang::Files};
 
-/// Compiles a word with an argument and asks about a value: the first byte picks the word, the second how many bytes the
-/// argument has.
+/// Compiles a word with an argument and asks about a value: the first byte picks the word, the second how many bytes
+/// the argument has.
 ///
-/// What is compiled must not panic; captures lie in the value; a value without a byte that is needed does not match; an
-/// argument known in advance answers as an expanded one does.
+/// What is compiled must not panic; captures lie in the value; a value without a byte that is needed does not match;
+/// an argument known in advance answers as an expanded one does.
 pub fn fuzz(bytes: &[u8]) {
     let [word, argument_bytes, rest @ ..] = bytes else {
         return;

@@ -1,7 +1,7 @@
 //! `@eq`, `@ge`, `@gt`, `@le`, `@lt`: the value's number against the argument's.
 //!
-//! A number is read as `atoll` of C does: white space, a sign, digits; what follows is passed over, and what is none counts
-//! as 0. Beyond 64 bits it is the greatest or smallest; ModSecurity takes 0 there for `@eq`, which would make
+//! A number is read as `atoll` of C does: white space, a sign, digits; what follows is passed over, and what is none
+//! counts as 0. Beyond 64 bits it is the greatest or smallest; ModSecurity takes 0 there for `@eq`, which would make
 //! `Content-Length: 99999999999999999999` equal to none.
 
 use super::Word;

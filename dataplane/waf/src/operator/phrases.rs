@@ -1,7 +1,7 @@
 //! `@pm` and `@pmFromFile`: one of the phrases is in the value, ASCII in any case.
 //!
-//! Owns: reading phrases and searching for all of them at once. Cost: one step of an automaton per byte of the value; a
-//! dense table for few phrases, a compact one for many. Captures the phrase that ends first as `TX:0`.
+//! Owns: reading phrases and searching for all of them at once. Cost: one step of an automaton per byte of the
+//! value; a dense table for few phrases, a compact one for many. Captures the phrase that ends first as `TX:0`.
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use memchr::memchr;
@@ -9,8 +9,9 @@ use memchr::memchr;
 use super::{Call, Captures, OperatorError};
 use crate::{byte_set::ByteSet, limits};
 
-/// Up to this many bytes of phrases the automaton is a dense table, at most about 1 MB (a state per byte, 4 bytes per class
-/// of bytes); beyond it is the compact form, which takes about 10 bytes per byte of phrase and twice the time.
+/// Up to this many bytes of phrases the automaton is a dense table, at most about 1 MB (a state per byte, 4 bytes
+/// per class of bytes); beyond it is the compact form, which takes about 10 bytes per byte of phrase and twice the
+/// time.
 const DENSE_BYTES_MAX: usize = 4 << 10;
 
 /// The compiled words.
@@ -96,8 +97,8 @@ const fn is_space(byte: u8) -> bool {
 /// The argument with its quotes taken off and what Snort writes undone: `|41 42|` is not `AB`, but `|4142|` is; `\:`,
 /// `\;`, `\\` and `\"` stand for the second byte.
 ///
-/// As ModSecurity does, an argument that is not written so throughout is taken as it stands; so is one whose `|` are not in
-/// pairs or enclose half a byte, where ModSecurity would drop bytes in silence.
+/// As ModSecurity does, an argument that is not written so throughout is taken as it stands; so is one whose `|` are
+/// not in pairs or enclose half a byte, where ModSecurity would drop bytes in silence.
 fn decoded(argument: &[u8]) -> Vec<u8> {
     let start = argument.iter().take_while(|&&byte| matches!(byte, b' ' | b'\t')).count();
     let inner = &argument[start..];

@@ -146,8 +146,8 @@ fn effect(compiler: &mut Compiler<'_>, position: Position, action: &Action) -> O
         Action::SetRsc(key) => Effect::SetRsc(compiler.text(key)),
         Action::Control(control) => Effect::Control(self::control(compiler, position, control)?),
         Action::SanitiseArg(name) => Effect::SanitiseArg(name.to_ascii_lowercase().into()),
-        Action::SanitiseMatched => Effect::SanitiseMatched,
-        Action::SanitiseMatchedBytes(head, tail) => Effect::SanitiseMatchedBytes(*head, *tail),
+        // Which bytes of the value matched depends on transformations; the whole value is hidden in both cases.
+        Action::SanitiseMatched | Action::SanitiseMatchedBytes(..) => Effect::SanitiseMatched,
         Action::SanitiseRequestHeader(name) => {
             Effect::SanitiseRequestHeader(name.to_ascii_lowercase().into())
         }

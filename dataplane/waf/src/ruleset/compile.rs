@@ -4,6 +4,7 @@
 //! (`exception` has applied them before), the actions of one rule (`action`).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::action::{Defaults, Meaning};
 use super::exception::{self, Entry};
@@ -21,6 +22,7 @@ use crate::seclang::ast::{
     self, Action, Configuration, IdRange, OperatorCall, Phase, Position, Selector, Target, Template,
     TemplatePart,
 };
+use crate::seclang::settings::UnicodeMap;
 use crate::seclang::{Diagnostics, Files};
 use crate::variable::Variable;
 
@@ -77,7 +79,6 @@ pub(super) struct Compiler<'a> {
     skips: Vec<(usize, usize, String)>,
     order: usize,
     defaults: Defaults,
-    uses: Vec<bool>,
 }
 
 /// A target as a key: `Target` with its kind of selector spelt out.
@@ -119,7 +120,6 @@ impl<'a> Compiler<'a> {
             skips: Vec::new(),
             order: 0,
             defaults: Defaults::default(),
-            uses: vec![false; Variable::ALL.len()],
         }
     }
 
@@ -176,9 +176,6 @@ impl<'a> Compiler<'a> {
         let meaning = Meaning::of(self, rule, phase);
         let (test, hit) = self.test(rule, &meaning);
         let group = self.group(rule, &meaning);
-        for target in &rule.targets {
-            self.uses[target.variable as usize] = true;
-        }
         let index = self.rules.len();
         let (skip, landing) = meaning.skip;
         if let Some(name) = landing {
@@ -400,11 +397,14 @@ impl<'a> Compiler<'a> {
         if !diagnostics.list.is_empty() {
             return Err(diagnostics);
         }
+        let mut settings = self.configuration.settings.clone();
+        // Without a file, the best fit of US-ASCII: what most servers behind make of full-width letters.
+        settings.unicode_map.get_or_insert_with(|| Arc::new(UnicodeMap::us_ascii()));
         let heads = self.phases.iter().flatten();
         let by_id = heads.map(|head| (self.rules[*head as usize].id, *head)).collect();
         debug_assert!(self.selections.iter().all(|bits| !has_rule(bits, self.rules_count)));
         Ok(Ruleset {
-            settings: self.configuration.settings.clone(),
+            settings,
             rules: self.rules,
             phases: self.phases,
             pipelines: self.pipelines,
@@ -416,7 +416,6 @@ impl<'a> Compiler<'a> {
             selections: self.selections,
             descriptions: self.descriptions,
             by_id,
-            uses: self.uses,
             files: self.configuration.files.clone(),
         })
     }

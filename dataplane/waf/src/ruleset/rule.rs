@@ -158,7 +158,6 @@ pub(crate) enum Effect {
     Control(RuleControl),
     SanitiseArg(Box<str>),
     SanitiseMatched,
-    SanitiseMatchedBytes(u16, u16),
     SanitiseRequestHeader(Box<str>),
     SanitiseResponseHeader(Box<str>),
 }

@@ -205,7 +205,7 @@ fn one(item: &Item) -> Result<Meaning, String> {
         if item.value.is_some() {
             return Err(format!("action '{plain}' takes no value"));
         }
-        return Ok(action.clone().map_or(Meaning::Chain, |action| Meaning::Action(action)));
+        return Ok(action.clone().map_or(Meaning::Chain, Meaning::Action));
     }
     let Some(known) = VALUED.iter().find(|known| known.eq_ignore_ascii_case(name)) else {
         let known = PLAIN.iter().map(|(plain, _)| *plain).chain(VALUED.iter().copied());
@@ -214,10 +214,10 @@ fn one(item: &Item) -> Result<Meaning, String> {
     match (*known, item.value.as_deref()) {
         ("allow", value) => allow(value).map(|scope| Meaning::Action(Action::Allow(scope))),
         ("sanitiseMatchedBytes" | "sanitizeMatchedBytes", value) => {
-            matched_bytes(value.unwrap_or("0/0")).map(|action| Meaning::Action(action))
+            matched_bytes(value.unwrap_or("0/0")).map(Meaning::Action)
         }
         (known, None | Some("")) => Err(format!("action '{known}' needs a value")),
-        (known, Some(value)) => valued(known, value).map(|action| Meaning::Action(action)),
+        (known, Some(value)) => valued(known, value).map(Meaning::Action),
     }
 }
 

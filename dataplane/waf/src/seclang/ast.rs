@@ -1,7 +1,8 @@
 //! What a rule file says, as values.
 //!
-//! Owns: the types that the parser yields and the compiler takes: rules with their targets, operator call and actions, and
-//! directives that change other rules. Does not own: words (`Variable`, `Transformation`), text, or what any of it does.
+//! Owns: the types that the parser yields and the compiler takes: rules with their targets, operator call and
+//! actions, and directives that change other rules. Does not own: words (`Variable`, `Transformation`), text, or what
+//! any of it does.
 
 use crate::transform::Transformation;
 use crate::variable::Variable;

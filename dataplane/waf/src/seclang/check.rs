@@ -6,6 +6,10 @@ use std::collections::HashMap;
 
 use super::ast::{Action, Directive, Position, Rule};
 use super::diagnostics::{quoted, unknown};
+use crate::limits::DIAGNOSTICS_MAX;
+
+/// Most markers among which a near one is looked for: enough for any rule set, little work for a hostile one.
+const NEAR_MARKERS_MAX: usize = 1_000;
 
 /// Errors with the place where each stands.
 pub(super) fn errors(directives: &[Directive]) -> Vec<(Position, String)> {
@@ -61,6 +65,9 @@ fn skips(directives: &[Directive]) -> Vec<(Position, String)> {
     }
     let mut errors = Vec::new();
     for (index, rule) in rules(directives) {
+        if errors.len() > DIAGNOSTICS_MAX {
+            break;
+        }
         for part in std::iter::once(rule).chain(&rule.links) {
             for action in &part.actions {
                 let Action::SkipAfter(name) = action else { continue };
@@ -76,7 +83,10 @@ fn skips(directives: &[Directive]) -> Vec<(Position, String)> {
                             Directive::Marker(name) => Some(name.as_str()),
                             _ => None,
                         });
-                        errors.push((part.position, unknown("SecMarker", name, markers)));
+                        errors.push((
+                            part.position,
+                            unknown("SecMarker", name, markers.take(NEAR_MARKERS_MAX)),
+                        ));
                     }
                 }
             }

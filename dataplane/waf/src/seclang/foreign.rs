@@ -1,6 +1,6 @@
 //! Directives of other engines that do nothing here, or are refused.
 //!
-//! Owns: the two lists and the reasons. Refused is what would promise protection, or change traffic, without doing so; what
+//! Owns: the list and the reasons. Refused is what would promise protection, or change traffic, without doing so; what
 //! concerns files, logs and tuning of another engine is accepted and told.
 
 /// What becomes of a directive.

@@ -1,11 +1,11 @@
 //! Bytes of a rule file into lines, and lines into words.
 //!
-//! Owns: continuation with `\`, comments, byte order mark, line ends, quotes; the line of the file for every byte of a word.
-//! Does not own: what a word means.
+//! Owns: continuation with `\`, comments, byte order mark, line ends, quotes; the line of the file for every byte of a
+//! word. Does not own: what a word means.
 //!
-//! A line that ends with `\` goes on with the next one, whose leading blanks are dropped (as Coraza; Apache keeps them).
-//! A comment never goes on. Inside double quotes `\"` is a quote, every other backslash stands for itself, so that regular
-//! expressions arrive as written. Cost: one pass, one copy of each line and of each word.
+//! A line that ends with `\` goes on with the next one, whose leading blanks are dropped (as Coraza; Apache keeps
+//! them). A comment never goes on. Inside double quotes `\"` is a quote, every other backslash stands for itself, so
+//! that regular expressions arrive as written. Cost: one pass, one copy of each line and of each word.
 
 use super::diagnostics::Fault;
 

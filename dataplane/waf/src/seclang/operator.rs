@@ -1,7 +1,7 @@
 //! The operator of a rule as it stands in the file: `@rx ^a`, `!@eq 0`, `^a`.
 //!
-//! Owns: its syntax and the names that are known, and which operators name files. Does not own: what operators do, whether
-//! each is carried out here, and whether its argument makes sense.
+//! Owns: its syntax and the names that are known, and which operators name files. Does not own: what operators do,
+//! whether each is carried out here, and whether its argument makes sense.
 //!
 //! Sources: ModSecurity reference manual v3, "Operators"; Coraza's list.
 

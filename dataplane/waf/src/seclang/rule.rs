@@ -1,4 +1,5 @@
-//! `SecRule`, `SecAction`, `SecDefaultAction`: one directive's words into a rule, with the checks that need no other rule.
+//! `SecRule`, `SecAction`, `SecDefaultAction`: one directive's words into a rule, with the checks that need no other
+//! rule.
 //!
 //! Owns: which actions may stand where. Does not own: chains across directives ([`super::reader`]).
 //!
@@ -127,7 +128,7 @@ const fn is_disruptive(action: &Action) -> bool {
 
 /// Actions that may not stand in this rule.
 fn misplaced(actions: &Actions, word: &Word, is_link: bool) -> Vec<Problem> {
-    let is_logging = actions.list.iter().any(|action| *action == Action::Phase(Phase::Logging));
+    let is_logging = actions.list.contains(&Action::Phase(Phase::Logging));
     let ids = actions.list.iter().filter(|action| matches!(action, Action::Id(_))).count();
     let phases = actions.list.iter().filter(|action| matches!(action, Action::Phase(_))).count();
     let mut problems = Vec::new();
@@ -183,7 +184,7 @@ pub(super) fn default_action(word: &Word, position: Position) -> Result<DefaultA
         };
         match name {
             Some(name) => {
-                problems.push(Problem::new(word.line(at), format!("'{name}' cannot be a default action")))
+                problems.push(Problem::new(word.line(at), format!("'{name}' cannot be a default action")));
             }
             None => list.push(action),
         }

@@ -40,6 +40,9 @@ pub(super) const NAMES: &[&str] = &[
     "SecWebAppId",
 ];
 
+/// Most types of response bodies: servers use a few dozen.
+const TYPES_MAX: usize = 256;
+
 /// What was seen of directives that add up.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -83,6 +86,9 @@ fn types(settings: &mut Settings, seen: &mut Seen, words: &[&str]) -> Result<(),
     }
     for name in words.iter().flat_map(|word| word.split_ascii_whitespace()) {
         let is_new = !settings.response_body_types.iter().any(|known| known.eq_ignore_ascii_case(name));
+        if is_new && settings.response_body_types.len() >= TYPES_MAX {
+            return Err(format!("SecResponseBodyMimeType: more than {TYPES_MAX} types"));
+        }
         if is_new {
             settings.response_body_types.push(name.to_owned());
         }

@@ -2,7 +2,8 @@
 //!
 //! Owns: the grammar of targets, and which variables of other engines are refused or empty here. Does not own: values.
 //!
-//! Sources: ModSecurity reference manual v3, "Variables"; ModSecurity's regression tests (`.` parts name and member as `:`).
+//! Sources: ModSecurity reference manual v3, "Variables"; ModSecurity's regression tests (`.` parts name and member as
+//! `:` does).
 
 use super::ast::{Selector, Target};
 use super::diagnostics::{Fault, quoted, unknown};
@@ -184,11 +185,8 @@ fn name_len(text: &str, variable: Variable) -> usize {
     let mut quote = None;
     for (offset, byte) in text.bytes().enumerate() {
         match (quote, byte) {
-            (Some(open), _) if variable == Variable::Xml => {
-                if byte == open {
-                    quote = None;
-                }
-            }
+            (Some(open), _) if byte == open => quote = None,
+            (Some(_), _) => {}
             (_, b'\'' | b'"') if variable == Variable::Xml => quote = Some(byte),
             (_, b'[' | b'(') if variable == Variable::Xml => depth += 1,
             (_, b']' | b')') if variable == Variable::Xml => depth = depth.saturating_sub(1),

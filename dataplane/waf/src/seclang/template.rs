@@ -31,6 +31,10 @@ pub(super) fn parse(text: &str, macros: Macros) -> Result<Template, Fault> {
         };
         let (before, from) = rest.split_at(open);
         literal.push_str(before);
+        if macros != Macros::All && !from.contains('}') {
+            literal.push_str(from);
+            break;
+        }
         match one(from, macros).map_err(|message| Fault::new(at + open, message))? {
             Some((part, len)) => {
                 if !literal.is_empty() {
@@ -76,11 +80,14 @@ fn one(from: &str, macros: Macros) -> Result<Option<(TemplatePart, usize)>, Stri
         }
         let known = Variable::ALL.iter().map(|variable| variable.name());
         let hint = if macros == Macros::Pattern { " (a regular expression may write '%\\{')" } else { "" };
-        return Err(format!("{} in %{{{inner}}}{hint}", unknown("variable", name, known)));
+        let shown = quoted(&format!("%{{{inner}}}"));
+        return Err(format!("{} in {shown}{hint}", unknown("variable", name, known)));
     };
     match (variable.kind(), member) {
         (_, Some("")) => Err(format!("the macro {} names no member", quoted(&format!("%{{{inner}}}")))),
-        (Kind::Single, Some(_)) => Err(format!("{} has no members, as in %{{{inner}}}", variable.name())),
+        (Kind::Single, Some(_)) => {
+            Err(format!("{} has no members, as in {}", variable.name(), quoted(&format!("%{{{inner}}}"))))
+        }
         (_, member) => {
             let part = TemplatePart::Macro(variable, member.map(str::to_owned));
             // '%{', the inner text, '}'

@@ -1,7 +1,7 @@
 //! Files of best-fit mappings (`unicode.mapping`).
 //!
-//! Owns: their format: a line that begins with the number of a code page (`20127 (US-ASCII)`), then pairs `00c0:41` of code
-//! point and byte, hexadecimal, on the same line or the following ones. `#` begins a comment. Does not own: use.
+//! Owns: their format: a line that begins with the number of a code page (`20127 (US-ASCII)`), then pairs `00c0:41` of
+//! code point and byte, hexadecimal, on the same line or the following ones. `#` begins a comment. Does not own: use.
 
 use super::settings::UnicodeMap;
 

@@ -87,10 +87,16 @@ impl Evaluation<'_> {
     fn chain(&mut self, head: usize) -> bool {
         let links = usize::from(self.set.rules[head].links);
         self.tx.outcome.matched_in_rule = 0;
-        if !self.rule(head) {
-            return false;
-        }
-        (head + 1..=head + links).all(|link| self.rule(link))
+        (head..=head + links).all(|index| {
+            if !self.space.observer.is_on() {
+                return self.rule(index);
+            }
+            let rule = &self.set.rules[index];
+            self.observe_begin(rule, index - head);
+            let is_match = self.rule(index);
+            self.observe_end(rule, index - head, is_match);
+            is_match
+        })
     }
 
     /// Asks one rule, or one link; every match has its effects at once.
@@ -151,7 +157,10 @@ impl Evaluation<'_> {
     fn look(&mut self, rule: &Rule) -> bool {
         let group = self.set.groups[rule.group as usize];
         let is_volatile = self.set.lists[group.list as usize].is_volatile;
-        if !is_volatile && !rule.is_negated && !rule.is_multi_match && !self.group_may_match(rule) {
+        let is_watched = self.space.observer.is_on() && self.space.observer.wants_all();
+        if !(is_volatile || rule.is_negated || rule.is_multi_match || is_watched)
+            && !self.group_may_match(rule)
+        {
             return false;
         }
         let range = self.gather(group.list);
@@ -215,10 +224,14 @@ impl Evaluation<'_> {
 
     /// Asks about one text.
     fn text(&mut self, rule: &Rule, seen: usize, slot: SlotId) -> bool {
-        if !self.test(rule, slot) {
+        let is_match = self.test(rule, slot);
+        let seen = self.space.seen[seen];
+        if self.space.observer.is_on() && (is_match || self.space.observer.wants_all()) {
+            self.observe_value(rule, seen, slot, is_match);
+        }
+        if !is_match {
             return false;
         }
-        let seen = self.space.seen[seen];
         let text = self.space.text(&self.tx.data.values, slot);
         let text = if text == self.tx.data.values.get(seen.value) {
             seen.value

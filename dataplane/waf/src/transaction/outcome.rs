@@ -5,7 +5,7 @@
 use super::Transaction;
 use super::evaluate::Evaluation;
 use super::value::ValueId;
-use crate::ruleset::{RuleView, Ruleset, Text};
+use crate::ruleset::{RuleView, Ruleset, Tags, Text};
 use crate::seclang::ast::{AllowScope, AuditMode, EngineMode, Phase};
 use crate::variable::Variable;
 
@@ -99,7 +99,7 @@ impl Limits {
 
 /// A rule that matched.
 #[derive(Clone, Copy, Debug)]
-pub struct Match {
+pub(crate) struct Match {
     pub(crate) rule: u32,
     message: ValueId,
     data: ValueId,
@@ -128,6 +128,8 @@ pub struct MatchView<'a> {
     pub name: &'a [u8],
     /// The value as the operator saw it, cut after 512 bytes.
     pub value: &'a [u8],
+    /// Its tags without macros.
+    pub tags: Tags<'a>,
     /// The rule's file and line.
     pub file: &'a str,
     /// From 1.
@@ -136,7 +138,6 @@ pub struct MatchView<'a> {
     pub is_logged: bool,
     /// Whether it wants to be seen in the audit log.
     pub is_audited: bool,
-    pub(crate) index: usize,
 }
 
 /// What came of a transaction.
@@ -258,10 +259,7 @@ impl Evaluation<'_> {
         let variable = seen.variable.name().as_bytes();
         let prefix: &[u8] = if seen.is_count { b"&" } else { b"" };
         let name = match seen.name {
-            Some(name) => {
-                let member = data.values.get(name).to_vec();
-                data.values.add_parts(&[prefix, variable, b":", &member])
-            }
+            Some(name) => data.values.add_before(&[prefix, variable, b":"], name),
             None => data.values.add_parts(&[prefix, variable]),
         };
         data.set_single(Variable::MatchedVar, text);
@@ -342,7 +340,7 @@ impl Transaction {
     /// The rules that matched and want to be seen, in order.
     pub fn matches<'a>(&'a self, set: &'a Ruleset) -> impl Iterator<Item = MatchView<'a>> {
         self.outcome.matches.iter().map(|found| {
-            let RuleView { id, label, phase, severity, file, line, .. } = set.view(found.rule as usize);
+            let RuleView { id, label, phase, severity, tags, file, line, .. } = set.view(found.rule as usize);
             MatchView {
                 id,
                 label,
@@ -352,11 +350,11 @@ impl Transaction {
                 data: self.data.values.get(found.data),
                 name: self.data.values.get(found.name),
                 value: self.data.values.get(found.value),
+                tags,
                 file,
                 line,
                 is_logged: found.is_logged,
                 is_audited: found.is_audited,
-                index: found.rule as usize,
             }
         })
     }

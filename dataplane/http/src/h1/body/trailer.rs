@@ -1,7 +1,7 @@
 //! Trailer sections (RFC 9112 §7.1.2): collected up to their limit, then split as fields of a head are.
 //!
-//! Owns: what may stand there. Fields that would change framing, routing or authentication are dropped
-//! (RFC 9110 §6.5.1), the rest is kept apart from the head's fields: a trailer is never merged into them.
+//! Owns: the section's limits and its fields, kept apart from those of the head: a trailer is never merged into them.
+//! Does not own: what may stand there (`head::Field::may_trail`); the rest is dropped.
 use crate::{
     error::Error,
     h1::parse::{Source, index_fields},
@@ -43,6 +43,10 @@ impl Section {
 
     pub(super) fn fields(&self) -> &Fields {
         &self.fields
+    }
+
+    pub(super) fn fields_mut(&mut self) -> &mut Fields {
+        &mut self.fields
     }
 
     fn split(&mut self, count_max: u16) -> Result<(), Error> {

@@ -97,7 +97,7 @@ impl Server {
     /// [`Gone`].
     pub fn send_trailers(&mut self, stream: StreamId, trailers: &Fields) -> Result<(), Gone> {
         let index = self.index(stream.0).filter(|index| self.is_answering(*index)).ok_or(Gone)?;
-        let may_pass = |field: &Field<'_>| !field.known.is_forbidden_in_trailers();
+        let may_pass = |field: &Field<'_>| field.may_trail();
         if trailers.iter().any(|field| may_pass(&field)) {
             self.write_block(stream.0, true, |out| write_fields(trailers, may_pass, out));
         } else {

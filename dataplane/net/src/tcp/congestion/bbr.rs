@@ -45,6 +45,10 @@ const SEGMENTS_MIN: u32 = 4;
 /// How far ahead of its pace a connection may send, microseconds: the tick of the timers. A segment whose turn comes
 /// within it leaves now, so that what is sent per wake-up is worth it.
 const PACE_SLACK_US: u32 = 1_000;
+/// How much of a late wake-up is made up for, microseconds: two ticks. Without it every delay of the loop lowers the
+/// pace, and with it the rate that is measured (Linux gives half a segment's wait back for the same reason). What was
+/// idle for longer gains no more than this.
+const PACE_CREDIT_US_MAX: u32 = 2_000;
 /// Longest wait that can be real, microseconds; a longer one is a clock that has wrapped during an idle time.
 const PACE_WAIT_US_MAX: u32 = 500_000;
 /// Slowest pace, bytes per second: a full segment every 90 ms.
@@ -219,8 +223,15 @@ impl Bbr {
             return;
         }
         let wait_us = (u64::from(len) * 1_000_000 / u64::from(self.pace)) as u32;
-        let is_behind = self.pace_us.wrapping_sub(now_us) > PACE_WAIT_US_MAX;
-        let from = if is_behind { now_us } else { self.pace_us };
+        let is_ahead = self.pace_us.wrapping_sub(now_us) <= PACE_WAIT_US_MAX;
+        let late_us = now_us.wrapping_sub(self.pace_us);
+        let from = if is_ahead {
+            self.pace_us
+        } else if late_us <= PACE_WAIT_US_MAX {
+            now_us.wrapping_sub(late_us.min(PACE_CREDIT_US_MAX))
+        } else {
+            now_us
+        };
         self.pace_us = from.wrapping_add(wait_us);
     }
 
@@ -382,22 +393,41 @@ impl Bbr {
             Mode::ProbeBw => GAINS_CYCLE[usize::from(self.phase) % GAINS_CYCLE.len()],
             Mode::ProbeRtt => ONE,
         };
-        let pace = if self.rate() > 0 {
-            self.rate() * gain / ONE
-        } else if self.round_trip_us != u32::MAX {
-            u64::from(cwnd) * 1_000_000 / u64::from(self.round_trip_us) * gain / ONE
-        } else {
-            return;
-        };
+        let mut pace = self.rate() * gain / ONE;
+        if self.pace == 0 {
+            // The first pace is that of the first window: what a handshake or a short answer has shown until then says
+            // how little there was to send, not what the path carries.
+            if self.round_trip_us == u32::MAX {
+                return;
+            }
+            pace = pace.max(u64::from(cwnd) * 1_000_000 / u64::from(self.round_trip_us) * gain / ONE);
+        }
         // Before the pipe is full a sample can only be too low.
         if self.is_full || pace > u64::from(self.pace) {
             self.pace = pace.clamp(PACE_MIN, u64::from(u32::MAX)) as u32;
         }
     }
 
+    /// What the path holds by the model with its queue as long as it is wanted: what is less in flight, a loss does not
+    /// take away.
+    fn inflight_in_recovery(&self, mss: u32) -> u32 {
+        if self.rate() == 0 {
+            return 0;
+        }
+        self.inflight(if self.is_full { ONE } else { GAIN_WINDOW }, mss)
+    }
+
+    /// The window of a connection that nothing holds back now, for whoever provides data ahead of it.
+    pub(in crate::tcp) fn window_wanted(&self, mss: u32) -> u32 {
+        self.inflight(GAIN_WINDOW, mss)
+    }
+
     fn window(&mut self, ack: &ModelAck, is_round: bool, cwnd: u32) -> u32 {
         let least = SEGMENTS_MIN * ack.mss;
         let entering = ack.pipe.saturating_add(ack.delivered.max(ack.mss));
+        // The queue of a path that holds less than its model has not overflowed: what waits behind a hole, or had
+        // nothing to send, would else begin anew from the few segments in flight.
+        let entering = entering.max(cwnd.min(self.inflight_in_recovery(ack.mss)));
         match self.conserve {
             Conserve::Begin => {
                 self.conserve = Conserve::Round;
@@ -571,7 +601,62 @@ mod tests {
         let before = path.cwnd;
         path.bbr.begin_recovery(before);
         path.step();
-        assert!(path.cwnd <= path.pipe() + 2 * MSS);
+        assert!(path.cwnd <= path.bbr.inflight(ONE, MSS).max(path.pipe() + 2 * MSS));
+        assert!(path.cwnd < before);
         assert_eq!(path.bbr.end_recovery(path.cwnd), before);
+    }
+
+    /// An ACK of one segment that was sent 40 ms ago.
+    fn ack(bbr: &mut Bbr, now_us: u32, pipe: u32) -> ModelAck {
+        let (mut pool, mut board) = (RecordPool::new(1), Scoreboard::EMPTY);
+        let stamp = bbr.stamp(false, now_us - 40_000);
+        assert!(board.push(&mut pool, 0, MSS as u16, now_us - 40_000, stamp));
+        let record = board.pop(&mut pool).unwrap();
+        let mut sample = RateSample::default();
+        bbr.on_arrived(&record, MSS, now_us, &mut sample);
+        ModelAck {
+            sample,
+            delivered: MSS,
+            pipe,
+            rtt_us: Some(40_000),
+            is_loss: false,
+            mss: MSS,
+            cap: 1 << 30,
+            now_us,
+            now_ms: now_us / 1_000,
+        }
+    }
+
+    #[test]
+    fn first_pace_is_that_of_the_first_window_whatever_a_handshake_has_shown() {
+        let mut bbr = Bbr::new(1_000_000);
+        bbr.on_nothing_to_send(MSS);
+        let first = ack(&mut bbr, 1_040_000, 0);
+        let cwnd = bbr.on_ack(&first, 10 * MSS);
+        assert!(bbr.rate() < 30_000, "{bbr:?}");
+        assert!(u64::from(bbr.pace) >= u64::from(cwnd) * 25 * GAIN_STARTUP / ONE * 9 / 10, "{bbr:?}");
+    }
+
+    #[test]
+    fn recovery_behind_a_hole_keeps_what_the_path_holds() {
+        let mut path = Path::new(2_000_000);
+        path.run(2_000);
+        path.bbr.begin_recovery(path.cwnd);
+        // All but one segment have been sacked: the pipe says nothing of a queue.
+        let now_us = path.now_us + 40_000;
+        let only = ack(&mut path.bbr, now_us, MSS);
+        let cwnd = path.bbr.on_ack(&only, path.cwnd);
+        assert!(cwnd >= path.bbr.inflight(ONE, MSS), "{cwnd}");
+    }
+
+    #[test]
+    fn late_wake_up_is_made_up_for_within_bounds() {
+        let mut bbr = Bbr::new(0);
+        bbr.pace = 1_000_000;
+        bbr.on_sent(1_000, 0);
+        bbr.on_sent(1_000, 2_500);
+        assert_eq!(bbr.pace_us, 2_000, "1.5 ms late");
+        bbr.on_sent(1_000, 100_000);
+        assert_eq!(bbr.pace_us, 99_000, "no more than two ticks");
     }
 }

@@ -38,9 +38,14 @@ impl Sender {
             (self.timer, self.timer_at) = (Timer::Reorder, at);
             return;
         }
-        let may_probe =
-            self.has_sack && self.phase == Phase::Open && self.board.sacked() == 0 && !self.rack.is_probing();
-        if !may_probe {
+        // While repairing, too, as in RFC 9002 §6.2: a hole whose repair is lost keeps everything behind it in the queue,
+        // so that nothing is left to send whose arrival would tell of it.
+        let is_due = match self.phase {
+            Phase::Open => self.board.sacked() == 0,
+            Phase::Recovery => true,
+            Phase::Loss => false,
+        };
+        if !self.has_sack || !is_due || self.rack.is_probing() {
             return;
         }
         let at = match kept {
@@ -104,7 +109,7 @@ impl Sender {
                         self.congestion.on_recovery(0, pipe, mss, false);
                     }
                 }
-                self.arm(losses.wait, false, now);
+                self.arm(losses.wait, self.phase == Phase::Recovery, now);
             }
             Timer::Tail => {
                 self.due = Due::Tail;

@@ -96,7 +96,7 @@ impl Sender {
         if record.seq == self.una || self.timer == Timer::None {
             self.retransmit_at = now + self.rtt.rto();
         }
-        self.arm(None, false, now);
+        self.arm(None, self.phase == Phase::Recovery, now);
         let end = record.seq.wrapping_add(u32::from(len));
         let push = len > 0 && self.unsent() == 0 && end == self.data_end();
         Some(Outgoing { seq: record.seq, len, push, fin, kind: OutgoingKind::Retransmission })
@@ -210,15 +210,18 @@ impl Sender {
         }
     }
 
-    /// RFC 8985 §7.3: new data if there is any, else the last segment again.
+    /// RFC 8985 §7.3: new data if there is any, else the last segment again. While repairing the first one, whose repair
+    /// must have been lost.
     fn tail_probe(&mut self, shared: &mut Shared, room: u16, clock: u32, now: Instant) -> Option<Outgoing> {
-        if self.phase != Phase::Open || !self.has_unacked() {
+        let is_repairing = self.phase == Phase::Recovery;
+        if self.phase == Phase::Loss || !self.has_unacked() {
             return None;
         }
-        let segment = self.new_segment(shared, room, true, true, now).or_else(|| {
-            let tail = self.board.tail();
-            let is_waiting = shared.records.get(tail)?.standing == Standing::InFlight;
-            if is_waiting { self.send_again(shared, tail, room, clock, now) } else { None }
+        let new = if is_repairing { None } else { self.new_segment(shared, room, true, true, now) };
+        let segment = new.or_else(|| {
+            let index = if is_repairing { self.board.head() } else { self.board.tail() };
+            let is_waiting = shared.records.get(index)?.standing == Standing::InFlight;
+            if is_waiting { self.send_again(shared, index, room, clock, now) } else { None }
         })?;
         shared.counters.tail_probes += 1;
         self.rack.on_probe_sent(self.next, segment.kind == OutgoingKind::Retransmission);

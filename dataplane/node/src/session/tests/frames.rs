@@ -44,14 +44,37 @@ pub(in crate::session) fn request(
     path: &str,
     fields: &[(&str, &str)],
 ) -> Vec<u8> {
+    request_to(stream, end, "example.org", method, path, fields)
+}
+
+/// The same for a host.
+pub(in crate::session) fn request_to(
+    stream: u32,
+    end: bool,
+    host: &str,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> Vec<u8> {
     let mut block = Vec::new();
-    let pseudo = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "example.org")];
+    let pseudo = [(":method", method), (":scheme", "http"), (":path", path), (":authority", host)];
     for (name, value) in pseudo.iter().chain(fields) {
         block.push(0);
         literal(&mut block, name.as_bytes());
         literal(&mut block, value.as_bytes());
     }
     frame(HEADERS, 4 | u8::from(end), stream, &block)
+}
+
+/// A trailer section, as one HEADERS frame that ends the request.
+pub(in crate::session) fn trailers(stream: u32, fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        literal(&mut block, name.as_bytes());
+        literal(&mut block, value.as_bytes());
+    }
+    frame(HEADERS, 4 | 1, stream, &block)
 }
 
 pub(in crate::session) fn get(stream: u32, path: &str) -> Vec<u8> {
@@ -77,12 +100,32 @@ pub(in crate::session) fn hello(initial_window: u32) -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &settings), &frame(SETTINGS, 1, 0, &[])].concat()
 }
 
+/// The fields of a block that holds nothing but literals with names of their own, none of them long.
+fn literals(mut block: &[u8]) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    let text = |block: &mut &[u8]| {
+        let len = usize::from(block[0]);
+        assert!(len < 127, "short and without Huffman coding");
+        let text = String::from_utf8(block[1..=len].to_vec()).expect("text");
+        *block = &block[len + 1..];
+        text
+    };
+    while let Some((first, rest)) = block.split_first() {
+        assert_eq!(*first, 0, "a literal with a name");
+        block = rest;
+        fields.push((text(&mut block), text(&mut block)));
+    }
+    fields
+}
+
 /// What a client got on one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::session) struct Heard {
     /// The status, if it is one of the static table's.
     pub(in crate::session) status: Option<u16>,
     pub(in crate::session) body: Vec<u8>,
+    /// Fields of a head that came after the first.
+    pub(in crate::session) trailers: Vec<(String, String)>,
     pub(in crate::session) is_ended: bool,
     pub(in crate::session) reset: Option<u32>,
 }
@@ -120,6 +163,11 @@ impl Connection {
         }
         let heard = self.streams.entry(stream).or_default();
         match kind {
+            HEADERS if heard.status.is_some() => {
+                assert!(!heard.is_ended, "a head after the end");
+                heard.trailers = literals(payload);
+                heard.is_ended |= flags & 1 != 0;
+            }
             HEADERS => {
                 // The dynamic table may be resized first.
                 let first = payload.iter().find(|byte| **byte & 0xe0 != 0x20).copied().unwrap_or_default();

@@ -8,8 +8,9 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
 use mio::{Events, Poll};
-use secbeat_net::flow::HashKey;
+use secbeat_net::flow::{FlowKey, HashKey};
 use secbeat_net::limit::{RateCell, RateTable};
+use secbeat_net::proxy_protocol::{self, Message};
 use secbeat_net::time::Instant;
 
 use super::super::access_log::AccessLog;
@@ -131,6 +132,12 @@ impl Front for Memory {
 pub(in crate::session) struct Seen {
     pub(in crate::session) head: String,
     pub(in crate::session) body: Vec<u8>,
+    /// The lines after the last chunk.
+    pub(in crate::session) trailers: String,
+    /// Client and listener, as the PROXY header of the connection has them.
+    pub(in crate::session) proxied: Option<FlowKey>,
+    /// Which of the origin's connections it came on.
+    pub(in crate::session) connection: usize,
 }
 
 impl Seen {
@@ -175,6 +182,10 @@ struct Conversation {
     ends: Option<Answer>,
     is_echo: bool,
     is_ended: bool,
+    /// Nothing has come on it.
+    is_new: bool,
+    number: usize,
+    proxied: Option<FlowKey>,
 }
 
 type Script = Box<dyn FnMut(&Seen) -> Answer>;
@@ -229,6 +240,9 @@ impl Origin {
                 ends: None,
                 is_echo: false,
                 is_ended: false,
+                is_new: true,
+                number: self.connections,
+                proxied: None,
             });
         }
         let Self { conversations, script, seen, reads, pace, sent, .. } = self;
@@ -236,13 +250,23 @@ impl Origin {
             if *reads {
                 conversation.read();
             }
+            // In front of everything else, or not at all.
+            if let Ok((Message::Proxied(key), len)) = proxy_protocol::parse(&conversation.input)
+                && core::mem::take(&mut conversation.is_new)
+            {
+                conversation.input.drain(..len);
+                conversation.proxied = Some(key);
+            }
+            conversation.is_new &= conversation.input.is_empty();
             if conversation.is_echo {
                 conversation.output.append(&mut conversation.input);
             } else {
                 while conversation.ends.is_none()
-                    && let Some((request, len)) = whole(&conversation.input)
+                    && let Some((mut request, len)) = whole(&conversation.input)
                 {
                     conversation.input.drain(..len);
+                    request.proxied = conversation.proxied;
+                    request.connection = conversation.number;
                     let answer = script(&request);
                     seen.push(request);
                     conversation.answer(answer);
@@ -320,7 +344,7 @@ impl Conversation {
 fn whole(input: &[u8]) -> Option<(Seen, usize)> {
     let end = input.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&input[..end]).into_owned();
-    let mut seen = Seen { head, body: Vec::new() };
+    let mut seen = Seen { head, body: Vec::new(), trailers: String::new(), proxied: None, connection: 0 };
     if let Some(length) = seen.field("content-length") {
         let length: usize = length.parse().expect("a length");
         seen.body = input.get(end..end + length)?.to_vec();
@@ -337,7 +361,10 @@ fn whole(input: &[u8]) -> Option<(Seen, usize)> {
         at += line + 2;
         if size == 0 {
             let trailers = input[at - 2..].windows(4).position(|window| window == b"\r\n\r\n")?;
-            return Some((seen, at - 2 + trailers + 4));
+            let end = at - 2 + trailers + 4;
+            // From behind the size to before the empty line.
+            seen.trailers = String::from_utf8_lossy(&input[at..end - 2]).into_owned();
+            return Some((seen, end));
         }
         seen.body.extend_from_slice(input.get(at..at + size)?);
         at += size + 2;
@@ -370,6 +397,7 @@ pub(in crate::session) fn listener() -> Listener {
         routes: RouteTable::default(),
         group: Some("default".into()),
         http2: true,
+        proxy_protocol: false,
     }
 }
 

@@ -52,6 +52,7 @@ pub struct Loaded {
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) config: Arc<ServerConfig>,
+    pub(super) resolver: Arc<Resolver>,
     pub(super) source_rate: Option<RateLimit>,
     pub(super) worker_rate: Option<RateLimit>,
     pub(super) source_v6_bits: u8,
@@ -157,8 +158,9 @@ fn read(
     };
     let resolver =
         Resolver::new(&certificates).ok_or_else(|| LoadError::Settings("no certificate".into()))?;
+    let resolver = Arc::new(resolver);
     let clients = clients(tls, &provider)?;
-    let config = server_config(tls, provider, resolver, clients, master)?;
+    let config = server_config(tls, provider, Arc::clone(&resolver), clients, master)?;
     let rate = |per_second: u32, burst: u32| RateLimit::new(Rate { burst, ..Rate::per_second(per_second) });
     let handshake_bytes_max = match tls.client_auth {
         ClientAuth::Off => HANDSHAKE_BYTES_MAX,
@@ -166,6 +168,7 @@ fn read(
     };
     let settings = Settings {
         config: Arc::new(config),
+        resolver,
         source_rate: tls.source_handshake_rate.map(|count| rate(count, tls.source_handshake_burst)),
         // A tenth of a second's worth at once: more would hold up everything else of the worker.
         worker_rate: tls.worker_handshake_rate.map(|count| rate(count, (count / 10).max(1))),
@@ -203,7 +206,7 @@ fn clients(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Clients, LoadErr
 fn server_config(
     tls: &Tls,
     provider: Arc<CryptoProvider>,
-    resolver: Resolver,
+    resolver: Arc<Resolver>,
     clients: Clients,
     master: &Master,
 ) -> Result<ServerConfig, LoadError> {
@@ -222,7 +225,7 @@ fn server_config(
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(resolver));
+    let mut config = builder.with_cert_resolver(resolver);
     let protocol = |alpn: &Alpn| match alpn {
         Alpn::H2 => Protocol::H2.wire().to_vec(),
         Alpn::Http11 => Protocol::Http11.wire().to_vec(),

@@ -13,6 +13,7 @@ use secbeat_net::time::Instant;
 
 use super::acceptor::{Acceptor, Settings};
 use super::error::TlsError;
+use super::resolver::Coverage;
 
 /// Buffers of partial records kept for the next connection that needs one: as many as a burst of uploads has, each
 /// at most [`SPARE_BYTES_MAX`], so a quarter of a megabyte at most.
@@ -79,6 +80,12 @@ impl Engine {
             }
         }
         Ok(Box::new(UnbufferedServerConnection::new(Arc::clone(&self.config))?))
+    }
+
+    /// Whether the certificate of a connection whose client asked for `asked` is for `host`, by the certificates that
+    /// the worker's last handshake chose from.
+    pub fn coverage(&self, asked: &str, host: &str) -> Coverage {
+        self.settings.resolver.coverage(asked, host)
     }
 
     /// Most bytes of handshake messages that are kept until they are whole.

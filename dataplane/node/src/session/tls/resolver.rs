@@ -2,8 +2,10 @@
 //!
 //! An exact name comes before a wildcard, which covers one label (RFC 9525 §6.3), and the first certificate of the
 //! configuration serves everybody else: a client without SNI, by address, or for a name we do not have, which then
-//! decides for itself. Among certificates for one name ECDSA and Ed25519 come before RSA, ten times dearer to sign.
+//! decides for itself. The same names tell whether a connection is the right one for a host (RFC 9110 §15.5.20). Among
+//! certificates for one name ECDSA and Ed25519 come before RSA, ten times dearer to sign.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -24,6 +26,19 @@ pub(super) struct Resolver {
     wildcard: HashMap<String, Choice>,
     /// For everybody else; never empty.
     default: Choice,
+}
+
+/// Whether the certificate of a connection is for a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// The client named nobody that a certificate is for: it took the default, and nothing follows from that.
+    Unnamed,
+    /// It is.
+    Covered,
+    /// Another one is, this one is not.
+    Elsewhere,
+    /// None is.
+    Nowhere,
 }
 
 impl Resolver {
@@ -52,15 +67,43 @@ impl Resolver {
     }
 
     fn choose(&self, name: Option<&str>) -> &Choice {
-        let Some(name) = name else { return &self.default };
-        let lower;
-        let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            lower = name.to_ascii_lowercase();
-            lower.as_str()
-        } else {
-            name
-        };
-        self.exact.get(name).or_else(|| self.wildcard.get(name.split_once('.')?.1)).unwrap_or(&self.default)
+        name.and_then(|name| self.named(&lower(name))).unwrap_or(&self.default)
+    }
+
+    /// The certificates that answer for a name in lower case.
+    fn named(&self, name: &str) -> Option<&Choice> {
+        self.exact.get(name).or_else(|| self.wildcard(name))
+    }
+
+    fn wildcard(&self, name: &str) -> Option<&Choice> {
+        self.wildcard.get(name.split_once('.')?.1)
+    }
+
+    /// Whether a connection whose client asked for `asked` may carry requests for `host`, as far as certificates go.
+    /// Where a name has several, for clients of different abilities, each of them counts as the connection's.
+    pub(super) fn coverage(&self, asked: &str, host: &str) -> Coverage {
+        let (asked, host) = (lower(asked), lower(host));
+        let Some(shown) = self.named(&asked) else { return Coverage::Unnamed };
+        // A name may end with the root's dot; none of a certificate does.
+        let host = host.strip_suffix('.').unwrap_or(&host);
+        if asked == host {
+            return Coverage::Covered;
+        }
+        let (exact, wildcard) = (self.exact.get(host), self.wildcard(host));
+        if exact.is_none() && wildcard.is_none() {
+            return Coverage::Nowhere;
+        }
+        let mut both = exact.into_iter().chain(wildcard).flatten();
+        let is_shown = both.any(|certified| shown.iter().any(|other| Arc::ptr_eq(certified, other)));
+        if is_shown { Coverage::Covered } else { Coverage::Elsewhere }
+    }
+}
+
+fn lower(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
     }
 }
 

@@ -9,6 +9,7 @@ mod cost;
 mod handshake;
 mod hostile;
 mod limits;
+mod misdirected;
 mod pair;
 mod records;
 mod session;

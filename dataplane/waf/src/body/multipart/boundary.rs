@@ -1,8 +1,8 @@
 //! The boundary of a multipart body, from `Content-Type`.
 //!
-//! Owns: every check that ModSecurity v3 has of it, in its order and with its messages. A boundary that two parsers could
-//! read in two ways (named twice, quoted in part, other parameters before it) is refused.
-//! Cost: once per body. Sources: RFC 2046 §5.1.1.
+//! Owns: every check that ModSecurity v3 has of it, in its order and with its messages. A boundary that two parsers
+//! could read in two ways (named twice, quoted in part, other parameters before it) is refused. Cost: once per body.
+//! Sources: RFC 2046 §5.1.1.
 use memchr::memmem;
 
 use super::{

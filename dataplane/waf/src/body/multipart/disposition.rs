@@ -1,9 +1,8 @@
 //! The value of `Content-Disposition` of a part.
 //!
-//! Owns: `form-data` with `name` and `filename` and nothing else. `filename*` is refused (RFC 7578 §4.2 forbids it, and
-//! parsers disagree which of the two counts), as is any parameter given twice. Single quotes are read as quotes, since
-//! some origins do, and flagged.
-//! Sources: RFC 6266 §4.1, RFC 7578 §4.2, ModSecurity v3's checks and messages.
+//! Owns: `form-data` with `name` and `filename` and nothing else. `filename*` is refused (RFC 7578 §4.2 forbids it,
+//! and parsers disagree which of the two counts), as is any parameter given twice. Single quotes are read as quotes,
+//! since some origins do, and flagged. Sources: RFC 6266 §4.1, RFC 7578 §4.2, ModSecurity v3's checks and messages.
 use super::Report;
 
 const MALFORMED: &str = "Multipart: Invalid Content-Disposition header";
@@ -34,14 +33,19 @@ pub(super) fn parse(
         let Some(text) = skip_blank(&rest[len..]).strip_prefix(b"=") else {
             return Err(MALFORMED);
         };
-        let (out, is_repeated) = match parameter {
-            b"name" => (&mut *name, std::mem::replace(&mut has_name, true)),
-            b"filename" => (&mut *filename, std::mem::replace(&mut has_filename, true)),
+        let out = match parameter {
+            b"name" if has_name => return Err("Multipart: Duplicate Content-Disposition name"),
+            b"filename" if has_filename => return Err("Multipart: Duplicate Content-Disposition filename"),
+            b"name" => {
+                has_name = true;
+                &mut *name
+            }
+            b"filename" => {
+                has_filename = true;
+                &mut *filename
+            }
             _ => return Err("Multipart: Invalid Content-Disposition header (parameter)"),
         };
-        if is_repeated {
-            return Err("Multipart: Duplicate Content-Disposition parameter");
-        }
         rest = text_value(skip_blank(text), out, report)?;
     }
     if rest.is_empty() { Ok(()) } else { Err(MALFORMED) }

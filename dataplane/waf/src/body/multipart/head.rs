@@ -1,8 +1,8 @@
 //! The head of a part: its lines.
 //!
-//! Owns: folding, names of fields, repeated fields, and which line is `Content-Disposition`. Cost: each line is looked at
-//! twice, once for the name of the part and once to be handed over with it; a line is copied only when it is folded.
-//! Sources: RFC 7578 §4.8, RFC 5322 §2.2.
+//! Owns: folding, names of fields, repeated fields, and which line is `Content-Disposition`. Cost: each line is
+//! looked at twice, once for the name of the part and once to be handed over with it; a line is copied only when it
+//! is folded. Sources: RFC 7578 §4.8, RFC 5322 §2.2.
 use memchr::{memchr, memchr2};
 
 use super::{
@@ -21,7 +21,8 @@ pub(super) struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// Checks every line and, when the head is complete, leaves `name` and `filename` in the scratch. Whether it is a file.
+    /// Checks every line and, when the head is complete, leaves `name` and `filename` in the scratch. Whether it is
+    /// a file.
     pub(super) fn read(
         &self,
         is_complete: bool,

@@ -108,11 +108,11 @@ fn heads_in_doubt_are_refused() {
         ("Content-Disposition: attachment; name=a", "Invalid Content-Disposition header"),
         ("Content-Disposition: form-data name=a", "Invalid Content-Disposition header"),
         ("Content-Disposition: form-data;", "Content-Disposition header missing name field"),
-        ("Content-Disposition: form-data; name=a; name=b", "Duplicate Content-Disposition parameter"),
-        ("Content-Disposition: form-data; name=; name=b", "Duplicate Content-Disposition parameter"),
+        ("Content-Disposition: form-data; name=a; name=b", "Duplicate Content-Disposition name"),
+        ("Content-Disposition: form-data; name=; name=b", "Duplicate Content-Disposition name"),
         (
             "Content-Disposition: form-data; name=a; filename=\"\"; filename=b",
-            "Duplicate Content-Disposition parameter",
+            "Duplicate Content-Disposition filename",
         ),
         (
             "Content-Disposition: form-data; name=a; filename*=UTF-8''x",

@@ -76,6 +76,22 @@ fn lost_retransmission_is_noticed_without_a_timeout() {
 }
 
 #[test]
+fn lost_retransmission_with_nothing_else_to_send_is_probed_after_two_round_trips() {
+    let mut script = Script::new();
+    let at = ten_in_flight(&mut script);
+    script.acked(at, &[(at + 1_000, at + 10_000)]);
+    assert_eq!(script.sends(), [seen(at, 1_000, "R")]);
+    let (millis, _) = script.waits();
+    assert!((39..=42).contains(&millis), "{millis}");
+    assert_eq!(script.sends(), [seen(at, 1_000, "R")], "the hole again, not the tail");
+    assert_eq!((script.shared.counters.tail_probes, script.shared.counters.timeouts), (1, 0));
+    script.pass(20);
+    script.acked(at + 10_000, &[]);
+    assert_eq!(script.sender.phase, Phase::Open);
+    assert!(script.sender.is_drained());
+}
+
+#[test]
 fn lost_tail_is_probed_after_two_round_trips() {
     let mut script = Script::new();
     script.warm_up(20);
@@ -237,6 +253,9 @@ fn peer_that_throws_away_what_it_sacked_gets_it_again() {
     script.pass(20);
     // It acknowledges the repaired hole, but no longer knows the rest.
     script.acked(at + 1_000, &[]);
+    // The probe finds nothing that could be under way; the timeout does.
+    script.waits();
+    assert_eq!(script.sends(), []);
     script.waits();
     assert_eq!(script.sends().first(), Some(&seen(at + 1_000, 1_000, "R")));
     assert_eq!(script.sender.board.sacked(), 0);

@@ -182,7 +182,7 @@ fn self_signed_certificate_is_made_once_and_again_for_other_names() {
 
 /// A client that looks at what it gets and accepts it.
 #[derive(Debug)]
-struct Lenient {
+pub(super) struct Lenient {
     provider: Arc<CryptoProvider>,
     /// What it can verify.
     schemes: Vec<SignatureScheme>,
@@ -191,7 +191,7 @@ struct Lenient {
 }
 
 impl Lenient {
-    fn of(config: &ClientConfig) -> Self {
+    pub(super) fn of(config: &ClientConfig) -> Self {
         let provider = Arc::clone(config.crypto_provider());
         let schemes = provider.signature_verification_algorithms.supported_schemes();
         Self { provider, schemes, staple: Mutex::default() }

@@ -3,10 +3,11 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 
 use super::site::{NO_LIMITS, Site};
+use crate::session::policy::L7Policy;
 use crate::session::tests::frames;
 use crate::session::tests::harness::{Answer, Reply, Seen, World, listener, ok, parse_all, policy};
 use crate::session::tls::Outcome;
@@ -15,12 +16,12 @@ use crate::telemetry::counters::Counter;
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n";
 
 /// A client that speaks TLS, and the world it speaks to.
-struct Talk {
-    world: World,
+pub(super) struct Talk {
+    pub(super) world: World,
     client: u64,
     tls: ClientConnection,
     /// Plaintext received.
-    heard: Vec<u8>,
+    pub(super) heard: Vec<u8>,
     /// Of what the front took, how much the client has read.
     read: usize,
 }
@@ -33,11 +34,21 @@ impl Talk {
         let mut policy = policy();
         policy.listeners = vec![Some(crate::session::policy::Listener { tls: true, ..listener() })];
         policy.tls = Some(Arc::new(acceptor));
-        let mut world = World::with(policy, script);
-        let client = world.connect();
         let mut config = site.client();
         config.alpn_protocols = vec![alpn.to_vec()];
-        let name = ServerName::try_from("a.test").unwrap();
+        Self::with(policy, config, "a.test", script)
+    }
+
+    /// With a policy and a client of the caller's, which asks for `name`.
+    pub(super) fn with(
+        policy: L7Policy,
+        config: ClientConfig,
+        name: &str,
+        script: impl FnMut(&Seen) -> Answer + 'static,
+    ) -> Self {
+        let mut world = World::with(policy, script);
+        let client = world.connect();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
         let tls = ClientConnection::new(Arc::new(config), name).unwrap();
         let mut talk = Self { world, client, tls, heard: Vec::new(), read: 0 };
         while talk.tls.is_handshaking() {
@@ -70,19 +81,19 @@ impl Talk {
         }
     }
 
-    fn say(&mut self, bytes: &[u8]) {
+    pub(super) fn say(&mut self, bytes: &[u8]) {
         for part in bytes.chunks(16 << 10) {
             self.tls.writer().write_all(part).unwrap();
             self.exchange();
         }
     }
 
-    fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         self.world.turn(core::time::Duration::from_micros(100));
         self.exchange();
     }
 
-    fn replies(&mut self, count: usize) -> Vec<Reply> {
+    pub(super) fn replies(&mut self, count: usize) -> Vec<Reply> {
         for _ in 0..50_000 {
             let replies = parse_all(&self.heard, self.world.peer(self.client).is_finished);
             if replies.len() >= count {
