@@ -20,6 +20,7 @@ mod persistent;
 mod request;
 mod response;
 mod sanitize;
+mod shown;
 mod time;
 mod value;
 mod workspace;

@@ -14,13 +14,13 @@ use secbeat_http::head::{Request, Scheme};
 use secbeat_net::flow::hash_addr;
 
 use super::exchange::{Hold, Upload};
-use super::inspect::{self, Block, Verdict};
+use super::inspect::{self, Block, Facts, Verdict};
 use super::limit::{self, Exceeded};
 use super::policy::Service;
 use super::reply::{self, Own};
 use super::slab::Key;
 use super::state::{Session, Turn};
-use super::{misdirected, upload};
+use super::{misdirected, tarpit, upload};
 use crate::event::{AttackKind, Offence};
 use crate::telemetry::counters::Counter;
 use crate::upstream::http::Begin;
@@ -38,8 +38,7 @@ pub(super) struct Arrival {
 /// What becomes of a request.
 enum Decision {
     Answer(Own),
-    Block(Block),
-    Reset(Block),
+    Refuse(Verdict),
     Forward,
 }
 
@@ -47,25 +46,35 @@ enum Decision {
 pub(super) fn start(s: &mut Session, t: &mut Turn<'_>, key: Key, arrival: Arrival) {
     match decide(s, t, key) {
         Decision::Answer(own) => reply::own(s, t, key, own),
-        Decision::Block(block) => blocked(s, t, key, block),
-        Decision::Reset(block) => {
-            note_block(s, t, key, block);
-            reply::reset(s, t, key);
+        Decision::Refuse(verdict) => {
+            apply(s, t, key, verdict);
         }
         Decision::Forward => forward(s, t, key, arrival),
     }
 }
 
-/// A request that may not pass: counted, reported, answered.
-pub(super) fn blocked(s: &mut Session, t: &mut Turn<'_>, key: Key, block: Block) {
+/// Does what the inspector says; false when that ends the request.
+pub(super) fn apply(s: &mut Session, t: &mut Turn<'_>, key: Key, verdict: Verdict) -> bool {
+    let (block, own) = match verdict {
+        Verdict::Allow => return true,
+        Verdict::Block(block) => (block, Some(Own::page(block.status))),
+        Verdict::Reset(block) => (block, None),
+        Verdict::Redirect(block) => (block, Some(Own::Location { status: block.status })),
+    };
     note_block(s, t, key, block);
-    reply::own(s, t, key, Own::page(block.status));
+    match own {
+        Some(own) => tarpit::answer(s, t, key, own, block.tarpit_s),
+        None => reply::reset(s, t, key),
+    }
+    false
 }
 
-/// Counts and reports a request that may not pass.
-pub(super) fn note_block(s: &mut Session, t: &mut Turn<'_>, key: Key, block: Block) {
+/// Counts and reports a request that may not pass. What a backend gives away is not the client's offence.
+fn note_block(s: &mut Session, t: &mut Turn<'_>, key: Key, block: Block) {
     t.core.page.count(Counter::RequestsBlocked);
-    note(s, t, key, block.attack, block.rule, block.status, Some(Offence::Request));
+    let is_response = t.core.exchanges.get(key).is_some_and(|exchange| exchange.is_response_seen);
+    let offence = (!is_response).then_some(Offence::Request);
+    note(s, t, key, block.attack, block.rule, block.status, offence);
 }
 
 /// Notes an attack by a request: page, report, offence.
@@ -123,18 +132,35 @@ fn decide(s: &mut Session, t: &mut Turn<'_>, key: Key) -> Decision {
         exchange.reason = Some("misdirected");
         return Decision::Answer(Own::page(421));
     }
-    let (verdict, wants) =
-        core.inspector.request_head(&mut exchange.transaction, &policy.inspection, head, &core.target);
-    match verdict {
-        Verdict::Allow => {}
-        Verdict::Block(block) => return Decision::Block(block),
-        Verdict::Reset(block) => return Decision::Reset(block),
+    let facts = Facts {
+        now: t.now,
+        peer: s.source,
+        client: exchange.source,
+        server: s.destination,
+        id: exchange.id.as_bytes(),
+        mode: route.and_then(|route| route.waf).or(listener.waf),
+        has_body: exchange.upload == Upload::Open,
+    };
+    let (verdict, wants) = core.inspector.request_head(
+        &mut exchange.transaction,
+        &policy.inspection,
+        &facts,
+        head,
+        &core.target,
+    );
+    if verdict != Verdict::Allow {
+        return Decision::Refuse(verdict);
     }
     let body_max = route.and_then(|route| route.body_max).or(policy.limits.request_body_max);
     exchange.body_max = body_max.unwrap_or(u64::MAX);
     if matches!(exchange.body, BodyKind::Length(length) if length > exchange.body_max) {
         exchange.reason = Some("body_size");
         return Decision::Answer(Own::page(413));
+    }
+    if exchange.transaction.running.is_some()
+        && policy.inspection.waf.as_ref().is_some_and(|waf| waf.wants_plain_responses)
+    {
+        exchange.request.fields_mut().remove(b"accept-encoding");
     }
     exchange.transaction.sees_request_body = wants != inspect::Body::Pass;
     exchange.request_hold = Hold::No;
