@@ -17,6 +17,7 @@ pub mod node;
 pub mod packet;
 pub mod ports;
 mod pulse;
+mod rules;
 pub mod secret;
 pub mod signal;
 mod sizes;

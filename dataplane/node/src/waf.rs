@@ -9,6 +9,7 @@
 //! (`session::inspect`). Compiling takes up to a second and is never done on a worker.
 
 pub mod added;
+pub mod explain;
 pub mod files;
 pub mod hits;
 mod json;
@@ -96,6 +97,8 @@ pub struct Waf {
     pub tarpit_max: u32,
     /// The JSON rules in it.
     pub json: Vec<Rule>,
+    /// How many of them the API added: the last ones.
+    pub added: usize,
     /// What was read and has no effect, for the operator.
     pub notes: Vec<String>,
     sites: Sites,
@@ -169,6 +172,7 @@ pub fn load(config: &Config, added: &[Rule], lasting: &Arc<Lasting>) -> Result<A
             .then(|| Audit { format: config.audit_format, parts: config.audit_parts.as_str().into() }),
         wants_plain_responses: config.response_decompression && config.inspect_responses,
         tarpit_max: config.tarpit_max,
+        added: added.len(),
         json,
         notes,
         sites,

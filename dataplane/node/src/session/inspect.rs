@@ -14,6 +14,7 @@
 //! Cost: without rules a comparison per head, nothing per body.
 
 mod audit;
+mod clean;
 mod rules;
 
 use secbeat_http::head::{Request, Response};
@@ -22,6 +23,7 @@ use secbeat_http::target::{Finding, Findings, Resolved};
 use super::policy::Inspection;
 use crate::event::AttackKind;
 use crate::telemetry::counters::WorkerCounters;
+pub(super) use clean::{Cleaning, clean};
 pub(super) use rules::{End, Facts, NAME, Rules, Running};
 
 /// What is to become of a request or response.

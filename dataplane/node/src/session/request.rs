@@ -10,11 +10,11 @@
 use std::io::Write;
 
 use secbeat_http::h1::{BodyKind, Upgrade};
-use secbeat_http::head::{Request, Scheme};
+use secbeat_http::head::{Known, Request, Scheme};
 use secbeat_net::flow::hash_addr;
 
 use super::exchange::{Hold, Upload};
-use super::inspect::{self, Block, Facts, Verdict};
+use super::inspect::{self, Block, Cleaning, Facts, Verdict};
 use super::limit::{self, Exceeded};
 use super::policy::Service;
 use super::reply::{self, Own};
@@ -27,6 +27,9 @@ use crate::upstream::http::Begin;
 
 /// Keeps the hash by which a client's backend is chosen apart from others of the same key.
 const DOMAIN_BACKEND: u32 = 0x4245;
+
+/// The content type of a form.
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
 /// What the framing said besides the head.
 #[derive(Clone, Copy, Debug, Default)]
@@ -192,7 +195,40 @@ fn forward(s: &mut Session, t: &mut Turn<'_>, key: Key, arrival: Arrival) {
         }
         return;
     }
-    begin(s, t, key);
+    if sanitize(s, t, key, false) {
+        begin(s, t, key);
+    }
+}
+
+/// Takes out of a request what rules want taken out; false when that ends it. `is_body_here`: all of its body is held.
+pub(super) fn sanitize(s: &mut Session, t: &mut Turn<'_>, key: Key, is_body_here: bool) -> bool {
+    let core = &mut *t.core;
+    let Some(exchange) = core.exchanges.get_mut(key) else { return false };
+    let Some(running) = &mut exchange.transaction.running else { return true };
+    let changes = match running.cleaning() {
+        Cleaning::Keep => return true,
+        Cleaning::Refuse => Vec::new(),
+        Cleaning::Change(changes) => changes,
+    };
+    let kind = exchange.request.fields().known(Known::ContentType).unwrap_or_default();
+    let is_form = kind.len() >= FORM.len() && kind[..FORM.len()].eq_ignore_ascii_case(FORM);
+    let held = exchange.request_held.as_ref().map(|held| held.bytes());
+    let body = held.filter(|_| is_form && is_body_here);
+    let cleaned =
+        if changes.is_empty() { None } else { inspect::clean(&mut exchange.request, body, &changes).ok() };
+    let Some(cleaned) = cleaned else {
+        let block = running.refusal();
+        return apply(s, t, key, Verdict::Block(block));
+    };
+    if let Some(body) = cleaned {
+        if let BodyKind::Length(length) = &mut exchange.body {
+            *length = body.len() as u64;
+        }
+        core.store.buffers.release(&mut exchange.request_held);
+        core.store.buffers.push(&mut exchange.request_held, &body);
+    }
+    core.page.count(Counter::WafSanitized);
+    true
 }
 
 /// Begins the exchange with a backend.

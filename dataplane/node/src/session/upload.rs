@@ -114,7 +114,7 @@ fn judge(s: &mut Session, t: &mut Turn<'_>, key: Key, is_whole: bool) -> bool {
     }
     let bytes = exchange.request_held.as_ref().map_or(&b""[..], |held| held.bytes());
     let verdict = core.inspector.request_body(&mut exchange.transaction, bytes, is_whole);
-    if !request::apply(s, t, key, verdict) {
+    if !request::apply(s, t, key, verdict) || !request::sanitize(s, t, key, is_whole) {
         return false;
     }
     if let Some(exchange) = t.core.exchanges.get_mut(key) {

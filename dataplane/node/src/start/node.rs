@@ -125,6 +125,8 @@ pub struct Node {
     pub wake: Sender<Wake>,
     /// What sessions of all workers share.
     pub sessions: Arc<session::Shared>,
+    /// Held while rules of the WAF are compiled, so that changes come one after the other.
+    pub(super) rules_turn: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -179,6 +181,7 @@ impl Node {
         sessions: Arc<session::Shared>,
         state: State,
     ) -> Self {
+        telemetry.set_waf(Arc::clone(&state.resources.lasting.hits));
         let events = Arc::new(EventLog::new(state.config.api.events_max as usize));
         Self {
             facts,
@@ -190,6 +193,7 @@ impl Node {
             clock,
             wake,
             sessions,
+            rules_turn: Mutex::new(()),
             state: Mutex::new(state),
         }
     }
@@ -299,7 +303,8 @@ impl Node {
     /// What is wrong, for people.
     pub fn reload_config(&self) -> Result<Reloaded, String> {
         let result = self.source.load().map_err(|error| error.to_string()).and_then(|config| {
-            // Compiled outside the lock: it takes up to a second.
+            // Compiled outside the node's lock: it takes up to a second.
+            let _turn = self.rules_turn.lock().unwrap_or_else(PoisonError::into_inner);
             let lasting = Arc::clone(&self.state().resources.lasting);
             let waf = l7::load_waf(&config, &lasting).map_err(|error| error.to_string())?;
             self.apply(config, waf)
@@ -382,6 +387,7 @@ impl Node {
         }
         self.telemetry.node.set_total(NodeCounter::EventsLost, self.traffic.events().lost());
         self.telemetry.node.set_total(NodeCounter::LogLinesDropped, logging::lines_dropped());
+        self.telemetry.node.set_total(NodeCounter::AuditLinesLost, self.sessions.audit_log.lines_lost());
         if let Traffic::Sockets { handle, .. } = &self.traffic {
             self.telemetry.node.set(NodeGauge::SocketConnections, u64::from(handle.connections()));
         }

@@ -123,6 +123,8 @@ numbers! {
         WafInterrupted = "waf_interrupted",
         /// Requests and responses that rules would have refused, had they not been only looking.
         WafDetected = "waf_detected",
+        /// Requests that lost what a rule wanted taken out.
+        WafSanitized = "waf_sanitized",
         /// Responses whose body rules could not read because it was compressed.
         WafResponsesEncoded = "waf_responses_encoded",
         /// Answers to refused requests that were held back.

@@ -4,6 +4,7 @@
 
 use super::Transaction;
 use super::data::Store;
+use crate::seclang::ast::EngineMode;
 use crate::variable::Variable;
 
 impl Transaction {
@@ -26,6 +27,12 @@ impl Transaction {
     #[must_use]
     pub fn text(&self, variable: Variable) -> &[u8] {
         self.data.values.get(self.data.single(variable))
+    }
+
+    /// Whether rules may block it, as the set, its site and the rules themselves decided.
+    #[must_use]
+    pub const fn engine(&self) -> EngineMode {
+        self.outcome.engine
     }
 
     /// The request's body as far as it was looked at.

@@ -53,7 +53,7 @@ impl Record<'_> {
 
     /// The matches that want to be written.
     fn matches(&self) -> impl Iterator<Item = MatchView<'_>> {
-        self.tx.matches(&self.waf.ruleset).filter(|found| found.is_audited)
+        self.tx.matches(&self.waf.ruleset).filter(|found| found.is_logged || found.is_audited)
     }
 
     /// Where a match was, taken apart: the variable and the member.
@@ -89,7 +89,7 @@ fn cut(bytes: &[u8], max: usize) -> &[u8] {
 }
 
 fn json(out: &mut Vec<u8>, audit: &Audit, record: &Record<'_>) {
-    let Record { waf, tx, end, .. } = record;
+    let Record { tx, end, .. } = record;
     out.extend_from_slice(b"{\"time\":\"");
     out.extend_from_slice(end.time);
     // Writing to memory does not fail.
@@ -98,7 +98,7 @@ fn json(out: &mut Vec<u8>, audit: &Audit, record: &Record<'_>) {
     let port = if end.client == end.peer.ip() { end.peer.port() } else { 0 };
     let _ = write!(out, ",\"client\":\"{}\",\"client_port\":{port}", end.client);
     let _ = write!(out, ",\"server\":\"{}\",\"server_port\":{}", end.server.ip(), end.server.port());
-    let engine = match waf.ruleset.settings().engine {
+    let engine = match tx.engine() {
         EngineMode::On => "on",
         EngineMode::Off => "off",
         EngineMode::DetectionOnly => "detection_only",
@@ -286,7 +286,7 @@ fn native(out: &mut Vec<u8>, audit: &Audit, record: &Record<'_>) {
                 interruption.id, end.status
             );
         }
-        let _ = writeln!(out, "Engine-Mode: \"{:?}\"\n", waf.ruleset.settings().engine);
+        let _ = writeln!(out, "Engine-Mode: \"{:?}\"\n", tx.engine());
     }
     part(out, 'Z');
 }

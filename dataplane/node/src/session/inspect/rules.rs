@@ -15,12 +15,14 @@ use std::sync::Arc;
 
 use secbeat_http::head::{Known, Request, Response};
 use secbeat_net::time::Instant;
+use secbeat_waf::seclang::ast::EngineMode;
 use secbeat_waf::transaction::{
     self, Connection, Evaluator, Interruption, InterruptionKind, Limit, RequestHead, ResponseHead,
 };
 
 use super::super::access_log::Lines;
 use super::audit::{self, Record};
+use super::clean::{Change, Cleaning};
 use super::{Block, Body, Verdict};
 use crate::event::AttackKind;
 use crate::telemetry::counters::{Counter, WorkerCounters};
@@ -58,8 +60,28 @@ impl Running {
         self.redirect.as_ref().map_or(b"", |redirect| self.tx.location(redirect))
     }
 
-    pub(super) fn waf(&self) -> Option<&Arc<Waf>> {
-        self.waf.as_ref()
+    /// What is to be taken out of the request.
+    pub(in super::super) fn cleaning(&self) -> Cleaning {
+        let Some(waf) = self.waf.as_ref().filter(|_| self.tx.is_sanitized()) else { return Cleaning::Keep };
+        if self.tx.engine() != EngineMode::On {
+            return Cleaning::Keep;
+        }
+        let Some(cleaned) = self.tx.cleaned(&waf.ruleset) else { return Cleaning::Refuse };
+        let changes = cleaned.into_iter().map(|value| Change {
+            place: value.variable,
+            name: value.name.to_vec(),
+            before: value.before.to_vec(),
+            after: value.after,
+        });
+        Cleaning::Change(changes.collect())
+    }
+
+    /// The verdict on a request that cannot be cleaned.
+    pub(in super::super) fn refusal(&mut self) -> Block {
+        let found = self.waf.as_ref().and_then(|waf| worst(waf, &self.tx));
+        let (attack, rule) = found.unwrap_or_else(|| (AttackKind::WebAttack, NAME.into()));
+        self.rule = Some(rule);
+        Block { status: 403, rule: NAME, attack, tarpit_s: 0 }
     }
 }
 
@@ -258,7 +280,10 @@ impl Rules {
             self.records.push(|out| audit::write(out, audit, &record));
         }
         let detected = tx.interruption().is_none().then(|| tx.detected()).flatten();
-        let told = detected.map(|interruption| told(&waf, tx, &interruption));
+        let cleaned = tx.interruption().is_none() && tx.is_sanitized();
+        let told = detected
+            .map(|interruption| told(&waf, tx, &interruption))
+            .or_else(|| cleaned.then(|| worst(&waf, tx)).flatten());
         if self.pool.len() < POOL_MAX && running.tx.capacity_bytes() <= KEPT_BYTES_MAX {
             running.rule = None;
             running.redirect = None;
@@ -340,18 +365,22 @@ fn told(waf: &Waf, tx: &transaction::Transaction, interruption: &Interruption) -
     {
         return (kind, Arc::clone(&known.name));
     }
-    let worst = tx
-        .matches(&waf.ruleset)
+    if let Some(found) = worst(waf, tx) {
+        return found;
+    }
+    let name = decided.map_or_else(|| NAME.into(), |known| Arc::clone(&known.name));
+    (AttackKind::WebAttack, name)
+}
+
+/// The worst match that says what it found.
+fn worst(waf: &Waf, tx: &transaction::Transaction) -> Option<(AttackKind, Arc<str>)> {
+    tx.matches(&waf.ruleset)
         .filter_map(|found| {
             let known = waf.rule(found.id)?;
             Some((found.severity.unwrap_or(u8::MAX), known.kind?, &known.name))
         })
-        .min_by_key(|(severity, ..)| *severity);
-    if let Some((_, kind, name)) = worst {
-        return (kind, Arc::clone(name));
-    }
-    let name = decided.map_or_else(|| NAME.into(), |known| Arc::clone(&known.name));
-    (AttackKind::WebAttack, name)
+        .min_by_key(|(severity, ..)| *severity)
+        .map(|(_, kind, name)| (kind, Arc::clone(name)))
 }
 
 /// Whether a body is compressed, so that rules could not read it.
