@@ -213,7 +213,13 @@ impl Operator {
                 }
                 None => false,
             },
-            Self::DetectXss => libinjection::xss(value),
+            Self::DetectXss => {
+                let is_match = libinjection::xss(value);
+                if is_match {
+                    captures.set(0, 0..value.len());
+                }
+                is_match
+            }
             Self::EndsWith(_) => ends_with::matches(value, argument),
             Self::Number(number) => number.matches(value, argument),
             Self::IpMatch(addresses) => addresses.matches(value),

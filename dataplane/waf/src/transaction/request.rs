@@ -20,6 +20,9 @@ use crate::variable::Variable;
 /// Most fields of a head that are looked at: above what the node accepts.
 const FIELDS_MAX: usize = 1_024;
 
+/// `REQBODY_ERROR_MSG` of a body whose part that is no file is longer than may be.
+const TOO_LONG_WITHOUT_FILES: &[u8] = b"body without its files is longer than its limit";
+
 /// Who speaks with whom.
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
@@ -217,6 +220,12 @@ impl Evaluator {
             Some(BodyProcessor::Multipart) => self.multipart(tx, bytes),
             None => None,
         };
+        if (bytes.len() as u64).saturating_sub(tx.data.files_bytes)
+            > self.set.settings.request_body_no_files_bytes_max
+        {
+            tx.data.set_text(Variable::ReqbodyError, b"1");
+            tx.data.set_text(Variable::ReqbodyErrorMsg, TOO_LONG_WITHOUT_FILES);
+        }
         if let Some(error) = error
             && error.message != body::LIMIT_REACHED
         {
