@@ -95,6 +95,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("config-update-target-by-id", "exclude from ARGS_NAMES", "values that are left out are not names that are"),
     ("issue-1725", "DURATION", "microseconds, as the manual says"),
     ("issue-1812", "foo=", "REQUEST_URI is as it was sent"),
+    ("issue-1825", "ab0-_xy.txt", FILENAME),
+    ("issue-1825", "status 200", FILENAME),
     ("issue-1831", "912160 - ", OPENED),
     ("variable-RULE", "IP:block_reason", OPENED),
     ("issue-2296", "Testing is a simple test", MEMBER),
@@ -112,6 +114,7 @@ const REFUSED: &str = "the rule is refused when it is compiled, with its reason"
 const BODY: &str = "REQUEST_BODY holds forms, and what is forced: the Core Rule Set counts on it";
 const PERCENT: &str = "a % behind a macro is a character like others";
 const XPATH: &str = "XML has the paths /* and //@*";
+const FILENAME: &str = "filename* is refused: forms have none (RFC 7578, 4.2)";
 const OPENED: &str = "a collection that was not opened keeps nothing, as the manual says";
 const MEMBER: &str = "a macro names one member";
 const FRAGMENT: &str = "a target with # is refused before any rule sees it";

@@ -220,9 +220,15 @@ impl Evaluator {
             Some(BodyProcessor::Multipart) => self.multipart(tx, bytes),
             None => None,
         };
-        if (bytes.len() as u64).saturating_sub(tx.data.files_bytes)
-            > self.set.settings.request_body_no_files_bytes_max
-        {
+        let without_files = match processor {
+            Some(BodyProcessor::Multipart) => [Store::MultipartPartHeaders, Store::ArgsPost]
+                .iter()
+                .flat_map(|store| tx.data.members(*store))
+                .map(|member| tx.data.values.get(member.value).len())
+                .sum(),
+            _ => bytes.len(),
+        };
+        if without_files as u64 > self.set.settings.request_body_no_files_bytes_max {
             tx.data.set_text(Variable::ReqbodyError, b"1");
             tx.data.set_text(Variable::ReqbodyErrorMsg, TOO_LONG_WITHOUT_FILES);
         }
