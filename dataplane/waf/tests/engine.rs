@@ -13,6 +13,10 @@ mod collections;
 mod controls;
 #[path = "engine/corpus.rs"]
 mod corpus;
+#[path = "engine/crs.rs"]
+mod crs;
+#[path = "seclang/disk.rs"]
+mod disk;
 #[path = "engine/masks.rs"]
 mod masks;
 #[path = "engine/order.rs"]

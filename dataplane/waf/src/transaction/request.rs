@@ -207,6 +207,8 @@ impl Evaluator {
 
     fn take_body(&mut self, tx: &mut Transaction, bytes: &[u8]) {
         tx.data.body = tx.data.values.add(bytes);
+        // A rule of phase 1 may have asked for it, when there was no body.
+        tx.data.set_single(Variable::FullRequest, ValueId::EMPTY);
         tx.data.set_number(Variable::RequestBodyLength, bytes.len() as u64);
         let processor = tx.data.processor;
         // As ModSecurity 2: only what rules read as one text is there as one text.

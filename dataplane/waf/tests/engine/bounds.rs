@@ -130,7 +130,7 @@ fn the_same_request_ends_the_same_each_time() {
     let rules = r#"
 SecRule ARGS "@rx (\d+)" "id:1,phase:1,pass,log,capture,setvar:'tx.sum=+%{tx.1}',setvar:'tx.n_%{MATCHED_VAR_NAME}=1',msg:'%{tx.sum}'"
 SecRule ARGS|!ARGS:b "@pm alpha omega" "id:2,phase:1,pass,log,t:lowercase,t:urlDecodeUni,capture,msg:'%{tx.0}'"
-SecRule TX:sum "@ge 5" "id:3,phase:2,pass,log,ctl:ruleRemoveById=4,ctl:ruleRemoveTargetById=5;ARGS:a"
+SecRule TX:sum "@ge 3" "id:3,phase:2,pass,log,ctl:ruleRemoveById=4,ctl:ruleRemoveTargetById=5;ARGS:a"
 SecAction "id:4,phase:2,pass,log"
 SecRule ARGS "@rx ^3$" "id:5,phase:2,deny,log"
 "#;

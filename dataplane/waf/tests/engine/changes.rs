@@ -43,7 +43,7 @@ fn a_site_does_without_rules_and_targets_of_the_set_it_shares() {
     assert_eq!(plain.matches_of(&get("/?a=x&b=x")), [11, 12, 13]);
     let site = "SecRuleRemoveById 11\nSecRuleUpdateTargetById 12 !ARGS:a\nSecRuleRemoveByTag t3";
     let mut with_site = world(RULES).with_site(site);
-    assert_eq!(with_site.matches_of(&get("/?a=x")), []);
+    assert_eq!(with_site.matches_of(&get("/?a=x")), [0_u64; 0]);
     assert_eq!(with_site.matches_of(&get("/?a=x&b=x")), [12]);
     with_site.site = None;
     assert_eq!(with_site.matches_of(&get("/?a=x&b=x")), [11, 12, 13], "the set itself is as it was");
@@ -63,5 +63,5 @@ SecRule TX:/^free/ "@streq y" "id:3,phase:1,pass,log"
     let mut blocking = world(rules).with_site(variables);
     assert_eq!(blocking.run(&get("/")).map(|found| found.id), Some(1));
     let mut off = world(rules).with_site("SecRuleEngine Off");
-    assert_eq!(off.matches_of(&get("/")), []);
+    assert_eq!(off.matches_of(&get("/")), [0_u64; 0]);
 }

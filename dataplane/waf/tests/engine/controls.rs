@@ -12,7 +12,7 @@ SecAction "id:4,phase:5,pass,log"
 "#,
     );
     assert_eq!(world.run(&get("/?m=off&a=x")), None);
-    assert_eq!(world.matched(), []);
+    assert_eq!(world.matched(), [0_u64; 0]);
     assert_eq!(world.run(&get("/?m=look&a=x")), None);
     assert_eq!(world.matched(), [3, 4]);
     assert_eq!(world.run(&get("/?a=x")).map(|found| found.id), Some(3), "only for that transaction");

@@ -1,7 +1,7 @@
 //! What is hidden from logs, and what is taken out of requests.
 use secbeat_waf::variable::Variable;
 
-use crate::world::{Exchange, get, post, world};
+use crate::world::{Exchange, get, post, world, world_that_cleans};
 
 #[test]
 fn values_are_hidden_by_name_and_by_match() {
@@ -27,11 +27,11 @@ SecRule ARGS:card "@verifyCC \d{13,16}" "id:2,phase:2,pass,log,sanitiseMatched"
 
 #[test]
 fn what_matched_is_taken_out_until_nothing_is_left_to_match() {
-    let mut world = world(
+    let mut world = world_that_cleans(
         r#"
-SecRule ARGS|REQUEST_COOKIES "@rx <script>" "id:1,phase:2,sanitize,log"
-SecRule REQUEST_FILENAME "@contains evil" "id:2,phase:1,sanitize,log"
-SecRule ARGS:big "@rx (?i)UNION" "id:3,phase:2,t:urlDecode,sanitize,log"
+SecRule ARGS|REQUEST_COOKIES "@rx <script>" "id:1,phase:2,pass,log"
+SecRule REQUEST_FILENAME "@rx evil" "id:2,phase:1,pass,log"
+SecRule ARGS:big "@rx (?i)UNION" "id:3,phase:2,t:urlDecode,pass,log"
 "#,
     );
     assert_eq!(world.run(&get("/?a=1")), None);
@@ -50,6 +50,10 @@ SecRule ARGS:big "@rx (?i)UNION" "id:3,phase:2,t:urlDecode,sanitize,log"
     assert_eq!((cleaned[0].variable, cleaned[0].after.as_slice()), (Variable::RequestCookies, &b"z"[..]));
     // What was found in another form than it was sent in cannot be taken out of what was sent.
     world.run(&get("/?big=%2555nion"));
+    assert!(world.tx.is_sanitized());
+    assert!(world.tx.cleaned(&world.set).is_none());
+    // Nor out of a path.
+    world.run(&get("/evil"));
     assert!(world.tx.is_sanitized());
     assert!(world.tx.cleaned(&world.set).is_none());
 }

@@ -16,7 +16,7 @@ SecRule REQUEST_COOKIES_NAMES "@streq sid" "id:6,phase:1,pass,log"
     assert_eq!(world.matches_of(&get("/?key=v")), [1]);
     assert_eq!(world.matches_of(&get("/?Key=w")), [4]);
     assert_eq!(world.matches_of(&get("/?id_7=v")), [2]);
-    assert_eq!(world.matches_of(&get("/?xid_7=v")), []);
+    assert_eq!(world.matches_of(&get("/?xid_7=v")), [0_u64; 0]);
     assert_eq!(world.matches_of(&Exchange { fields: &[("X-PROBE", "v")], ..get("/") }), [3]);
     assert_eq!(world.matches_of(&Exchange { fields: &[("Cookie", "a=1; sid=9")], ..get("/") }), [5, 6]);
 }
@@ -33,7 +33,7 @@ SecRule ARGS_NAMES|!ARGS_NAMES:a "@rx ." "id:5,phase:1,pass,log"
 "#,
     );
     let with_host = |target| Exchange { fields: &[("Host", "x")], ..get(target) };
-    assert_eq!(world.matches_of(&with_host("/?a=x")), []);
+    assert_eq!(world.matches_of(&with_host("/?a=x")), [0_u64; 0]);
     assert_eq!(world.messages_of(&with_host("/?a=x&ab=x")), ["ARGS:ab", ""]);
     assert_eq!(world.messages_of(&with_host("/?a=x&ab=x&c=x")), ["ARGS:c", "ARGS:c", ""]);
 }
@@ -107,7 +107,7 @@ SecRule MULTIPART_STRICT_ERROR "!@eq 0" "id:7,phase:2,pass,log,msg:strict"
         [&length, "FILES:up f.txt", "FILES_NAMES:up up", "FILES_SIZES:up 5", "headers", "ARGS_POST:a xyz"]
     );
     let told = world.messages_of(&Exchange { fields: FORM, ..post("a=xyz&b=%zz") });
-    assert_eq!(told, ["8 0 11", "ARGS_POST:a xyz", "ARGS_POST:b %zz"]);
+    assert_eq!(told, ["8 0 11", "ARGS_POST:b %zz"]);
 }
 
 #[test]

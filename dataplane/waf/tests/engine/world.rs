@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use secbeat_waf::ruleset::{Ruleset, Site};
+use secbeat_waf::seclang::ast::{Action, Configuration, Directive};
 use secbeat_waf::seclang::{Files, read_text};
 use secbeat_waf::transaction::{
     Budget, Connection, Evaluator, Interruption, Observer, Persistent, RequestHead, ResponseHead, Transaction,
@@ -70,9 +71,28 @@ pub(crate) fn world(rules: &str) -> World {
 }
 
 pub(crate) fn world_with(rules: &str, budget: Budget, persistent: Arc<Persistent>) -> World {
+    world_of(&read_rules(rules), budget, persistent)
+}
+
+/// The same, whose rules that pass take out what they match: only rules of a JSON set can say so.
+pub(crate) fn world_that_cleans(rules: &str) -> World {
+    let mut configuration = read_rules(rules);
+    for directive in &mut configuration.directives {
+        if let Directive::Rule(rule) = directive {
+            rule.actions.retain(|action| *action != Action::Pass);
+            rule.actions.push(Action::Sanitize);
+        }
+    }
+    world_of(&configuration, Budget::default(), Arc::new(Persistent::default()))
+}
+
+fn read_rules(rules: &str) -> Configuration {
     let text = format!("SecRuleEngine On\nSecRequestBodyAccess On\nSecResponseBodyAccess On\n{rules}");
-    let configuration = read_text("test.conf", &text, &NoFiles).unwrap_or_else(|errors| panic!("{errors}"));
-    let set = Arc::new(Ruleset::compile(&configuration).unwrap_or_else(|errors| panic!("{errors}")));
+    read_text("test.conf", &text, &NoFiles).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn world_of(configuration: &Configuration, budget: Budget, persistent: Arc<Persistent>) -> World {
+    let set = Arc::new(Ruleset::compile(configuration).unwrap_or_else(|errors| panic!("{errors}")));
     World {
         evaluator: Evaluator::new(set.clone(), persistent, budget),
         set,
