@@ -91,8 +91,16 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("collection-resource", "RESOURCE:whee", "members are told without the key of their collection"),
     ("config-body_limits", "Reject", "a body beyond its limit is answered with 413, or 502, by the node"),
     ("variable-INBOUND_DATA_ERROR", "(1/1)", "what is not written is Reject, as the manual says"),
-    ("config-update-action-by-id", "status 200", "a rule without a verdict has the default's, as the manual says"),
-    ("config-update-target-by-id", "exclude from ARGS_NAMES", "values that are left out are not names that are"),
+    (
+        "config-update-action-by-id",
+        "status 200",
+        "a rule without a verdict has the default's, as the manual says",
+    ),
+    (
+        "config-update-target-by-id",
+        "exclude from ARGS_NAMES",
+        "values that are left out are not names that are",
+    ),
     ("issue-1725", "DURATION", "microseconds, as the manual says"),
     ("issue-1812", "foo=", "REQUEST_URI is as it was sent"),
     ("issue-1825", "ab0-_xy.txt", FILENAME),
@@ -157,7 +165,9 @@ impl Count {
         }
         let is_right = match skipped_rule(pattern) {
             Some(id) => !run.has_begun(id),
-            None => Regex::new(&format!("(?sm-u){pattern}")).is_ok_and(|regex| regex.is_match(run.log.as_bytes())),
+            None => {
+                Regex::new(&format!("(?sm-u){pattern}")).is_ok_and(|regex| regex.is_match(run.log.as_bytes()))
+            }
         };
         self.check(file, title, &format!("log with {pattern}"), is_right, || run.log.clone());
     }
@@ -214,7 +224,9 @@ fn judge(count: &mut Count, file: &str, case: &Value, files: &Disk) {
     };
     if let Some(code) = expected["http_code"].as_u64() {
         let status = u64::from(run.status);
-        count.check(file, title, &format!("status {code} and not {status}"), status == code, || run.log.clone());
+        count.check(file, title, &format!("status {code} and not {status}"), status == code, || {
+            run.log.clone()
+        });
     }
     if let Some(url) = expected["redirect_url"].as_str() {
         let what = format!("location {url} and not {}", run.location);

@@ -8,7 +8,9 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
-use super::{Budget, Connection, Evaluator, Limit, Observer, Persistent, RequestHead, ResponseHead, Transaction};
+use super::{
+    Budget, Connection, Evaluator, Limit, Observer, Persistent, RequestHead, ResponseHead, Transaction,
+};
 use crate::ruleset::Ruleset;
 use crate::seclang::{Files, read_text};
 use crate::transform::Transformation;
@@ -210,8 +212,8 @@ fn told(tx: &Transaction, set: &Ruleset) -> Vec<String> {
     let matches = tx.matches(set);
     let mut told: Vec<String> = matches
         .map(|found| {
-            let [message, data, name, value] =
-                [found.message, found.data, found.name, found.value].map(|text| text.escape_ascii().to_string());
+            let [message, data, name, value] = [found.message, found.data, found.name, found.value]
+                .map(|text| text.escape_ascii().to_string());
             format!("{} {message}|{data}|{name}|{value}", found.id)
         })
         .collect();

@@ -37,7 +37,9 @@ fn matches_beyond_the_bound_only_count() {
 #[test]
 fn work_beyond_the_budget_is_refused_or_passes() {
     let rules: String = (1..=50)
-        .map(|id| format!("SecRule ARGS \"!@rx ^[a-f]+{id}$\" \"id:{id},phase:2,pass,log,t:none,t:lowercase\"\n"))
+        .map(|id| {
+            format!("SecRule ARGS \"!@rx ^[a-f]+{id}$\" \"id:{id},phase:2,pass,log,t:none,t:lowercase\"\n")
+        })
         .collect();
     let long = format!("a={}", "abcdef".repeat(2_000));
     let budget = Budget { work_bytes_max: 100_000, ..Budget::default() };

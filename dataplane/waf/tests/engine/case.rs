@@ -6,7 +6,8 @@ use secbeat_waf::ruleset::Ruleset;
 use secbeat_waf::seclang::ast::EngineMode;
 use secbeat_waf::seclang::read_text;
 use secbeat_waf::transaction::{
-    Budget, Connection, Evaluator, Interruption, InterruptionKind, Persistent, RequestHead, ResponseHead, Transaction,
+    Budget, Connection, Evaluator, Interruption, InterruptionKind, Persistent, RequestHead, ResponseHead,
+    Transaction,
 };
 use serde_json::Value;
 
@@ -30,7 +31,8 @@ impl Run {
 
 /// Carries a case out; why not, when its rules are refused.
 pub(crate) fn run(file: &str, case: &Value, files: &Disk) -> Result<Run, String> {
-    let rules: Vec<&str> = case["rules"].as_array().into_iter().flatten().map(|rule| rule.as_str().unwrap()).collect();
+    let rules: Vec<&str> =
+        case["rules"].as_array().into_iter().flatten().map(|rule| rule.as_str().unwrap()).collect();
     let text = format!("{}\n{PROBE}", rules.join("\n"));
     let mut configuration = read_text(&format!("{file}.json"), &text, files).map_err(|_| String::new())?;
     // What is not written is On in ModSecurity 3, and Off in its manual and here.
@@ -101,7 +103,12 @@ fn fields(value: &Value) -> Vec<(&[u8], &[u8])> {
 fn body(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        _ => value.as_array().into_iter().flatten().map(|line| format!("{}\n", line.as_str().unwrap())).collect(),
+        _ => value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|line| format!("{}\n", line.as_str().unwrap()))
+            .collect(),
     }
 }
 
@@ -115,7 +122,11 @@ fn cut(body: &str, max: u64, passes: bool) -> Result<(&[u8], bool), ()> {
 }
 
 /// What rules decide, or the status at a limit.
-fn exchange(evaluator: &mut Evaluator, tx: &mut Transaction, case: &Value) -> Result<Option<Interruption>, u16> {
+fn exchange(
+    evaluator: &mut Evaluator,
+    tx: &mut Transaction,
+    case: &Value,
+) -> Result<Option<Interruption>, u16> {
     let request = &case["request"];
     let version = match &request["http_version"] {
         Value::Number(number) => format!("HTTP/{number}"),

@@ -31,7 +31,8 @@ fn rules_are_removed_and_retargeted_for_good() {
 
 #[test]
 fn actions_are_replaced() {
-    let mut world = world(&format!("{RULES}SecRuleUpdateActionById 12 \"deny,status:409,msg:'now %{{MATCHED_VAR}}'\""));
+    let mut world =
+        world(&format!("{RULES}SecRuleUpdateActionById 12 \"deny,status:409,msg:'now %{{MATCHED_VAR}}'\""));
     let found = world.run(&get("/?a=x")).unwrap();
     assert_eq!((found.id, found.status), (12, 409));
     assert!(world.told().iter().any(|told| told.starts_with("now x|")));
@@ -56,7 +57,8 @@ SecRule TX:level "@ge 2" "id:1,phase:1,deny,log"
 SecRule TX:name "@streq shop" "id:2,phase:1,pass,log"
 SecRule TX:/^free/ "@streq y" "id:3,phase:1,pass,log"
 "#;
-    let variables = "SecAction \"id:9,phase:1,pass,nolog,setvar:tx.level=2,setvar:tx.Name=shop,setvar:tx.free_x=y\"";
+    let variables =
+        "SecAction \"id:9,phase:1,pass,nolog,setvar:tx.level=2,setvar:tx.Name=shop,setvar:tx.free_x=y\"";
     let mut looking = world(rules).with_site(&format!("SecRuleEngine DetectionOnly\n{variables}"));
     assert_eq!(looking.run(&get("/")), None);
     assert_eq!(looking.matched(), [1, 2, 3]);

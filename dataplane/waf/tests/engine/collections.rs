@@ -54,7 +54,10 @@ SecAction "id:5,phase:1,pass,log,msg:'%{SESSIONID} %{USERID} %{session.n}/%{user
     let of = |target, cookie| Exchange { fields: cookie, ..get(target) };
     assert_eq!(world.messages_of(&of("/a?user=u", &[("Cookie", "sid=s")])), ["s u 1/1/1"]);
     assert_eq!(world.messages_of(&of("/a?user=v", &[("Cookie", "sid=s")])), ["s v 2/1/2"]);
-    assert_eq!(world.messages_of(&of("/b?user=v", &[])), ["  v /2/1".trim_start_matches(' ').replacen("v", " v", 1)]);
+    assert_eq!(
+        world.messages_of(&of("/b?user=v", &[])),
+        ["  v /2/1".trim_start_matches(' ').replacen("v", " v", 1)]
+    );
 }
 
 #[test]

@@ -88,14 +88,20 @@ SecRule REQBODY_PROCESSOR "@rx ." "id:17,phase:2,pass,log,msg:'by %{MATCHED_VAR}
     );
     let plain = &[("Host", "a"), ("Content-Type", "text/plain")][..];
     let of = |target, body: &'static str, fields| Exchange { target, fields, ..post(body) };
-    assert_eq!(world.messages_of(&of("/json", r#"{"a":[1,"b"]}"#, plain)), ["ARGS_POST:json.a.array_1=b", "by JSON"]);
+    assert_eq!(
+        world.messages_of(&of("/json", r#"{"a":[1,"b"]}"#, plain)),
+        ["ARGS_POST:json.a.array_1=b", "by JSON"]
+    );
     let told = world.messages_of(&of("/xml", r#"<a k="v">t<b>u</b></a>"#, plain));
     assert_eq!(told, ["xml tu", "attribute v", "by XML"]);
     assert_eq!(world.messages_of(&of("/force", "raw", plain)), ["body raw"]);
     assert_eq!(world.messages_of(&of("/none", "raw", plain)), Vec::<String>::new());
     assert_eq!(world.messages_of(&of("/none", "a=1", FORM)), ["ARGS_POST:a=1", "body a=1", "by URLENCODED"]);
     assert_eq!(world.messages_of(&of("/closed", "a=1", FORM)), ["by URLENCODED"]);
-    assert_eq!(world.messages_of(&of("/short", "a=1&b=2", FORM)), ["ARGS_POST:a=1", "body a=1&", "long", "by URLENCODED"]);
+    assert_eq!(
+        world.messages_of(&of("/short", "a=1&b=2", FORM)),
+        ["ARGS_POST:a=1", "body a=1&", "long", "by URLENCODED"]
+    );
     assert_eq!(world.messages_of(&of("/form", "a=1", plain)), ["ARGS_POST:a=1", "body a=1", "by URLENCODED"]);
     assert_eq!(world.messages_of(&of("/json", "{", plain)), ["error", "by JSON"]);
 }
@@ -125,7 +131,9 @@ SecRule ARGS:a "@streq seen" "id:3,phase:1,pass,log,auditlog"
 SecRule ARGS:a "@streq unseen" "id:4,phase:1,pass,log,noauditlog"
 "#,
     );
-    for (value, is_wanted) in [("on", true), ("off", false), ("seen", true), ("unseen", false), ("none", false)] {
+    for (value, is_wanted) in
+        [("on", true), ("off", false), ("seen", true), ("unseen", false), ("none", false)]
+    {
         world.run(&get(&format!("/?a={value}")));
         assert_eq!(world.tx.wants_audit(false), is_wanted, "{value}");
     }

@@ -45,7 +45,17 @@ const PIECES: [&str; 24] = [
 ];
 
 fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02x}") }).collect()
+    text.bytes()
+        .map(
+            |byte| {
+                if byte.is_ascii_alphanumeric() {
+                    char::from(byte).to_string()
+                } else {
+                    format!("%{byte:02x}")
+                }
+            },
+        )
+        .collect()
 }
 
 /// What came of an exchange: matches with all that is told of them.
@@ -89,21 +99,33 @@ fn core_rule_set_matches_the_same_with_and_without_its_filters() {
     configuration.settings.request_body_access = true;
     let set = Arc::new(Ruleset::compile(&configuration).unwrap());
     let evaluator = || Evaluator::new(set.clone(), Arc::new(Persistent::default()), Budget::default());
-    let mut pair = Pair { quick: evaluator(), thorough: evaluator(), tx: Transaction::new(), matches: 0, requests: 0 };
+    let mut pair =
+        Pair { quick: evaluator(), thorough: evaluator(), tx: Transaction::new(), matches: 0, requests: 0 };
     pair.thorough.observe(Some(Box::new(SeesAll)));
     for piece in PIECES {
         let value = encoded(piece);
         pair.compare(&get(&format!("/page?q={value}&{value}=1")));
         pair.compare(&get(&format!("/{value}/index.php?a=1")));
-        let form = [("Host", "shop.example"), ("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "*/*")];
-        pair.compare(&Exchange { method: "POST", fields: &form, body: format!("a=1&text={value}").as_bytes(), ..get("/form") });
-        let json = [("Host", "shop.example"), ("Content-Type", "application/json"), ("User-Agent", "Mozilla/5.0")];
+        let form = [
+            ("Host", "shop.example"),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("Accept", "*/*"),
+        ];
+        pair.compare(&Exchange {
+            method: "POST",
+            fields: &form,
+            body: format!("a=1&text={value}").as_bytes(),
+            ..get("/form")
+        });
+        let json =
+            [("Host", "shop.example"), ("Content-Type", "application/json"), ("User-Agent", "Mozilla/5.0")];
         let text = serde_json::json!({"list": [1, piece], "name": piece}).to_string();
         pair.compare(&Exchange { method: "POST", fields: &json, body: text.as_bytes(), ..get("/api") });
         let xml = [("Host", "192.0.2.1"), ("Content-Type", "text/xml")];
         let text = format!("<a k=\"{value}\"><b>{value}</b></a>");
         pair.compare(&Exchange { method: "PUT", fields: &xml, body: text.as_bytes(), ..get("/soap") });
-        let fields = [("Host", "shop.example"), ("User-Agent", piece), ("Cookie", &value), ("Referer", piece)];
+        let fields =
+            [("Host", "shop.example"), ("User-Agent", piece), ("Cookie", &value), ("Referer", piece)];
         pair.compare(&Exchange { fields: &fields, ..get("/") });
     }
     from_corpus(&mut pair);
@@ -125,18 +147,26 @@ fn from_corpus(pair: &mut Pair) {
                 let Ok(request) = serde_json::from_str::<Value>(line) else { continue };
                 let word = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
                 let owned: Vec<(String, String)> = match &request["headers"] {
-                    Value::Object(members) => {
-                        members.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
-                    }
+                    Value::Object(members) => members
+                        .iter()
+                        .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+                        .collect(),
                     Value::Array(pairs) => pairs
                         .iter()
-                        .map(|pair| (pair[0].as_str().unwrap_or_default().to_owned(), pair[1].as_str().unwrap_or_default().to_owned()))
+                        .map(|pair| {
+                            (
+                                pair[0].as_str().unwrap_or_default().to_owned(),
+                                pair[1].as_str().unwrap_or_default().to_owned(),
+                            )
+                        })
                         .collect(),
                     _ => Vec::new(),
                 };
-                let fields: Vec<(&str, &str)> = owned.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                let fields: Vec<(&str, &str)> =
+                    owned.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
                 let (method, target, sent) = (word("method"), word("target"), word("body"));
-                let exchange = Exchange { method: &method, fields: &fields, body: sent.as_bytes(), ..get(&target) };
+                let exchange =
+                    Exchange { method: &method, fields: &fields, body: sent.as_bytes(), ..get(&target) };
                 pair.compare(&exchange);
             }
         }

@@ -58,7 +58,8 @@ fn call(rule: &Rule) -> Option<(String, String, String)> {
 }
 
 fn id_of(rule: &Rule) -> u64 {
-    let ids = rule.actions.iter().filter_map(|action| if let Action::Id(id) = action { Some(*id) } else { None });
+    let ids =
+        rule.actions.iter().filter_map(|action| if let Action::Id(id) = action { Some(*id) } else { None });
     ids.last().unwrap_or(0)
 }
 
@@ -122,7 +123,13 @@ impl Log {
             let view = set.rule_by_id(found.id).unwrap();
             write!(line, " [ver \"{}\"]", view.version.unwrap_or_default()).unwrap();
             let (maturity, accuracy) = view.quality;
-            write!(line, " [maturity \"{}\"] [accuracy \"{}\"]", maturity.unwrap_or(0), accuracy.unwrap_or(0)).unwrap();
+            write!(
+                line,
+                " [maturity \"{}\"] [accuracy \"{}\"]",
+                maturity.unwrap_or(0),
+                accuracy.unwrap_or(0)
+            )
+            .unwrap();
             for tag in found.tags.iter() {
                 write!(line, " [tag \"{tag}\"]").unwrap();
             }

@@ -22,7 +22,10 @@ SecRule ARGS:card "@verifyCC \d{13,16}" "id:2,phase:2,pass,log,sanitiseMatched"
     assert!(!tx.is_masked(Variable::ResponseHeaders, b"Authorization", b"Basic x"));
     assert!(tx.is_masked(Variable::ResponseHeaders, b"set-cookie", b"a=b"));
     world.run(&get("/"));
-    assert!(!world.tx.is_masked(Variable::ArgsPost, b"card", b"5484605089158216"), "only for that transaction");
+    assert!(
+        !world.tx.is_masked(Variable::ArgsPost, b"card", b"5484605089158216"),
+        "only for that transaction"
+    );
 }
 
 #[test]
@@ -42,9 +45,14 @@ SecRule ARGS:big "@rx (?i)UNION" "id:3,phase:2,t:urlDecode,pass,log"
     let cleaned = world.tx.cleaned(&world.set).unwrap();
     let shown: Vec<_> = cleaned
         .iter()
-        .map(|change| (change.variable, String::from_utf8_lossy(change.name), String::from_utf8_lossy(&change.after)))
+        .map(|change| {
+            (change.variable, String::from_utf8_lossy(change.name), String::from_utf8_lossy(&change.after))
+        })
         .collect();
-    assert_eq!(shown, [(Variable::ArgsGet, "a".into(), "xy".into()), (Variable::ArgsPost, "c".into(), "1".into())]);
+    assert_eq!(
+        shown,
+        [(Variable::ArgsGet, "a".into(), "xy".into()), (Variable::ArgsPost, "c".into(), "1".into())]
+    );
     world.run(&Exchange { fields: &[("Cookie", "k=<script>z")], ..get("/") });
     let cleaned = world.tx.cleaned(&world.set).unwrap();
     assert_eq!((cleaned[0].variable, cleaned[0].after.as_slice()), (Variable::RequestCookies, &b"z"[..]));

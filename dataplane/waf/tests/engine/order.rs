@@ -183,7 +183,11 @@ SecRule RESPONSE_CONTENT_TYPE "@streq text/plain" "id:4,phase:3,pass,log"
     assert_eq!(world.run(&html), None);
     let none = Exchange { response_fields: &[], ..plain };
     assert_eq!(world.run(&none), None);
-    let long = Exchange { response_fields: &[("content-type", "text/plain")], response_body: b"12345678late", ..plain };
+    let long = Exchange {
+        response_fields: &[("content-type", "text/plain")],
+        response_body: b"12345678late",
+        ..plain
+    };
     assert_eq!(world.run(&long), None);
     assert_eq!(world.matched(), [4, 3]);
 }

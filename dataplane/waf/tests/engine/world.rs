@@ -106,7 +106,12 @@ pub(crate) fn fields<'a>(pairs: &'a [(&'a str, &'a str)]) -> impl Iterator<Item 
     pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))
 }
 
-pub(crate) fn begin(evaluator: &mut Evaluator, tx: &mut Transaction, site: Option<Arc<Site>>, time_unix_s: u64) {
+pub(crate) fn begin(
+    evaluator: &mut Evaluator,
+    tx: &mut Transaction,
+    site: Option<Arc<Site>>,
+    time_unix_s: u64,
+) {
     let connection = Connection {
         client: [192, 0, 2, 7].into(),
         client_port: 40_000,
@@ -119,7 +124,8 @@ pub(crate) fn begin(evaluator: &mut Evaluator, tx: &mut Transaction, site: Optio
 impl World {
     /// The site that these directives make.
     pub(crate) fn with_site(mut self, rules: &str) -> Self {
-        let configuration = read_text("site.conf", rules, &NoFiles).unwrap_or_else(|errors| panic!("{errors}"));
+        let configuration =
+            read_text("site.conf", rules, &NoFiles).unwrap_or_else(|errors| panic!("{errors}"));
         self.site = Some(Arc::new(Site::compile(&self.set, &configuration).unwrap()));
         self
     }
@@ -170,7 +176,13 @@ impl World {
         let matches = self.tx.matches(&self.set);
         matches
             .map(|found| {
-                format!("{}|{}|{}|{}", text(found.message), text(found.data), text(found.name), text(found.value))
+                format!(
+                    "{}|{}|{}|{}",
+                    text(found.message),
+                    text(found.data),
+                    text(found.name),
+                    text(found.value)
+                )
             })
             .collect()
     }
@@ -178,10 +190,7 @@ impl World {
     /// The messages of all matches.
     pub(crate) fn messages_of(&mut self, exchange: &Exchange<'_>) -> Vec<String> {
         self.run(exchange);
-        self.tx
-            .matches(&self.set)
-            .map(|found| String::from_utf8_lossy(found.message).into_owned())
-            .collect()
+        self.tx.matches(&self.set).map(|found| String::from_utf8_lossy(found.message).into_owned()).collect()
     }
 }
 
@@ -190,7 +199,11 @@ fn cut(bytes: &[u8], max: u64) -> (&[u8], bool) {
     if bytes.len() > max { (&bytes[..max], false) } else { (bytes, true) }
 }
 
-pub(crate) fn head(evaluator: &mut Evaluator, tx: &mut Transaction, exchange: &Exchange<'_>) -> Option<Interruption> {
+pub(crate) fn head(
+    evaluator: &mut Evaluator,
+    tx: &mut Transaction,
+    exchange: &Exchange<'_>,
+) -> Option<Interruption> {
     let head = RequestHead {
         method: exchange.method.as_bytes(),
         target: exchange.target.as_bytes(),
