@@ -16,11 +16,12 @@ mod server;
 mod syn;
 mod tls;
 mod upstream;
+mod waf;
 
 pub use backend::{BACKENDS_MAX, Backend, Health, LISTENERS_MAX, Listener, ProxyProtocol, Transport};
 pub use http::{ErrorPage, ForwardedStyle, H2, Http, ServerHeader};
 pub use io::{Attach, Driver, Io, Unbound, Want};
-pub use l7::{Geo, GeoAction, Waf};
+pub use l7::{Geo, GeoAction};
 pub use limits::{Attack, FILTER_RULES_MAX, Filter, FilterAction, FilterRule, Limits, Lists, PREFIXES_MAX};
 pub use management::{Api, Heartbeat, Metrics, Orchestrator};
 pub use route::{AccessLog, AccessLogFormat, ROUTES_MAX, Route};
@@ -28,6 +29,7 @@ pub use server::{LogFormat, LogLevel, Logging, Mode, Performance, Server, TcpCon
 pub use syn::{Flows, SynCookies, SynProxy, Udp};
 pub use tls::{Alpn, CERTIFICATES_MAX, Certificate, ClientAuth, Misdirected, Tls, TlsVersion};
 pub use upstream::Upstream;
+pub use waf::{AtLimit, AuditFormat, Waf, WafMode, WafSite};
 
 pub use crate::units::{HeaderName, HostPattern, LogTarget, UrlPath};
 

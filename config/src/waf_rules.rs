@@ -1,6 +1,10 @@
 //! `config/waf_rules.json`: patterns of a JSON rule set.
 //!
 //! Owns: the shape of the file and its checks. Does not own: compiling and matching patterns (the WAF).
+//!
+//! A pattern is an expression of the `regex` crate over bytes, without Unicode classes: `\w`, `\s`, `\b` and
+//! `(?i)` mean ASCII. It is applied to one decoded value at a time, never to a whole request: `^` and `$` are
+//! the ends of a value.
 
 use std::collections::BTreeSet;
 
@@ -12,6 +16,8 @@ pub const RULES_MAX: usize = 10_000;
 pub const PATTERN_BYTES_MAX: usize = 4_096;
 /// Longest id or name in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
+/// Most examples of one kind that a rule carries. They are documentation and test, not data.
+pub const EXAMPLES_MAX: usize = 32;
 
 /// A rule set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +41,40 @@ pub struct Rule {
     pub action: Action,
     /// How bad a match is.
     pub severity: Severity,
+    /// Where the pattern is looked for; everywhere if left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
+    /// Values that show what the pattern is for; none if left out. The tests of the file hold it to them.
+    #[serde(default, skip_serializing_if = "Examples::is_empty")]
+    pub examples: Examples,
+}
+
+/// A part of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// The path, as sent and decoded, without the query.
+    Path,
+    /// Names and values of the query string.
+    Args,
+    /// Names and values of cookies.
+    Cookies,
+    /// Values of header fields that carry text of a client, such as User-Agent and Referer.
+    Headers,
+    /// Names and values of a form, of JSON, XML and multipart, and names of files.
+    Body,
+}
+
+/// Values that show what a pattern is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Examples {
+    /// The pattern must match each.
+    #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
+    pub matching: Vec<String>,
+    /// The pattern must match none.
+    #[serde(default, rename = "pass", skip_serializing_if = "Vec::is_empty")]
+    pub passing: Vec<String>,
 }
 
 /// What is done with a request that matches.
@@ -78,6 +118,12 @@ pub enum RuleError {
     /// Two rules of one id.
     #[error("WAF rules: the id `{0}` is used twice")]
     DuplicateId(String),
+    /// More examples than anyone reads.
+    #[error("WAF rule `{id}`: more than {EXAMPLES_MAX} examples of one kind")]
+    Examples {
+        /// The rule.
+        id: String,
+    },
     /// A field is empty or too long.
     #[error("WAF rule `{id}`: {field} must have 1 to {max} bytes")]
     Length {
@@ -88,6 +134,20 @@ pub enum RuleError {
         /// Longest allowed.
         max: usize,
     },
+}
+
+impl Rule {
+    /// Whether the pattern is looked for in a part of a request.
+    #[must_use]
+    pub fn applies_to(&self, target: Target) -> bool {
+        self.targets.is_empty() || self.targets.contains(&target)
+    }
+}
+
+impl Examples {
+    fn is_empty(&self) -> bool {
+        self.matching.is_empty() && self.passing.is_empty()
+    }
 }
 
 impl RuleSet {
@@ -110,6 +170,10 @@ impl RuleSet {
                 if value.is_empty() || value.len() > max {
                     return Err(RuleError::Length { id: rule.id.clone(), field, max });
                 }
+            }
+            let examples = rule.examples.matching.len().max(rule.examples.passing.len());
+            if examples > EXAMPLES_MAX {
+                return Err(RuleError::Examples { id: rule.id.clone() });
             }
             if !ids.insert(&rule.id) {
                 return Err(RuleError::DuplicateId(rule.id.clone()));
@@ -140,5 +204,19 @@ mod tests {
         );
         assert!(message(RULE.replace("\"id\"", "\"ids\"")).contains("unknown field `ids`"));
         assert_eq!(message(RULE.replace("\"p\"", "\"\"")), "WAF rule `a`: pattern must have 1 to 4096 bytes");
+        let many = vec!["\"x\""; EXAMPLES_MAX + 1].join(",");
+        let examples = format!("\"high\",\"examples\":{{\"pass\":[{many}]}}");
+        assert!(message(RULE.replace("\"high\"", &examples)).contains("more than 32 examples"));
+    }
+
+    #[test]
+    fn rule_without_targets_applies_everywhere_and_with_targets_only_there() {
+        let everywhere = set(RULE).unwrap().rules[0].clone();
+        assert!(everywhere.applies_to(Target::Path) && everywhere.applies_to(Target::Body));
+        let narrow = RULE.replace("\"high\"", "\"high\",\"targets\":[\"path\",\"args\"]");
+        let narrow = set(&narrow).unwrap().rules[0].clone();
+        assert!(narrow.applies_to(Target::Args) && !narrow.applies_to(Target::Body));
+        let unknown = RULE.replace("\"high\"", "\"high\",\"targets\":[\"trailer\"]");
+        assert!(set(&unknown).unwrap_err().to_string().contains("unknown variant `trailer`"));
     }
 }

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use secbeat_config::autoscaling::Autoscaling;
 use secbeat_config::node::{Driver, Mode, SynCookies};
 use secbeat_config::orchestrator::OrchestratorConfig;
-use secbeat_config::waf_rules::RuleSet;
 use secbeat_config::{ConfigErrors, Layers, NodeConfig};
 
 fn text(name: &str) -> String {
@@ -110,51 +109,4 @@ fn contradictions_of_the_fleet_files_are_found() {
         errors.contains("needs webhook_secret") && errors.contains("did you mean `max_nodes`?"),
         "{errors}"
     );
-}
-
-#[test]
-fn every_shipped_waf_pattern_compiles_and_stays_linear() {
-    let set = RuleSet::parse(&text("waf_rules.json")).unwrap_or_else(|error| panic!("{error}"));
-    assert!(set.rules.len() >= 20);
-    for rule in &set.rules {
-        regex::Regex::new(&rule.pattern).unwrap_or_else(|error| panic!("{}: {error}", rule.id));
-    }
-}
-
-#[test]
-fn shipped_waf_patterns_match_attacks_and_spare_ordinary_requests() {
-    let set = RuleSet::parse(&text("waf_rules.json")).unwrap();
-    let matching = |input: &str| -> Vec<&str> {
-        let is_match = |rule: &&secbeat_config::waf_rules::Rule| {
-            regex::Regex::new(&rule.pattern).unwrap().is_match(input)
-        };
-        set.rules.iter().filter(is_match).map(|rule| rule.id.as_str()).collect()
-    };
-    for (input, id) in [
-        ("id=1 UNION ALL SELECT password FROM users", "sqli-001"),
-        ("name=' or '1'='1", "sqli-002"),
-        ("q=1; DROP TABLE users", "sqli-003"),
-        ("q=<script>alert(1)</script>", "xss-001"),
-        ("q=<img src=x onerror=alert(1)>", "xss-002"),
-        ("/../../../etc/passwd", "traversal-001"),
-        ("file=/etc/passwd", "traversal-002"),
-        ("host=a; cat /etc/hosts", "command-001"),
-        ("x=${jndi:ldap://a}", "lookup-001"),
-        ("url=http://169.254.169.254/latest", "ssrf-001"),
-        ("/.git/config", "probe-001"),
-    ] {
-        assert!(matching(input).contains(&id), "{input}: {:?}", matching(input));
-    }
-    for input in [
-        "/products?category=union+jack&sort=price",
-        "/search?q=select+a+colour+and+update+your+profile",
-        "comment=I like cats; dogs are fine too",
-        "/static/app.1a2b3c.js",
-        "price=$(amount)",
-        "text=5 < 6 and 7 > 3",
-        "/docs/../index.html",
-    ] {
-        let found = matching(input);
-        assert!(found.is_empty(), "{input}: {found:?}");
-    }
 }

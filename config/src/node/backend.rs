@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::server::Mode;
 use super::syn::SynCookies;
+use super::waf::WafMode;
 use crate::reader::{Choice, Table, Unit};
 use crate::units::Target;
 
@@ -61,6 +62,8 @@ pub struct Listener {
     pub backends: Vec<usize>,
     /// Whether backends get a PROXY header.
     pub proxy_protocol: ProxyProtocol,
+    /// How rules of the WAF are asked; `None` = as sites say. Only in mode `L7`.
+    pub waf: Option<WafMode>,
 }
 
 /// A `[[listeners]]` entry as written, before names are resolved.
@@ -75,6 +78,7 @@ pub(crate) struct ListenerEntry {
     pub(crate) syn_cookies: Option<SynCookies>,
     pub(crate) backends: Vec<String>,
     pub(crate) proxy_protocol: ProxyProtocol,
+    pub(crate) waf: Option<WafMode>,
     pub(crate) line: Option<u32>,
 }
 
@@ -128,6 +132,10 @@ impl ListenerEntry {
                 ProxyProtocol::Off,
                 "PROXY protocol header towards the backends of this listener, which must expect it. In mode `l7` \
                  every client then has connections of its own to the backend, and a route may say otherwise.",
+            ),
+            waf: t.choice_optional(
+                "waf",
+                "Whether rules of `[waf]` are asked about its requests; without it as sites say. Only in mode `l7`.",
             ),
             line: t.line(),
         }

@@ -1,51 +1,8 @@
-//! `[waf]`, `[geo]`: what is looked for in requests, and where they come from.
+//! `[geo]`: where requests come from.
 
 use std::path::PathBuf;
 
 use crate::reader::{Choice, Table};
-
-/// `[waf]`.
-#[derive(Clone, Debug)]
-pub struct Waf {
-    /// Inspect requests.
-    pub enable: bool,
-    /// JSON rules.
-    pub rules_path: Option<PathBuf>,
-    /// Directory of the OWASP Core Rule Set.
-    pub crs_path: Option<PathBuf>,
-    /// Paranoia level of the Core Rule Set.
-    pub paranoia_level: u8,
-    /// Block what rules call suspicious, not only what they call an attack.
-    pub block_suspicious: bool,
-    /// Requests per second from one source; `None` = no limit.
-    pub rate_limit_rps: Option<u32>,
-}
-
-impl Waf {
-    pub(crate) fn read(t: &mut Table<'_>) -> Self {
-        Self {
-            enable: t.boolean("enable", false, "Inspect requests. Needs a listener of mode `l7`."),
-            rules_path: t.value_optional("rules_path", "JSON rules, e.g. `config/waf_rules.json`."),
-            crs_path: t.value_optional("crs_path", "Directory of the OWASP Core Rule Set."),
-            paranoia_level: t.integer(
-                "paranoia_level",
-                1,
-                1..=4,
-                "",
-                "Paranoia level of the Core Rule Set: higher finds more and errs more.",
-            ),
-            block_suspicious: t.boolean("block_suspicious", true, "Block what rules find; false only logs."),
-            rate_limit_rps: t.limit(
-                "rate_limit_rps",
-                100,
-                1_000_000_000,
-                "requests/s",
-                "Requests per second from one source to `l7` listeners; more are answered with 429. 0 = no limit. \
-                 Works without `enable`; the burst is `[limits] request_burst`.",
-            ),
-        }
-    }
-}
 
 /// What happens to a source that `[geo]` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::backend::{BACKENDS_MAX, LISTENERS_MAX, ProxyProtocol};
 use super::http::BODY_BYTES_MAX;
+use super::waf::WafMode;
 use crate::reader::{Choice, Table, Unit};
 use crate::units::{HostPattern, LogTarget, UrlPath};
 
@@ -34,6 +35,8 @@ pub struct Route {
     pub body_bytes_max: Option<u64>,
     /// Time for the head of a response; `None` = as `[http.upstream]` says.
     pub response_timeout: Option<Duration>,
+    /// How rules of the WAF are asked; `None` = as the listener says.
+    pub waf: Option<WafMode>,
     /// Whether its backends get a PROXY header; `None` = as the listener says.
     pub proxy_protocol: Option<ProxyProtocol>,
 }
@@ -95,6 +98,10 @@ impl RouteEntry {
             Unit::Seconds,
             "Overrides `[http.upstream] response_timeout`.",
         );
+        let waf = t.choice_optional(
+            "waf",
+            "Whether rules of `[waf]` are asked about its requests; without it as the listener says.",
+        );
         let proxy_protocol = t.choice_optional(
             "proxy_protocol",
             "Overrides the listener's `proxy_protocol` for the backends of this route.",
@@ -109,6 +116,7 @@ impl RouteEntry {
             request_burst,
             body_bytes_max,
             response_timeout,
+            waf,
             proxy_protocol,
         };
         Self { name, listeners, backends, rest, line: t.line() }

@@ -13,15 +13,18 @@ pub mod events;
 pub mod request;
 mod routes;
 mod server;
+mod waf;
 
 use core::time::Duration;
 use std::time::SystemTime;
 
 use ipnet::IpNet;
+use secbeat_config::waf_rules::Rule;
 use serde::Serialize;
 
 pub use events::{Class, EventLog, Level, SecurityEvent};
 pub use server::{ApiSettings, Server};
+pub use waf::{WafFailure, WafRules};
 
 use crate::lists::{Ban, BanRequest, Banned, Refusal};
 
@@ -51,6 +54,21 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// What is wrong with the configuration, as text for people; the old one stays in force.
     fn reload(&self) -> Result<Reloaded, String>;
+
+    /// The WAF's rules; `None` when nothing is inspected.
+    fn waf_rules(&self) -> Option<WafRules>;
+
+    /// Adds a JSON rule, or replaces the one of its id. When this returns, it is saved and on its way to workers.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    fn add_waf_rule(&self, rule: Rule) -> Result<(), WafFailure>;
+
+    /// Removes a JSON rule that was added.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    fn remove_waf_rule(&self, id: &str) -> Result<(), WafFailure>;
 }
 
 /// What a reload did.

@@ -77,10 +77,7 @@ impl Thresholds {
             AttackKind::SynFlood => self.syn_pps,
             AttackKind::UdpFlood => self.udp_pps,
             // Requests are judged one by one, by sessions, which report each themselves.
-            AttackKind::HttpFlood
-            | AttackKind::PathTraversal
-            | AttackKind::ProtocolAbuse
-            | AttackKind::SlowClient => u64::MAX,
+            _ => u64::MAX,
         }
     }
 }

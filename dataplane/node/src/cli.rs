@@ -138,6 +138,9 @@ pub enum Command {
         #[arg(long)]
         problems: bool,
     },
+    /// Rules of the WAF.
+    #[command(subcommand)]
+    Waf(WafCommand),
     /// Print version and build facts.
     Version,
     /// Print generated pages of the documentation.
@@ -145,6 +148,24 @@ pub enum Command {
     Docs {
         /// Which page.
         page: Page,
+    },
+}
+
+/// What can be done with rules of the WAF.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum WafCommand {
+    /// Read and compile rules; say what is wrong with them, or how many there are.
+    Check {
+        /// A SecLang file, a folder with the Core Rule Set, or JSON rules; without it what `[waf]` names.
+        path: Option<PathBuf>,
+    },
+    /// Say which rules a request matches, and why.
+    Explain {
+        /// File with a raw HTTP/1.1 request.
+        #[arg(long, value_name = "FILE")]
+        request: PathBuf,
+        /// As for `check`.
+        path: Option<PathBuf>,
     },
 }
 

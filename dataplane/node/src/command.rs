@@ -8,8 +8,11 @@ use anyhow::Context;
 use secbeat_config::NodeConfig;
 use secbeat_config::node::Mode;
 
-use crate::cli::{Cli, Command, ConfigSource, Exit, ExitError, Page};
-use crate::{host, logging, start, telemetry};
+use crate::cli::{Cli, Command, ConfigSource, Exit, ExitError, Page, WafCommand};
+use crate::{host, logging, start, telemetry, waf};
+
+/// Longest request of `waf explain`, bytes.
+const REQUEST_BYTES_MAX: u64 = 64 << 20;
 
 /// Does what the command line asks for.
 ///
@@ -23,6 +26,7 @@ pub fn execute(cli: &Cli) -> anyhow::Result<Exit> {
     match cli.command.as_ref().unwrap_or(&Command::Run) {
         Command::Run => run(source),
         Command::Doctor { json, problems } => doctor(&source, *json, *problems),
+        Command::Waf(command) => rules(&source, command),
         Command::Version => print(&version()),
         Command::Docs { page: Page::Config } => print(&secbeat_config::reference::markdown()),
         Command::Docs { page: Page::Metrics } => print(&telemetry::docs()),
@@ -62,6 +66,28 @@ fn doctor(source: &ConfigSource, json: bool, problems: bool) -> anyhow::Result<E
     let report = host::examine(&host::Machine::this(), &config);
     print(&if json { report.json() } else { report.table(problems) })?;
     Ok(if report.fails() { Exit::Host } else { Exit::Ok })
+}
+
+fn rules(source: &ConfigSource, command: &WafCommand) -> anyhow::Result<Exit> {
+    let mut config = load(source)?.waf;
+    let (WafCommand::Check { path } | WafCommand::Explain { path, .. }) = command;
+    if let Some(path) = path {
+        let is_json = path.extension().is_some_and(|ending| ending == "json");
+        config.crs_path = (!is_json).then(|| path.clone());
+        config.rules_path = is_json.then(|| path.clone());
+    }
+    let rules = waf::load(&config, &[], &std::sync::Arc::default())
+        .map_err(|error| ExitError::config(error.to_string()))?;
+    match command {
+        WafCommand::Check { .. } => print(&waf::explain::summary(&rules)),
+        WafCommand::Explain { request, .. } => {
+            let raw = waf::files::read(request, REQUEST_BYTES_MAX)
+                .map_err(|error| anyhow::anyhow!("{}: {error}", request.display()))?;
+            let text = waf::explain::request(&rules, &raw)
+                .map_err(|error| ExitError::config(format!("{}: {error}", request.display())))?;
+            print(&text)
+        }
+    }
 }
 
 /// The name of a mode as users write it.

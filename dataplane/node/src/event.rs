@@ -43,11 +43,31 @@ pub enum AttackKind {
     ProtocolAbuse,
     /// Clients that send or take so slowly that they hold a place without using it.
     SlowClient,
+    /// Statements for a database in what a program puts into its own.
+    SqlInjection,
+    /// Scripts for other clients.
+    CrossSiteScripting,
+    /// Commands for the server's shell.
+    CommandInjection,
+    /// Files that a program shall read or run, of the server or of another.
+    FileInclusion,
+    /// Code or templates for the program: PHP, Java, expression languages.
+    CodeInjection,
+    /// Requests that the server shall send for the client.
+    RequestForgery,
+    /// Identifiers of sessions put into a victim's hands.
+    SessionFixation,
+    /// Tools that look for weak spots, and sources known for them.
+    Scanner,
+    /// Responses that give away what is inside.
+    Disclosure,
+    /// Anything else that rules find.
+    WebAttack,
 }
 
 impl AttackKind {
     /// Every kind, in the order of [`AttackKind::index`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 19] = [
         Self::AckFlood,
         Self::FragmentFlood,
         Self::RstFlood,
@@ -57,6 +77,16 @@ impl AttackKind {
         Self::PathTraversal,
         Self::ProtocolAbuse,
         Self::SlowClient,
+        Self::SqlInjection,
+        Self::CrossSiteScripting,
+        Self::CommandInjection,
+        Self::FileInclusion,
+        Self::CodeInjection,
+        Self::RequestForgery,
+        Self::SessionFixation,
+        Self::Scanner,
+        Self::Disclosure,
+        Self::WebAttack,
     ];
 
     /// The label value in metrics, logs and the API.
@@ -71,6 +101,16 @@ impl AttackKind {
             Self::PathTraversal => "path_traversal",
             Self::ProtocolAbuse => "protocol_abuse",
             Self::SlowClient => "slow_client",
+            Self::SqlInjection => "sql_injection",
+            Self::CrossSiteScripting => "cross_site_scripting",
+            Self::CommandInjection => "command_injection",
+            Self::FileInclusion => "file_inclusion",
+            Self::CodeInjection => "code_injection",
+            Self::RequestForgery => "request_forgery",
+            Self::SessionFixation => "session_fixation",
+            Self::Scanner => "scanner",
+            Self::Disclosure => "disclosure",
+            Self::WebAttack => "web_attack",
         }
     }
 

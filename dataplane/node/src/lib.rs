@@ -32,4 +32,5 @@ pub mod start;
 mod sync;
 pub mod telemetry;
 pub mod upstream;
+pub mod waf;
 pub mod worker;

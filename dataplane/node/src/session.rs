@@ -37,6 +37,7 @@ mod request_id;
 mod route;
 mod slab;
 mod state;
+mod tarpit;
 mod timeout;
 pub mod tls;
 mod tunnel;
@@ -59,7 +60,7 @@ use buffer::Store;
 use date::Date;
 use flow::{abort, advance, close, drain, forget, handle_end, handle_upstream, linger, receive, resume};
 use http1::Http1;
-use inspect::Inspector;
+use inspect::{Inspector, Rules};
 pub use policy::L7Policy;
 use report::{Reporter, Reports};
 use request_id::RequestIds;
@@ -148,6 +149,8 @@ pub struct Shared {
     pub upstream: Arc<Upstream>,
     /// Where lines of the access log go.
     pub access_log: Arc<AccessLog>,
+    /// Where records of the audit log go.
+    pub audit_log: Arc<AccessLog>,
 }
 
 /// What one worker's sessions are made from.
@@ -202,7 +205,7 @@ impl Sessions {
             exchanges: Slab::new(sessions_max.saturating_mul(EXCHANGES_PER_SESSION)),
             store: Store::default(),
             plain: Vec::new(),
-            inspector: Inspector::default(),
+            inspector: Inspector::new(Rules::new(Lines::new(Arc::clone(&shared.audit_log)))),
             reporter: Reporter::new(worker, reports, events, shared.key),
             ids: RequestIds::new(seed),
             lines: Lines::new(Arc::clone(&shared.access_log)),
@@ -213,6 +216,7 @@ impl Sessions {
             out: Vec::new(),
             text: Vec::new(),
             sampled: 0,
+            tarpitted: 0,
             is_draining: false,
             policy,
             shared,
@@ -345,6 +349,7 @@ impl Sessions {
         self.core.client.report_gauges();
         self.core.reporter.handle_tick();
         self.core.lines.hand_over();
+        self.core.inspector.rules.handle_tick();
     }
 
     /// Takes a new policy: from the next request on.
@@ -355,6 +360,7 @@ impl Sessions {
             // Connections that speak TLS go on.
             (_, None) => {}
         }
+        self.core.inspector.rules.adopt(policy.inspection.waf.as_ref());
         self.core.policy = policy;
     }
 

@@ -17,6 +17,7 @@ pub mod node;
 pub mod packet;
 pub mod ports;
 mod pulse;
+mod rules;
 pub mod secret;
 pub mod signal;
 mod sizes;
@@ -95,7 +96,6 @@ pub fn run(config: NodeConfig, source: ConfigSource) -> anyhow::Result<()> {
             Master::draw().context("no random bytes")?
         }
     };
-    l7::warn(&config);
     let resources = l7::load(&config, &master).map_err(|error| ExitError::config(error.to_string()))?;
     let mut basis = Basis { config, source, upstream, master, clock, notes: Vec::new(), resources };
     match choose(&mut basis)? {
@@ -204,7 +204,7 @@ fn run_packets(
     // The queues are directed to the sockets last: until here the kernel, or the program taken over, had the traffic.
     bind_queues(&node, &engines)?;
     give_up(Privileges { keep: KEPT_FOR_XDP, user, state_dir })?;
-    let writer = write_access_log(&node)?;
+    let writers = write_logs(&node)?;
     let mut threads = Vec::new();
     for (setup, (engine, _)) in setups.into_iter().zip(engines) {
         let core = node.facts.cores.get(usize::from(setup.id)).copied().flatten();
@@ -218,7 +218,7 @@ fn run_packets(
     spawn_neighbor(mirror, Arc::clone(&upstream), wake.clone())?;
     serve(node, signals, wake, wakes, threads)?;
     // What waits is written.
-    drop(writer);
+    drop(writers);
     Ok(())
 }
 
@@ -286,10 +286,10 @@ fn run_sockets(basis: Basis, signals: Signals) -> anyhow::Result<()> {
         state,
     ));
     prepare(&node)?;
-    let writer = write_access_log(&node)?;
+    let writers = write_logs(&node)?;
     let threads = vec![Builder::new().name("sockets".into()).spawn(move || running.join())?];
     serve(node, signals, wake, wakes, threads)?;
-    drop(writer);
+    drop(writers);
     Ok(())
 }
 
@@ -302,8 +302,11 @@ fn prepare(node: &Arc<Node>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_access_log(node: &Node) -> anyhow::Result<Option<Writer>> {
-    l7::write_access_log(&node.state().config, &node.sessions.access_log)
+/// Starts the writers of the access log and the audit log.
+fn write_logs(node: &Node) -> anyhow::Result<[Option<Writer>; 2]> {
+    let state = node.state();
+    let access = l7::write_access_log(&state.config, &node.sessions.access_log)?;
+    Ok([access, l7::write_audit_log(&state.config, &node.sessions.audit_log)?])
 }
 
 fn give_up(privileges: Privileges) -> anyhow::Result<()> {

@@ -13,12 +13,13 @@ mod process;
 pub mod requests;
 
 use core::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use secbeat_net::verdict::DropReason;
 
 use crate::event::AttackKind;
+use crate::waf::hits::Hits;
 use counters::{Counter, Gauge, WorkerCounters};
 pub use metrics::docs;
 use node::NodeNumbers;
@@ -59,6 +60,7 @@ pub struct Telemetry {
     pub node: NodeNumbers,
     copied: Mutex<Copied>,
     rates: Mutex<Rates>,
+    waf: OnceLock<Arc<Hits>>,
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +105,7 @@ impl Telemetry {
             node: NodeNumbers::default(),
             copied: Mutex::default(),
             rates: Mutex::default(),
+            waf: OnceLock::new(),
         }
     }
 
@@ -124,6 +127,17 @@ impl Telemetry {
     /// Takes over the numbers of the backends. About once a second.
     pub fn set_backends(&self, backends: Vec<BackendNumbers>) {
         lock(&self.copied).backends = backends;
+    }
+
+    /// Where rules of the WAF are counted. Set once.
+    pub fn set_waf(&self, hits: Arc<Hits>) {
+        // A second place would be the same one.
+        let _ = self.waf.set(hits);
+    }
+
+    /// How often rules of the WAF matched; those that did.
+    pub fn waf_hits(&self) -> Vec<(String, u64)> {
+        self.waf.get().map(|hits| hits.counts()).unwrap_or_default()
     }
 
     /// A counter over all workers.

@@ -59,7 +59,13 @@ impl Request {
         let target = line.next().expect("target").to_owned();
         let fields =
             lines.filter_map(|line| line.split_once(": ").map(|(n, v)| (n.to_owned(), v.to_owned())));
-        Self { name, method, target, fields: fields.collect(), body: body.trim_end().as_bytes().to_vec() }
+        let mut fields: Vec<_> = fields.collect();
+        // A line per field of the form, for readers.
+        let body = body.replace('\n', "").into_bytes();
+        if !body.is_empty() {
+            fields.push(("Content-Length".to_owned(), body.len().to_string()));
+        }
+        Self { name, method, target, fields, body }
     }
 }
 

@@ -10,7 +10,7 @@
 //! A port of <https://github.com/libinjection/libinjection>, copyright (c) 2012-2016 Nick Galbreath, 2021
 //! LibInjection, under the BSD 3-clause licence: redistribution and use in source and binary forms, with or without
 //! modification, are permitted provided that the copyright notice, the list of conditions and the disclaimer are
-//! retained (`tests/libinjection/COPYING` has them in full).
+//! retained (`libinjection/COPYING` beside this file has them in full).
 
 #[cfg(test)]
 mod cases;

@@ -152,6 +152,12 @@ impl Ruleset {
         self.by_id.get(&id).map(|index| self.view(*index as usize))
     }
 
+    /// The tags of a rule, as far as they hold no macros.
+    pub fn tags(&self, id: u64) -> impl Iterator<Item = &str> {
+        let rule = self.by_id.get(&id).map(|index| &self.rules[*index as usize]);
+        rule.into_iter().flat_map(|rule| rule.tags.iter()).filter_map(Text::as_str)
+    }
+
     /// The rule at an index that a match carries.
     pub(crate) fn view(&self, index: usize) -> RuleView<'_> {
         let rule = &self.rules[index];

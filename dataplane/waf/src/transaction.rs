@@ -22,6 +22,7 @@ mod persistent;
 mod request;
 mod response;
 mod sanitize;
+mod shown;
 mod time;
 mod value;
 mod workspace;

@@ -69,6 +69,7 @@ fn default_listener(server: &Server) -> ListenerEntry {
         syn_cookies: None,
         backends: Vec::new(),
         proxy_protocol: ProxyProtocol::Off,
+        waf: None,
         line: None,
     }
 }
@@ -126,6 +127,7 @@ fn resolve_listener(
         syn_cookies: entry.syn_cookies.unwrap_or(syn.syn_cookies),
         backends: chosen,
         proxy_protocol: entry.proxy_protocol,
+        waf: entry.waf,
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::answer::{Answer, Failure};
 use super::events::{Class, Query};
 use super::request::{Method, Request};
-use super::{ApiSettings, Control, EventLog, Phase, body};
+use super::{ApiSettings, Control, EventLog, Phase, body, waf};
 use crate::telemetry::Telemetry;
 
 /// Events given by one answer when `limit` is absent, and most that can be asked for.
@@ -61,11 +61,15 @@ fn api(context: &Context<'_>, request: &Request, path: &[&str], body: &[u8]) -> 
             _ => Err(Failure::method("Allow: DELETE")),
         },
         ["reload"] => post(request, || reload(control)),
-        ["waf", "rules"] | ["waf", "rules", _] => Err(Failure::new(
-            501,
-            "no_waf",
-            "this node has no WAF: it needs mode = \"l7\", which is not built yet",
-        )),
+        ["waf", "rules"] => match request.method {
+            Method::Get | Method::Head => waf::list(control),
+            Method::Post => waf::add(control, body),
+            _ => Err(Failure::method("Allow: GET, HEAD, POST")),
+        },
+        ["waf", "rules", id] => match request.method {
+            Method::Delete => waf::remove(control, id),
+            _ => Err(Failure::method("Allow: DELETE")),
+        },
         _ => Err(Failure::new(404, "not_found", format!("no such path: /api/v1/{}", path.join("/")))),
     }
 }

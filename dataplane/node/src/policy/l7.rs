@@ -25,6 +25,7 @@ use crate::session::policy::{
 };
 use crate::session::tls::{Acceptor, LoadError};
 use crate::upstream::route_group;
+use crate::waf::{self, Lasting, Waf};
 
 /// Largest error page, bytes: a client waits for all of it.
 const PAGE_BYTES_MAX: u64 = 64 << 10;
@@ -38,6 +39,9 @@ pub enum Error {
     /// Certificates, keys.
     #[error("tls: {0}")]
     Tls(#[from] LoadError),
+    /// Rules.
+    #[error("waf: {0}")]
+    Waf(#[from] waf::Error),
     /// A page.
     #[error("error page {path}: {error}", path = path.display())]
     Page {
@@ -55,6 +59,10 @@ pub struct Resources {
     pub acceptor: Option<Arc<Acceptor>>,
     /// The operator's own pages.
     pub pages: Pages,
+    /// The rules; `None` when nothing is inspected.
+    pub waf: Option<Arc<Waf>>,
+    /// What outlives the rules.
+    pub lasting: Arc<Lasting>,
 }
 
 /// Whether a listener's clients are served by sessions.
@@ -110,7 +118,7 @@ pub fn compile(
         timeouts: timeouts(config),
         rates: rates(config),
         forwarding: forwarding(config),
-        inspection: Inspection { refuse_traversal: config.http.refuse_traversal },
+        inspection: Inspection { refuse_traversal: config.http.refuse_traversal, waf: resources.waf.clone() },
         access_log: AccessLogPolicy {
             enable: config.access_log.target != LogTarget::Off,
             sample_ppm: (config.access_log.sample * MILLION).round() as u32,
@@ -139,6 +147,7 @@ fn compile_listener(config: &NodeConfig, index: usize, listener: &Listener) -> p
         routes: RouteTable::new(&scopes.collect::<Vec<_>>()),
         group: (!listener.backends.is_empty()).then(|| listener.name.as_str().into()),
         http2: config.tls.alpn.contains(&Alpn::H2),
+        waf: listener.waf,
         proxy_protocol: listener.proxy_protocol == ProxyProtocol::V2,
     }
 }
@@ -151,6 +160,7 @@ fn compile_route(route: &Route) -> policy::Route {
         source_rate: route.request_rate.map(|count| request_rate(count, route.request_burst)),
         body_max: route.body_bytes_max,
         response_timeout: route.response_timeout,
+        waf: route.waf,
         proxy_protocol: route.proxy_protocol.map(|wanted| wanted == ProxyProtocol::V2),
     }
 }

@@ -10,7 +10,7 @@ use secbeat_http::h1::encode::{self, Hop};
 use secbeat_http::head::{Method, Version};
 
 use super::exchange::{Exchange, Hold, Reply};
-use super::inspect::{self, Verdict};
+use super::inspect;
 use super::reply::{self, Own};
 use super::slab::Key;
 use super::state::{Session, Turn};
@@ -73,14 +73,14 @@ pub(super) fn look(s: &mut Session, t: &mut Turn<'_>, key: Key, upstream: Exchan
         exchange.is_response_seen = true;
         let Some(response) = core.client.response_mut(upstream) else { return Looked::Wait };
         exchange.status = response.status();
-        let (verdict, wants) = core.inspector.response_head(&mut exchange.transaction, response);
+        let (verdict, wants) = core.inspector.response_head(&mut exchange.transaction, response, &core.page);
         reply::rewrite(&core.policy.forwarding, response, &exchange.id, &mut core.date, t.now);
         exchange.transaction.sees_response_body = wants != inspect::Body::Pass;
         if let inspect::Body::Whole { bytes_max, pass_longer } = wants {
             exchange.transaction.passes_longer_response = pass_longer;
             exchange.response_hold = Hold::Collect { bytes_max };
         }
-        if !apply(s, t, key, verdict) {
+        if !request::apply(s, t, key, verdict) {
             return Looked::Ended;
         }
     }
@@ -109,7 +109,7 @@ fn collect(s: &mut Session, t: &mut Turn<'_>, key: Key, upstream: ExchangeId) ->
     exchange.response_hold = Hold::Release;
     let bytes = exchange.response_held.as_ref().map_or(&b""[..], |held| held.bytes());
     let verdict = core.inspector.response_body(&mut exchange.transaction, bytes, is_whole);
-    if apply(s, t, key, verdict) { Looked::Pass } else { Looked::Ended }
+    if request::apply(s, t, key, verdict) { Looked::Pass } else { Looked::Ended }
 }
 
 /// Shows a piece that is about to pass to the inspector; false when that ends the request.
@@ -136,22 +136,7 @@ pub(super) fn inspect_piece(
     exchange.is_response_end_seen = is_last;
     exchange.response_seen = len;
     let verdict = core.inspector.response_body(&mut exchange.transaction, new, is_last);
-    apply(s, t, key, verdict)
-}
-
-fn apply(s: &mut Session, t: &mut Turn<'_>, key: Key, verdict: Verdict) -> bool {
-    match verdict {
-        Verdict::Allow => true,
-        Verdict::Block(block) => {
-            request::blocked(s, t, key, block);
-            false
-        }
-        Verdict::Reset(block) => {
-            request::note_block(s, t, key, block);
-            reply::reset(s, t, key);
-            false
-        }
-    }
+    request::apply(s, t, key, verdict)
 }
 
 /// How the client gets a body that the backend framed as `kind`.

@@ -4,8 +4,9 @@
 //! measure of slow peers. Does not own: the connection it came on, its framing there (`http1`, `http2`).
 //! An exchange is used again with the room its heads have grown to, so a warm worker allocates nothing for one.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
+use std::borrow::Cow;
 
 use secbeat_http::h1::body::Decoder;
 use secbeat_http::h1::{BodyKind, Upgrade};
@@ -14,7 +15,8 @@ use secbeat_http::head::{Known, Request, Response};
 use secbeat_net::time::Instant;
 
 use super::buffer::{Buffer, Buffers};
-use super::inspect::Transaction;
+use super::inspect::{self, Transaction};
+use super::reply::Own;
 use super::report::{self, Report};
 use super::request_id::RequestId;
 use super::slab::Key;
@@ -101,6 +103,9 @@ pub(super) struct Exchange {
     pub(super) route: Option<u16>,
     /// The client, as a trusted proxy names it.
     pub(super) source: IpAddr,
+    /// The ends of its connection.
+    pub(super) peer: SocketAddr,
+    pub(super) server: SocketAddr,
     /// Whether the request's head could be read.
     pub(super) is_readable: bool,
 
@@ -149,7 +154,12 @@ pub(super) struct Exchange {
     /// Why it was refused or failed, for the log.
     pub(super) reason: Option<&'static str>,
     pub(super) transaction: Transaction,
+    /// An answer that is held back, and until when.
+    pub(super) delayed: Option<(Instant, Own)>,
 }
+
+/// Before a request has come.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl Exchange {
     pub(super) fn new() -> Self {
@@ -163,6 +173,8 @@ impl Exchange {
             listener: 0,
             route: None,
             source: IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),
+            peer: UNKNOWN,
+            server: UNKNOWN,
             is_readable: false,
             decoder: None,
             body: BodyKind::None,
@@ -193,6 +205,7 @@ impl Exchange {
             keep_alive: false,
             reason: None,
             transaction: Transaction::default(),
+            delayed: None,
         }
     }
 
@@ -235,7 +248,7 @@ impl Exchange {
             worker,
             listener: self.listener,
             attack,
-            rule,
+            rule: self.rule(rule),
             client: self.source,
             status,
             request_id: self.id.as_str().to_owned(),
@@ -243,6 +256,16 @@ impl Exchange {
             host: report::text(head.host()),
             target: report::text(head.target()),
             user_agent: report::text(head.fields().known(Known::UserAgent).unwrap_or_default()),
+            is_blocked: true,
+        }
+    }
+
+    /// What decided: a rule of the WAF has a name of its own.
+    fn rule(&self, rule: &'static str) -> Cow<'static, str> {
+        let own = self.transaction.running.as_ref().and_then(|running| running.rule());
+        match own.filter(|_| rule == inspect::NAME) {
+            Some(own) => Cow::Owned(own.to_string()),
+            None => Cow::Borrowed(rule),
         }
     }
 

@@ -93,6 +93,7 @@ fn take(s: &mut Session, t: &mut Turn<'_>) -> Option<Key> {
     exchange.session = s.key;
     exchange.listener = s.listener;
     exchange.source = s.source.ip();
+    (exchange.peer, exchange.server) = (s.source, s.destination);
     exchange.started = t.now;
     exchange.tls = s.tls_facts();
     s.requests = s.requests.saturating_add(1);

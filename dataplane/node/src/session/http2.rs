@@ -186,7 +186,8 @@ fn forget(s: &mut Session, key: Key) {
 
 fn begin(s: &mut Session, t: &mut Turn<'_>, stream: StreamId, end: bool) {
     let tls = s.tls_facts();
-    let Session { key: session, listener, source, requests, state: State::Http2(http2), .. } = s else {
+    let Session { key: session, listener, source, destination, requests, state: State::Http2(http2), .. } = s
+    else {
         return;
     };
     let core = &mut *t.core;
@@ -204,6 +205,7 @@ fn begin(s: &mut Session, t: &mut Turn<'_>, stream: StreamId, end: bool) {
     exchange.stream = Some(stream);
     exchange.listener = *listener;
     exchange.source = source.ip();
+    (exchange.peer, exchange.server) = (*source, *destination);
     exchange.started = t.now;
     exchange.is_readable = true;
     exchange.keep_alive = true;

@@ -9,14 +9,22 @@
 //! remembers of one request. Does not own: what becomes of a verdict, or the buffers of bodies that it wants
 //! whole; the session has both. At each head it says how it wants the body: not at all, piece by piece as it
 //! passes, or whole before the first byte passes, up to a limit.
-//! Now: targets that climb out of their root or hide what they mean. Sizes are held by the session's limits.
-//! Cost: a comparison per head, nothing per body.
+//! It looks for targets that climb out of their root or hide what they mean, and asks the rules (`rules`). Rules are
+//! asked first, so that their records have what is refused anyway. Sizes are held by the session's limits.
+//! Cost: without rules a comparison per head, nothing per body.
+
+mod audit;
+mod clean;
+mod rules;
 
 use secbeat_http::head::{Request, Response};
 use secbeat_http::target::{Finding, Findings, Resolved};
 
 use super::policy::Inspection;
 use crate::event::AttackKind;
+use crate::telemetry::counters::WorkerCounters;
+pub(super) use clean::{Cleaning, clean};
+pub(super) use rules::{End, Facts, NAME, Rules, Running};
 
 /// What is to become of a request or response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +34,9 @@ pub(super) enum Verdict {
     /// The client gets this status with a page.
     Block(Block),
     /// The connection (HTTP/2: the stream) is reset without an answer.
-    #[cfg_attr(not(test), expect(dead_code, reason = "rules decide on it; none does yet"))]
     Reset(Block),
+    /// The client is sent to [`Running::location`].
+    Redirect(Block),
 }
 
 /// Why something does not pass.
@@ -39,15 +48,17 @@ pub(super) struct Block {
     pub(super) rule: &'static str,
     /// What it is an attack of.
     pub(super) attack: AttackKind,
+    /// How late the answer is to be, seconds.
+    pub(super) tarpit_s: u16,
 }
 
 /// How a body is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "rules ask for bodies; none does yet"))]
 pub(super) enum Body {
     /// Not at all.
     Pass,
     /// Piece by piece, as it passes.
+    #[cfg_attr(not(test), expect(dead_code, reason = "rules want bodies whole or not at all"))]
     Pieces,
     /// Whole, before any of it passes.
     Whole {
@@ -65,36 +76,57 @@ pub(super) struct Transaction {
     pub(super) sees_response_body: bool,
     pub(super) passes_longer_request: bool,
     pub(super) passes_longer_response: bool,
+    /// What rules know of it; `None` = they are not asked.
+    pub(super) running: Option<Box<Running>>,
 }
 
 /// Looks at the requests of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Inspector {
+    pub(super) rules: Rules,
     /// What tests want to see of bodies.
     #[cfg(test)]
     pub(super) script: tests::Script,
 }
 
 impl Inspector {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            #[cfg(test)]
+            script: tests::Script::default(),
+        }
+    }
+
     /// The head of a request, before limits of its body and before any backend.
     pub(super) fn request_head(
         &mut self,
         transaction: &mut Transaction,
         policy: &Inspection,
+        facts: &Facts<'_>,
         head: &Request,
         target: &Resolved,
     ) -> (Verdict, Body) {
-        let _ = (&transaction, head);
-        if policy.refuse_traversal && target.findings().is_hostile() {
+        let mut asked = (Verdict::Allow, Body::Pass);
+        if let Some(waf) = &policy.waf {
+            asked = self.rules.request_head(&mut transaction.running, waf, facts, head, target.path());
+        }
+        if policy.refuse_traversal && target.findings().is_hostile() && asked.0 == Verdict::Allow {
+            if let (Some(running), Body::Whole { .. }) = (&mut transaction.running, asked.1) {
+                // Its body is not waited for.
+                asked.0 = self.rules.request_body(running, b"", true);
+            }
             let hostile = target.findings().intersection(Findings::HOSTILE).iter().next();
             let rule = hostile.map_or("path_traversal", Finding::name);
-            let block = Block { status: 400, rule, attack: AttackKind::PathTraversal };
-            return (Verdict::Block(block), Body::Pass);
+            let block = Block { status: 400, rule, attack: AttackKind::PathTraversal, tarpit_s: 0 };
+            let verdict = if asked.0 == Verdict::Allow { Verdict::Block(block) } else { asked.0 };
+            return (verdict, Body::Pass);
         }
         #[cfg(test)]
-        return (Verdict::Allow, self.script.request_body);
-        #[cfg(not(test))]
-        (Verdict::Allow, Body::Pass)
+        if transaction.running.is_none() {
+            return (Verdict::Allow, self.script.request_body);
+        }
+        asked
     }
 
     /// A piece of a request's body, or all of it (`is_last`) when it was wanted whole. A longer one that may pass
@@ -105,7 +137,9 @@ impl Inspector {
         bytes: &[u8],
         is_last: bool,
     ) -> Verdict {
-        let _ = (transaction, bytes, is_last);
+        if let Some(running) = &mut transaction.running {
+            return self.rules.request_body(running, bytes, is_last);
+        }
         #[cfg(test)]
         return self.script.see(bytes, is_last);
         #[cfg(not(test))]
@@ -117,8 +151,11 @@ impl Inspector {
         &mut self,
         transaction: &mut Transaction,
         head: &Response,
+        page: &WorkerCounters,
     ) -> (Verdict, Body) {
-        let _ = (transaction, head);
+        if let Some(running) = &mut transaction.running {
+            return self.rules.response_head(running, head, page);
+        }
         #[cfg(test)]
         return (Verdict::Allow, self.script.response_body);
         #[cfg(not(test))]
@@ -132,7 +169,9 @@ impl Inspector {
         bytes: &[u8],
         is_last: bool,
     ) -> Verdict {
-        let _ = (transaction, bytes, is_last);
+        if let Some(running) = &mut transaction.running {
+            return self.rules.response_body(running, bytes, is_last);
+        }
         #[cfg(test)]
         return self.script.see(bytes, is_last);
         #[cfg(not(test))]
@@ -176,6 +215,7 @@ pub(super) mod tests {
                         status: 403,
                         rule: "test_rule",
                         attack: AttackKind::ProtocolAbuse,
+                        tarpit_s: 0,
                     })
                 }
                 _ => Verdict::Allow,

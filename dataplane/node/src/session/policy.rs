@@ -18,6 +18,7 @@ pub use super::route::{RouteTable, Scope};
 use super::tls::Acceptor;
 use crate::attack::OffencePolicy;
 use crate::event::ListenerId;
+use crate::waf::{Mode, Waf};
 
 /// One generation of everything that is decided outside the sessions.
 #[derive(Clone, Debug)]
@@ -73,6 +74,8 @@ pub struct Listener {
     pub group: Option<Arc<str>>,
     /// Whether HTTP/2 is taken with prior knowledge on a listener without TLS; with TLS the client's ALPN decides.
     pub http2: bool,
+    /// How rules are asked about its requests; `None` = as sites say.
+    pub waf: Option<Mode>,
     /// Whether backends get PROXY v2; connections to them are then used for one client alone.
     pub proxy_protocol: bool,
 }
@@ -104,6 +107,8 @@ pub struct Route {
     pub body_max: Option<u64>,
     /// From the end of the request to the head of the response; `None` = as the client of backends is told.
     pub response_timeout: Option<Duration>,
+    /// How rules are asked about its requests; `None` = as the listener says.
+    pub waf: Option<Mode>,
     /// Whether its backends get PROXY v2; `None` = as [`Listener::proxy_protocol`].
     pub proxy_protocol: Option<bool>,
 }
@@ -229,15 +234,17 @@ impl Default for Forwarding {
 }
 
 /// What is looked for in requests.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Inspection {
     /// Whether targets that climb out of their root are refused.
     pub refuse_traversal: bool,
+    /// The rules; `None` = none are asked.
+    pub waf: Option<Arc<Waf>>,
 }
 
 impl Default for Inspection {
     fn default() -> Self {
-        Self { refuse_traversal: true }
+        Self { refuse_traversal: true, waf: None }
     }
 }
 

@@ -14,7 +14,9 @@ use secbeat_http::head::Known;
 use secbeat_net::time::Instant;
 
 use super::exchange::{Exchange, Reply};
+use super::inspect::{End, NAME};
 use super::pages::escape_json;
+use super::report::Report;
 use super::slab::Key;
 use super::state::{Core, Turn};
 use crate::telemetry::counters::Counter;
@@ -28,6 +30,8 @@ pub(super) fn close(t: &mut Turn<'_>, key: Key) {
     let core = &mut *t.core;
     let Some(exchange) = core.exchanges.get_mut(key) else { return };
     exchange.detach(&mut core.client);
+    let delayed = exchange.delayed.take();
+    core.tarpitted -= u32::from(delayed.is_some()).min(core.tarpitted);
     if exchange.status == 0 || exchange.reply == Reply::Expect {
         exchange.status = STATUS_NONE;
         core.page.count(Counter::RequestsAbandoned);
@@ -36,9 +40,32 @@ pub(super) fn close(t: &mut Turn<'_>, key: Key) {
     let time = t.now.saturating_since(exchange.started);
     core.page.requests.count(method, exchange.status, time);
     write(core, key, t.now);
+    end_inspection(core, key, t.now);
     if let Some(exchange) = core.exchanges.release(key) {
         exchange.reset(&mut core.store.buffers);
     }
+}
+
+/// The last phase of the rules, and what they would have refused.
+fn end_inspection(core: &mut Core, key: Key, now: Instant) {
+    let Some(exchange) = core.exchanges.get_mut(key) else { return };
+    let Some(running) = exchange.transaction.running.take() else { return };
+    let end = End {
+        now,
+        time: core.date.rfc3339(now),
+        id: exchange.id.as_bytes(),
+        client: exchange.source,
+        peer: exchange.peer,
+        server: exchange.server,
+        status: exchange.status,
+    };
+    let Some((attack, rule)) = core.inspector.rules.finish(running, &end, &core.page) else { return };
+    let (exchange, status) = (&*exchange, exchange.status);
+    core.reporter.report(|worker| Report {
+        rule: rule.to_string().into(),
+        is_blocked: false,
+        ..exchange.report(worker, attack, NAME, status, now)
+    });
 }
 
 fn write(core: &mut Core, key: Key, now: Instant) {
@@ -77,6 +104,10 @@ fn write(core: &mut Core, key: Key, now: Instant) {
         }
         if let Some(reason) = exchange.reason {
             text(out, "reason", reason.as_bytes());
+        }
+        let rule = exchange.transaction.running.as_ref().and_then(|running| running.rule());
+        if let Some(rule) = rule {
+            text(out, "rule", rule.as_bytes());
         }
         out.push(b'}');
     });

@@ -26,6 +26,8 @@ pub(super) enum Own {
     Health,
     /// The same address over HTTPS.
     Redirect { port: u16 },
+    /// Where a rule sends the client.
+    Location { status: u16 },
 }
 
 impl Own {
@@ -92,6 +94,14 @@ fn write(
             let status = if is_safe { 301 } else { 308 };
             let _ = answer.set_status(status);
             let _ = answer.fields_mut().append(b"Location", scratch);
+            (status, &b"text/plain"[..])
+        }
+        Own::Location { status } => {
+            let location =
+                exchange.transaction.running.as_ref().map_or(&b""[..], |running| running.location());
+            let _ = answer.set_status(status);
+            // A location that is no field's value is left out: the page of the status says enough.
+            let _ = answer.fields_mut().append(b"Location", location);
             (status, &b"text/plain"[..])
         }
     };

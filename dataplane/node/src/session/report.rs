@@ -8,6 +8,7 @@
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
@@ -38,7 +39,7 @@ pub struct Report {
     /// What it is an attack of.
     pub attack: AttackKind,
     /// What decided.
-    pub rule: &'static str,
+    pub rule: Cow<'static, str>,
     /// The client.
     pub client: IpAddr,
     /// What it was answered with; 0 = nothing.
@@ -53,6 +54,8 @@ pub struct Report {
     pub target: String,
     /// What the client called itself.
     pub user_agent: String,
+    /// Whether it was refused; false: rules only looked.
+    pub is_blocked: bool,
 }
 
 impl Report {
@@ -70,7 +73,7 @@ impl Report {
             worker,
             listener,
             attack,
-            rule,
+            rule: Cow::Borrowed(rule),
             client,
             status: 0,
             request_id: String::new(),
@@ -78,6 +81,7 @@ impl Report {
             host: String::new(),
             target: String::new(),
             user_agent: String::new(),
+            is_blocked: true,
         }
     }
 }
@@ -175,7 +179,7 @@ mod tests {
             worker,
             listener: 0,
             attack: AttackKind::PathTraversal,
-            rule: "path_traversal",
+            rule: Cow::Borrowed("path_traversal"),
             client: IpAddr::from([192, 0, 2, 1]),
             status: 400,
             request_id: String::new(),
@@ -183,6 +187,7 @@ mod tests {
             host: String::new(),
             target: text(&[b'x'; 1_000]),
             user_agent: text(b"\xff"),
+            is_blocked: true,
         }
     }
 

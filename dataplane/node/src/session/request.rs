@@ -10,23 +10,26 @@
 use std::io::Write;
 
 use secbeat_http::h1::{BodyKind, Upgrade};
-use secbeat_http::head::{Request, Scheme};
+use secbeat_http::head::{Known, Request, Scheme};
 use secbeat_net::flow::hash_addr;
 
 use super::exchange::{Hold, Upload};
-use super::inspect::{self, Block, Verdict};
+use super::inspect::{self, Block, Cleaning, Facts, Verdict};
 use super::limit::{self, Exceeded};
 use super::policy::Service;
 use super::reply::{self, Own};
 use super::slab::Key;
 use super::state::{Session, Turn};
-use super::{misdirected, upload};
+use super::{misdirected, tarpit, upload};
 use crate::event::{AttackKind, Offence};
 use crate::telemetry::counters::Counter;
 use crate::upstream::http::Begin;
 
 /// Keeps the hash by which a client's backend is chosen apart from others of the same key.
 const DOMAIN_BACKEND: u32 = 0x4245;
+
+/// The content type of a form.
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
 /// What the framing said besides the head.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,8 +41,7 @@ pub(super) struct Arrival {
 /// What becomes of a request.
 enum Decision {
     Answer(Own),
-    Block(Block),
-    Reset(Block),
+    Refuse(Verdict),
     Forward,
 }
 
@@ -47,25 +49,35 @@ enum Decision {
 pub(super) fn start(s: &mut Session, t: &mut Turn<'_>, key: Key, arrival: Arrival) {
     match decide(s, t, key) {
         Decision::Answer(own) => reply::own(s, t, key, own),
-        Decision::Block(block) => blocked(s, t, key, block),
-        Decision::Reset(block) => {
-            note_block(s, t, key, block);
-            reply::reset(s, t, key);
+        Decision::Refuse(verdict) => {
+            apply(s, t, key, verdict);
         }
         Decision::Forward => forward(s, t, key, arrival),
     }
 }
 
-/// A request that may not pass: counted, reported, answered.
-pub(super) fn blocked(s: &mut Session, t: &mut Turn<'_>, key: Key, block: Block) {
+/// Does what the inspector says; false when that ends the request.
+pub(super) fn apply(s: &mut Session, t: &mut Turn<'_>, key: Key, verdict: Verdict) -> bool {
+    let (block, own) = match verdict {
+        Verdict::Allow => return true,
+        Verdict::Block(block) => (block, Some(Own::page(block.status))),
+        Verdict::Reset(block) => (block, None),
+        Verdict::Redirect(block) => (block, Some(Own::Location { status: block.status })),
+    };
     note_block(s, t, key, block);
-    reply::own(s, t, key, Own::page(block.status));
+    match own {
+        Some(own) => tarpit::answer(s, t, key, own, block.tarpit_s),
+        None => reply::reset(s, t, key),
+    }
+    false
 }
 
-/// Counts and reports a request that may not pass.
-pub(super) fn note_block(s: &mut Session, t: &mut Turn<'_>, key: Key, block: Block) {
+/// Counts and reports a request that may not pass. What a backend gives away is not the client's offence.
+fn note_block(s: &mut Session, t: &mut Turn<'_>, key: Key, block: Block) {
     t.core.page.count(Counter::RequestsBlocked);
-    note(s, t, key, block.attack, block.rule, block.status, Some(Offence::Request));
+    let is_response = t.core.exchanges.get(key).is_some_and(|exchange| exchange.is_response_seen);
+    let offence = (!is_response).then_some(Offence::Request);
+    note(s, t, key, block.attack, block.rule, block.status, offence);
 }
 
 /// Notes an attack by a request: page, report, offence.
@@ -123,18 +135,35 @@ fn decide(s: &mut Session, t: &mut Turn<'_>, key: Key) -> Decision {
         exchange.reason = Some("misdirected");
         return Decision::Answer(Own::page(421));
     }
-    let (verdict, wants) =
-        core.inspector.request_head(&mut exchange.transaction, &policy.inspection, head, &core.target);
-    match verdict {
-        Verdict::Allow => {}
-        Verdict::Block(block) => return Decision::Block(block),
-        Verdict::Reset(block) => return Decision::Reset(block),
+    let facts = Facts {
+        now: t.now,
+        peer: s.source,
+        client: exchange.source,
+        server: s.destination,
+        id: exchange.id.as_bytes(),
+        mode: route.and_then(|route| route.waf).or(listener.waf),
+        has_body: exchange.upload == Upload::Open,
+    };
+    let (verdict, wants) = core.inspector.request_head(
+        &mut exchange.transaction,
+        &policy.inspection,
+        &facts,
+        head,
+        &core.target,
+    );
+    if verdict != Verdict::Allow {
+        return Decision::Refuse(verdict);
     }
     let body_max = route.and_then(|route| route.body_max).or(policy.limits.request_body_max);
     exchange.body_max = body_max.unwrap_or(u64::MAX);
     if matches!(exchange.body, BodyKind::Length(length) if length > exchange.body_max) {
         exchange.reason = Some("body_size");
         return Decision::Answer(Own::page(413));
+    }
+    if exchange.transaction.running.is_some()
+        && policy.inspection.waf.as_ref().is_some_and(|waf| waf.wants_plain_responses)
+    {
+        exchange.request.fields_mut().remove(b"accept-encoding");
     }
     exchange.transaction.sees_request_body = wants != inspect::Body::Pass;
     exchange.request_hold = Hold::No;
@@ -166,7 +195,40 @@ fn forward(s: &mut Session, t: &mut Turn<'_>, key: Key, arrival: Arrival) {
         }
         return;
     }
-    begin(s, t, key);
+    if sanitize(s, t, key, false) {
+        begin(s, t, key);
+    }
+}
+
+/// Takes out of a request what rules want taken out; false when that ends it. `is_body_here`: all of its body is held.
+pub(super) fn sanitize(s: &mut Session, t: &mut Turn<'_>, key: Key, is_body_here: bool) -> bool {
+    let core = &mut *t.core;
+    let Some(exchange) = core.exchanges.get_mut(key) else { return false };
+    let Some(running) = &mut exchange.transaction.running else { return true };
+    let changes = match running.cleaning() {
+        Cleaning::Keep => return true,
+        Cleaning::Refuse => Vec::new(),
+        Cleaning::Change(changes) => changes,
+    };
+    let kind = exchange.request.fields().known(Known::ContentType).unwrap_or_default();
+    let is_form = kind.len() >= FORM.len() && kind[..FORM.len()].eq_ignore_ascii_case(FORM);
+    let held = exchange.request_held.as_ref().map(|held| held.bytes());
+    let body = held.filter(|_| is_form && is_body_here);
+    let cleaned =
+        if changes.is_empty() { None } else { inspect::clean(&mut exchange.request, body, &changes).ok() };
+    let Some(cleaned) = cleaned else {
+        let block = running.refusal();
+        return apply(s, t, key, Verdict::Block(block));
+    };
+    if let Some(body) = cleaned {
+        if let BodyKind::Length(length) = &mut exchange.body {
+            *length = body.len() as u64;
+        }
+        core.store.buffers.release(&mut exchange.request_held);
+        core.store.buffers.push(&mut exchange.request_held, &body);
+    }
+    core.page.count(Counter::WafSanitized);
+    true
 }
 
 /// Begins the exchange with a backend.

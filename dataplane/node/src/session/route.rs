@@ -64,7 +64,7 @@ impl RouteTable {
     }
 
     /// The route for a host (without port, any case) and a normalised path.
-    pub(super) fn find(&self, host: &[u8], path: &[u8]) -> Option<u16> {
+    pub fn find(&self, host: &[u8], path: &[u8]) -> Option<u16> {
         if self.has_hosts() && host.len() <= HOST_BYTES_MAX {
             let mut lower = [0; HOST_BYTES_MAX];
             let lower = &mut lower[..host.len()];

@@ -10,6 +10,7 @@
 //! | rest of a head | `request_head` | 408 when some of it came, else close |
 //! | next request | `keep_alive` | close |
 //! | request body | `request_rate_min` over `rate_grace` | 408 |
+//! | refused request held back | the rule's `tarpit` | its answer |
 //! | response taken | `response_rate_min` over `rate_grace` | reset |
 //! | tunnel | `tunnel_idle` | close |
 //! | all of an exchange | `total` | 504, reset once the response has begun |
@@ -24,7 +25,7 @@ use super::reply::{self, Own};
 use super::slab::Key;
 use super::state::{Core, Session, State, Turn};
 use super::tls::Outcome;
-use super::{http1, http2, record, request};
+use super::{http1, http2, record, request, tarpit};
 use crate::event::{AttackKind, Offence};
 use crate::telemetry::counters::Counter;
 
@@ -38,6 +39,7 @@ enum Wait {
     RequestHead,
     KeepAlive,
     RequestBody(Key),
+    Tarpit(Key),
     Response,
     Tunnel(Key),
     Total(Key),
@@ -101,7 +103,9 @@ fn exchange(key: Key, core: &Core, earliest: &mut Earliest) {
     if let Some(total) = times.total {
         earliest.add(exchange.started + total, Wait::Total(key));
     }
-    if exchange.upload == Upload::Open {
+    if let Some((at, _)) = exchange.delayed {
+        earliest.add(at, Wait::Tarpit(key));
+    } else if exchange.upload == Upload::Open {
         earliest.add(exchange.pace.start + times.rate_grace, Wait::RequestBody(key));
     }
 }
@@ -134,6 +138,7 @@ pub(super) fn handle(s: &mut Session, t: &mut Turn<'_>) {
             }
         }
         Wait::RequestBody(key) => body(s, t, key),
+        Wait::Tarpit(key) => tarpit::release(s, t, key),
         Wait::Response => response(s, t),
         Wait::Tunnel(key) => {
             t.core.page.count(Counter::TimeoutsTunnel);

@@ -7,7 +7,6 @@
 use secbeat_http::h1::body::Decoder;
 
 use super::exchange::{Hold, Reply, Upload};
-use super::inspect::{Block, Verdict};
 use super::reply::{self, Own};
 use super::slab::Key;
 use super::state::{Session, Turn};
@@ -24,6 +23,9 @@ pub(super) fn room(t: &Turn<'_>, key: Key) -> usize {
     let Some(exchange) = t.core.exchanges.get(key) else { return 0 };
     if exchange.reply == Reply::Done {
         return usize::MAX;
+    }
+    if exchange.delayed.is_some() {
+        return 0;
     }
     let held = exchange.request_held.as_ref().map_or(0, |held| held.len());
     match exchange.request_hold {
@@ -59,7 +61,7 @@ pub(super) fn accept(s: &mut Session, t: &mut Turn<'_>, key: Key, bytes: &[u8]) 
         Hold::No | Hold::Release => {
             if exchange.transaction.sees_request_body && exchange.request_hold == Hold::No {
                 let verdict = core.inspector.request_body(&mut exchange.transaction, bytes, false);
-                if !apply(s, t, key, verdict) {
+                if !request::apply(s, t, key, verdict) {
                     return false;
                 }
             }
@@ -84,13 +86,16 @@ pub(super) fn end(s: &mut Session, t: &mut Turn<'_>, key: Key) {
     let Some(exchange) = core.exchanges.get_mut(key) else { return };
     exchange.upload = Upload::Done;
     exchange.expects_continue = false;
+    if exchange.delayed.is_some() {
+        return;
+    }
     match exchange.request_hold {
         Hold::Collect { .. } => {
             judge(s, t, key, true);
         }
         Hold::No if exchange.transaction.sees_request_body && exchange.reply != Reply::Done => {
             let verdict = core.inspector.request_body(&mut exchange.transaction, b"", true);
-            if apply(s, t, key, verdict) {
+            if request::apply(s, t, key, verdict) {
                 release_held(s, t, key);
             }
         }
@@ -109,7 +114,7 @@ fn judge(s: &mut Session, t: &mut Turn<'_>, key: Key, is_whole: bool) -> bool {
     }
     let bytes = exchange.request_held.as_ref().map_or(&b""[..], |held| held.bytes());
     let verdict = core.inspector.request_body(&mut exchange.transaction, bytes, is_whole);
-    if !apply(s, t, key, verdict) {
+    if !request::apply(s, t, key, verdict) || !request::sanitize(s, t, key, is_whole) {
         return false;
     }
     if let Some(exchange) = t.core.exchanges.get_mut(key) {
@@ -117,22 +122,6 @@ fn judge(s: &mut Session, t: &mut Turn<'_>, key: Key, is_whole: bool) -> bool {
         request::begin(s, t, key);
     }
     t.core.exchanges.get(key).is_some_and(|exchange| exchange.upstream.is_some())
-}
-
-/// Does what the inspector says; false when that ends the request.
-fn apply(s: &mut Session, t: &mut Turn<'_>, key: Key, verdict: Verdict) -> bool {
-    match verdict {
-        Verdict::Allow => true,
-        Verdict::Block(block) => {
-            request::blocked(s, t, key, block);
-            false
-        }
-        Verdict::Reset(block) => {
-            request::note_block(s, t, key, block);
-            reply::reset(s, t, key);
-            false
-        }
-    }
 }
 
 /// Sends what was held, as far as it fits, and the end after the last byte.
@@ -164,8 +153,8 @@ pub(super) fn release_held(s: &mut Session, t: &mut Turn<'_>, key: Key) {
 pub(super) fn malformed(s: &mut Session, t: &mut Turn<'_>, key: Key, error: secbeat_http::error::Error) {
     t.core.page.count(Counter::RequestsMalformed);
     t.core.page.requests.count_error(error);
-    let block = Block { status: error.status(), rule: error.name(), attack: AttackKind::ProtocolAbuse };
-    request::note(s, t, key, block.attack, block.rule, block.status, Some(crate::event::Offence::Request));
+    let offence = Some(crate::event::Offence::Request);
+    request::note(s, t, key, AttackKind::ProtocolAbuse, error.name(), error.status(), offence);
     if let Some(exchange) = t.core.exchanges.get_mut(key) {
         // Where the next message begins is not known (RFC 9112 §11.2).
         exchange.keep_alive = false;

@@ -275,8 +275,13 @@ fn usable_backends(node: &Node) -> BTreeMap<Arc<str>, bool> {
 /// A refused request, or a client that was too slow, as an event.
 fn report_event(report: Report, listener: String) -> SecurityEvent {
     let component = format!("worker-{}", report.worker);
-    let mut event = SecurityEvent::new(Class::Request, Level::Warn, component, "request_refused")
-        .with("listener", listener);
+    let mut event = SecurityEvent::new(
+        Class::Request,
+        Level::Warn,
+        component,
+        if report.is_blocked { "request_refused" } else { "attack_seen" },
+    )
+    .with("listener", listener);
     let texts = [
         ("request_id", report.request_id),
         ("method", report.method),
@@ -292,8 +297,8 @@ fn report_event(report: Report, listener: String) -> SecurityEvent {
     event.attack_type = Some(report.attack.name());
     event.client_ip = Some(report.client);
     event.user_agent = (!report.user_agent.is_empty()).then_some(report.user_agent);
-    event.rule_id = Some(report.rule.to_owned());
-    event.blocked = true;
+    event.rule_id = Some(report.rule.into_owned());
+    event.blocked = report.is_blocked;
     event
 }
 

@@ -23,6 +23,7 @@ use crate::session::access_log::{AccessLog, Writer};
 use crate::session::tls::{Acceptor, Loaded};
 use crate::session::{self, Sessions};
 use crate::upstream::{self, Upstream};
+use crate::waf::{self, Lasting, Waf};
 use crate::worker::shared::Shared;
 
 /// Numbers of keys, far from those of workers.
@@ -30,6 +31,9 @@ const STACK_TABLE: u64 = 0x1_0000;
 const STACK_CHALLENGE: u64 = 0x2_0000;
 const REQUEST_RATES: u64 = 0x3_0000;
 const REQUEST_IDS: u64 = 0x4_0000;
+
+/// Notes on rules that are logged one by one at start.
+const NOTES_SHOWN_MAX: usize = 20;
 
 /// Poll tokens of sockets to backends: the packet front has no others.
 const TOKENS: upstream::http::Tokens = upstream::http::Tokens { kind: 0, shift: 0 };
@@ -40,28 +44,69 @@ const TOKENS: upstream::http::Tokens = upstream::http::Tokens { kind: 0, shift: 
 /// Which file is missing or wrong.
 pub fn load(config: &NodeConfig, master: &Master) -> Result<Resources, Error> {
     let pages = load_pages(config)?;
+    let lasting = Arc::default();
+    let waf = load_waf(config, &lasting)?;
     if !has_tls(config) {
-        return Ok(Resources { acceptor: None, pages });
+        return Ok(Resources { acceptor: None, pages, waf, lasting });
     }
     let (acceptor, loaded) =
         Acceptor::load(&config.tls, config.limits.source_v6_bits, &config.server.state_dir, master)?;
     report(&loaded);
-    Ok(Resources { acceptor: Some(Arc::new(acceptor)), pages })
+    Ok(Resources { acceptor: Some(Arc::new(acceptor)), pages, waf, lasting })
 }
 
-/// Reads everything again. Certificates that were read are in force for new connections when this returns.
+/// Reads everything again, but for the rules, which were compiled before (`waf`). Certificates that were read are in force
+/// for new connections when this returns.
 ///
 /// # Errors
 /// Which file is missing or wrong; nothing is changed then.
-pub fn reload(old: &Resources, config: &NodeConfig, master: &Master) -> Result<Resources, Error> {
-    let Some(acceptor) = old.acceptor.as_ref().filter(|_| has_tls(config)) else {
-        return load(config, master);
-    };
+pub fn reload(
+    old: &Resources,
+    config: &NodeConfig,
+    master: &Master,
+    waf: Option<Arc<Waf>>,
+) -> Result<Resources, Error> {
     let pages = load_pages(config)?;
-    let loaded =
-        acceptor.reload(&config.tls, config.limits.source_v6_bits, &config.server.state_dir, master)?;
-    report(&loaded);
-    Ok(Resources { acceptor: Some(Arc::clone(acceptor)), pages })
+    let lasting = Arc::clone(&old.lasting);
+    if !has_tls(config) {
+        return Ok(Resources { acceptor: None, pages, waf, lasting });
+    }
+    let limits = config.limits.source_v6_bits;
+    let acceptor = match &old.acceptor {
+        Some(acceptor) => {
+            report(&acceptor.reload(&config.tls, limits, &config.server.state_dir, master)?);
+            Arc::clone(acceptor)
+        }
+        None => {
+            let (acceptor, loaded) = Acceptor::load(&config.tls, limits, &config.server.state_dir, master)?;
+            report(&loaded);
+            Arc::new(acceptor)
+        }
+    };
+    Ok(Resources { acceptor: Some(acceptor), pages, waf, lasting })
+}
+
+/// Reads and compiles the rules: takes up to a second.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn load_waf(config: &NodeConfig, lasting: &Arc<Lasting>) -> Result<Option<Arc<Waf>>, Error> {
+    if !config.waf.enable || !config.has_l7() {
+        return Ok(None);
+    }
+    let added = waf::added::load(&config.server.state_dir);
+    let waf = waf::load(&config.waf, &added, lasting)?;
+    let set = &waf.ruleset;
+    tracing::info!(
+        rules = set.rules_len(),
+        json_rules = waf.json.len(),
+        bytes = set.bytes(),
+        "rules compiled"
+    );
+    for note in waf.notes.iter().take(NOTES_SHOWN_MAX) {
+        tracing::warn!("{note}");
+    }
+    Ok(Some(waf))
 }
 
 fn has_tls(config: &NodeConfig) -> bool {
@@ -77,15 +122,6 @@ fn report(loaded: &Loaded) {
         tracing::warn!(
             made,
             "no certificate is configured: clients get a self-signed one, which none of them trusts"
-        );
-    }
-}
-
-/// What the log should say about what is configured and not there yet.
-pub fn warn(config: &NodeConfig) {
-    if config.waf.enable && config.has_l7() {
-        tracing::warn!(
-            "[waf] enable: this version limits and routes requests, but does not inspect them with rules"
         );
     }
 }
@@ -107,6 +143,19 @@ pub fn write_access_log(config: &NodeConfig, log: &Arc<AccessLog>) -> anyhow::Re
     started.map(Some)
 }
 
+/// Starts the writer of the audit log, as [`write_access_log`].
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn write_audit_log(config: &NodeConfig, log: &Arc<AccessLog>) -> anyhow::Result<Option<Writer>> {
+    let path = match &config.waf.audit_log {
+        LogTarget::Off => return Ok(None),
+        LogTarget::Stdout => None,
+        LogTarget::File(path) => Some(path.as_path()),
+    };
+    Writer::start(Arc::clone(log), path).context("[waf] audit_log").map(Some)
+}
+
 /// What the sessions of all workers share.
 pub fn shared(
     config: &NodeConfig,
@@ -122,6 +171,7 @@ pub fn shared(
         reports: Arc::default(),
         upstream: Arc::clone(upstream),
         access_log: AccessLog::new(),
+        audit_log: AccessLog::new(),
     })
 }
 

@@ -36,6 +36,7 @@ use crate::session;
 use crate::telemetry::node::{NodeCounter, NodeGauge};
 use crate::telemetry::{BackendNumbers, Telemetry};
 use crate::upstream::{self, Upstream};
+use crate::waf::Waf;
 use crate::worker::clock::Clock;
 use crate::worker::shared::{Shared, Stage};
 
@@ -124,6 +125,8 @@ pub struct Node {
     pub wake: Sender<Wake>,
     /// What sessions of all workers share.
     pub sessions: Arc<session::Shared>,
+    /// Held while rules of the WAF are compiled, so that changes come one after the other.
+    pub(super) rules_turn: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -178,6 +181,7 @@ impl Node {
         sessions: Arc<session::Shared>,
         state: State,
     ) -> Self {
+        telemetry.set_waf(Arc::clone(&state.resources.lasting.hits));
         let events = Arc::new(EventLog::new(state.config.api.events_max as usize));
         Self {
             facts,
@@ -189,6 +193,7 @@ impl Node {
             clock,
             wake,
             sessions,
+            rules_turn: Mutex::new(()),
             state: Mutex::new(state),
         }
     }
@@ -297,8 +302,13 @@ impl Node {
     /// # Errors
     /// What is wrong, for people.
     pub fn reload_config(&self) -> Result<Reloaded, String> {
-        let result =
-            self.source.load().map_err(|error| error.to_string()).and_then(|config| self.apply(config));
+        let result = self.source.load().map_err(|error| error.to_string()).and_then(|config| {
+            // Compiled outside the node's lock: it takes up to a second.
+            let _turn = self.rules_turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let lasting = Arc::clone(&self.state().resources.lasting);
+            let waf = l7::load_waf(&config, &lasting).map_err(|error| error.to_string())?;
+            self.apply(config, waf)
+        });
         let (counter, event) = match &result {
             Ok(_) => (
                 NodeCounter::ReloadsDone,
@@ -314,14 +324,14 @@ impl Node {
         result
     }
 
-    fn apply(&self, mut config: NodeConfig) -> Result<Reloaded, String> {
+    fn apply(&self, mut config: NodeConfig, waf: Option<Arc<Waf>>) -> Result<Reloaded, String> {
         let mut state = self.state();
         let needs_restart = needs_restart(&state.config, &config);
         // Workers were made for one mode, with or without a half-open table.
         config.server.mode = state.config.server.mode;
         // First, because it fails most often; certificates are in force from here on, whatever follows.
         let resources =
-            l7::reload(&state.resources, &config, &state.master).map_err(|error| error.to_string())?;
+            l7::reload(&state.resources, &config, &state.master, waf).map_err(|error| error.to_string())?;
         let own = own_addresses(&state.neighbors);
         logging::set_level(&config.logging);
         let (settings, notes) = list_settings::settings(&config, &own);
@@ -348,6 +358,7 @@ impl Node {
         state.lists.reload(settings);
         self.follow_lists(&mut state);
         self.sessions.access_log.reopen();
+        self.sessions.audit_log.reopen();
         last_good::keep(&self.source, &state.config);
         Ok(Reloaded { generation: state.generation, needs_restart, notes })
     }
@@ -376,6 +387,7 @@ impl Node {
         }
         self.telemetry.node.set_total(NodeCounter::EventsLost, self.traffic.events().lost());
         self.telemetry.node.set_total(NodeCounter::LogLinesDropped, logging::lines_dropped());
+        self.telemetry.node.set_total(NodeCounter::AuditLinesLost, self.sessions.audit_log.lines_lost());
         if let Traffic::Sockets { handle, .. } = &self.traffic {
             self.telemetry.node.set(NodeGauge::SocketConnections, u64::from(handle.connections()));
         }
@@ -485,6 +497,7 @@ const START_KEYS: &[StartKey] = &[
     ("http.upstream", |config| format!("{:?}", config.http.upstream)),
     ("access_log.path", |config| format!("{:?}", config.access_log.target)),
     ("access_log.queue_lines", |config| config.access_log.queue_lines.to_string()),
+    ("waf.audit_log", |config| format!("{:?}", config.waf.audit_log)),
     ("limits.slots", |config| config.limits.slots.to_string()),
     ("metrics", |config| format!("{:?}", config.metrics)),
     ("api", |config| format!("{:?}", config.api)),

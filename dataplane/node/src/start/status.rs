@@ -4,9 +4,12 @@
 
 use ipnet::IpNet;
 use secbeat_config::node::{SynCookies, Transport};
+use secbeat_config::waf_rules::Rule;
 
 use super::node::{Node, State, ban_event};
-use crate::api::{BackendStatus, Control, ListenerStatus, Reloaded, Status, WorkerStatus};
+use crate::api::{
+    BackendStatus, Control, ListenerStatus, Reloaded, Status, WafFailure, WafRules, WorkerStatus,
+};
 use crate::command::mode_name;
 use crate::lists::{Ban, BanRequest, Banned, Refusal};
 use crate::telemetry::counters::Gauge;
@@ -61,6 +64,18 @@ impl Control for Node {
 
     fn reload(&self) -> Result<Reloaded, String> {
         self.reload_config()
+    }
+
+    fn waf_rules(&self) -> Option<WafRules> {
+        Self::waf_rules(self)
+    }
+
+    fn add_waf_rule(&self, rule: Rule) -> Result<(), WafFailure> {
+        Self::add_waf_rule(self, rule)
+    }
+
+    fn remove_waf_rule(&self, id: &str) -> Result<(), WafFailure> {
+        Self::remove_waf_rule(self, id)
     }
 }
 

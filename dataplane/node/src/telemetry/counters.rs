@@ -117,6 +117,32 @@ numbers! {
         TcpSegmentsOut = "tcp_segments_out",
         /// Segments sent again, tail loss probes included.
         TcpRetransmitted = "tcp_retransmitted",
+        /// Requests that rules were asked about.
+        WafTransactions = "waf_transactions",
+        /// Requests and responses that rules refused.
+        WafInterrupted = "waf_interrupted",
+        /// Requests and responses that rules would have refused, had they not been only looking.
+        WafDetected = "waf_detected",
+        /// Requests that lost what a rule wanted taken out.
+        WafSanitized = "waf_sanitized",
+        /// Responses whose body rules could not read because it was compressed.
+        WafResponsesEncoded = "waf_responses_encoded",
+        /// Answers to refused requests that were held back.
+        WafTarpitted = "waf_tarpitted",
+        /// Answers that left at once because too many were held back.
+        WafTarpitFull = "waf_tarpit_full",
+        /// Requests at the bound of bytes that rules may read.
+        WafLimitWork = "waf_limit_work",
+        /// Requests at the bound of bytes kept.
+        WafLimitData = "waf_limit_data",
+        /// Requests with more arguments than are looked at.
+        WafLimitArguments = "waf_limit_arguments",
+        /// Requests with a body longer than is looked at.
+        WafLimitRequestBody = "waf_limit_request_body",
+        /// Responses with a body longer than is looked at.
+        WafLimitResponseBody = "waf_limit_response_body",
+        /// Requests with more matches than are noted.
+        WafLimitMatches = "waf_limit_matches",
         /// Retransmission timeouts.
         TcpTimeouts = "tcp_timeouts",
         /// Segments that arrived out of order and were kept.

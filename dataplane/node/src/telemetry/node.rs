@@ -22,6 +22,8 @@ numbers! {
         AttacksDetected = "attacks_detected",
         /// Events of workers that were lost because nobody took them in time.
         EventsLost = "events_lost",
+        /// Records of the WAF's audit log lost because the writer was too slow or could not write.
+        AuditLinesLost = "audit_lines_lost",
         /// Log lines lost because nobody read them in time.
         LogLinesDropped = "log_lines_dropped",
         /// Reloads that came into force.

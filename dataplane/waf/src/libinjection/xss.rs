@@ -101,6 +101,7 @@ mod tests {
         ] {
             assert!(xss(input.as_bytes()), "{input}");
         }
+        assert!(xss(b"<a \xff onclick=x>"), "a byte that is -1 in C is no end");
         for input in [
             "",
             "a < b and c > d",

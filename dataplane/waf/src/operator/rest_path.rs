@@ -52,7 +52,11 @@ impl RestPath {
 
     pub(super) fn arguments(&self, value: &[u8], give: &mut dyn FnMut(&str, Range<usize>)) {
         let mut slots: [Option<NonMaxUsize>; 2 * (NAMES_MAX + 1)] = [None; 2 * (NAMES_MAX + 1)];
-        if self.regex.search_slots(&Input::new(value), &mut slots).is_none() {
+        // No more slots than the expression has: on long values the engine would reach past its table.
+        let Some(slots) = slots.get_mut(..2 * self.regex.captures_len()) else {
+            return;
+        };
+        if self.regex.search_slots(&Input::new(value), slots).is_none() {
             return;
         }
         for (group, name) in &self.names {

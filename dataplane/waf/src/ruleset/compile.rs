@@ -17,7 +17,7 @@ use super::{
 };
 use crate::byte_set::ByteSet;
 use crate::operator::rx::Rx;
-use crate::operator::{Operator, OperatorError};
+use crate::operator::{Operator, OperatorError, Word};
 use crate::seclang::ast::{
     self, Action, Configuration, IdRange, OperatorCall, Phase, Position, Selector, Target, Template,
     TemplatePart,
@@ -78,6 +78,7 @@ pub(super) struct Compiler<'a> {
     landings: HashMap<String, Vec<Landing>>,
     skips: Vec<(usize, usize, String)>,
     order: usize,
+    notes: Vec<(Position, &'static str)>,
     defaults: Defaults,
 }
 
@@ -119,6 +120,7 @@ impl<'a> Compiler<'a> {
             landings: HashMap::new(),
             skips: Vec::new(),
             order: 0,
+            notes: Vec::new(),
             defaults: Defaults::default(),
         }
     }
@@ -238,6 +240,16 @@ impl<'a> Compiler<'a> {
         let data = Data { configuration: self.configuration, position: rule.position };
         match Operator::compile(name, operator.argument.as_text(), "", &data) {
             Ok(compiled) => {
+                let note = match Word::from_name(name) {
+                    Some(Word::GeoLookup) => {
+                        Some("@geoLookup: no list of addresses and countries; it finds nothing")
+                    }
+                    Some(Word::Rbl) => {
+                        Some("@rbl: no name server is asked while a request waits; it finds nothing")
+                    }
+                    _ => None,
+                };
+                self.notes.extend(note.map(|note| (rule.position, note)));
                 let hit = compiled.phrases().map(|phrases| self.literals.add(phrases));
                 let argument = Text::compile(&operator.argument, &mut self.names);
                 (Test::Operator(Box::new(compiled), argument), hit)
@@ -402,6 +414,7 @@ impl<'a> Compiler<'a> {
             return Err(diagnostics);
         }
         let mut settings = self.configuration.settings.clone();
+        settings.without_effect.extend(self.notes);
         // Without a file, the best fit of US-ASCII: what most servers behind make of full-width letters.
         settings.unicode_map.get_or_insert_with(|| Arc::new(UnicodeMap::us_ascii()));
         let heads = self.phases.iter().flatten();

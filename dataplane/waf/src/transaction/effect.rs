@@ -100,20 +100,28 @@ impl Evaluation<'_> {
 
     /// A `TX` variable whose name no rule writes out.
     fn set_dynamic(&mut self, name: ValueId, operation: &Operation) {
-        let lower = self.tx.data.values.get(name).to_ascii_lowercase();
-        if let Some(id) = self.set.names.find(&lower) {
+        let mut lower = core::mem::take(&mut self.space.name);
+        lower.clear();
+        lower.extend_from_slice(self.tx.data.values.get(name));
+        lower.make_ascii_lowercase();
+        self.set_named(&lower, operation);
+        self.space.name = lower;
+    }
+
+    fn set_named(&mut self, lower: &[u8], operation: &Operation) {
+        if let Some(id) = self.set.names.find(lower) {
             let before = self.tx.data.tx(id);
             if let Some(value) = self.operated(before, operation) {
                 self.tx.data.set_tx(id, value);
             }
             return;
         }
-        let before = self.tx.data.find(super::data::Store::Tx, &lower).map_or(TxValue::Unset, TxValue::Text);
+        let before = self.tx.data.find(super::data::Store::Tx, lower).map_or(TxValue::Unset, TxValue::Text);
         if let Some(value) = self.operated(before, operation) {
             let value = self.tx.data.tx_text(value);
             let is_known = !matches!(before, TxValue::Unset);
             if is_known || self.tx.data.members(super::data::Store::Tx).len() < DYNAMIC_MEMBERS_MAX {
-                self.tx.data.set_member(super::data::Store::Tx, &lower, value);
+                self.tx.data.set_member(super::data::Store::Tx, lower, value);
             }
         }
     }

@@ -259,10 +259,7 @@ impl Evaluation<'_> {
         let variable = seen.variable.name().as_bytes();
         let prefix: &[u8] = if seen.is_count { b"&" } else { b"" };
         let name = match seen.name {
-            Some(name) => {
-                let member = data.values.get(name).to_vec();
-                data.values.add_parts(&[prefix, variable, b":", &member])
-            }
+            Some(name) => data.values.add_before(&[prefix, variable, b":"], name),
             None => data.values.add_parts(&[prefix, variable]),
         };
         data.set_single(Variable::MatchedVar, text);

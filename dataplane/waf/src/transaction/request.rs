@@ -188,10 +188,9 @@ impl Evaluator {
                 ControlFlow::Continue(())
             });
         } else if name.eq_ignore_ascii_case(b"content-type") {
-            let lower = value.to_ascii_lowercase();
-            if lower.starts_with(b"application/x-www-form-urlencoded") {
+            if begins_with(value, b"application/x-www-form-urlencoded") {
                 data.processor = Some(BodyProcessor::UrlEncoded);
-            } else if lower.starts_with(b"multipart/form-data") {
+            } else if begins_with(value, b"multipart/form-data") {
                 data.processor = Some(BodyProcessor::Multipart);
             }
             if let Some(processor) = data.processor {
@@ -408,6 +407,11 @@ impl CopiedInto for [u8] {
         copy.extend_from_slice(self);
         copy
     }
+}
+
+/// Whether the text begins so, in any case.
+fn begins_with(text: &[u8], beginning: &[u8]) -> bool {
+    text.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning))
 }
 
 /// The target without scheme and host, which a request to a proxy may carry.

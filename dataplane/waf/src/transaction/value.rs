@@ -76,6 +76,23 @@ impl Values {
         ValueId(self.spans.len() as u32 - 1)
     }
 
+    /// Keeps a text that begins as given and ends with one that is kept already.
+    pub(crate) fn add_before(&mut self, parts: &[&[u8]], kept: ValueId) -> ValueId {
+        let tail = self.span(kept);
+        let head: usize = parts.iter().map(|part| part.len()).sum();
+        if self.bytes.len() + head + tail.len as usize > self.bytes_max || self.spans.len() >= VALUES_MAX {
+            self.is_full = true;
+            return ValueId::EMPTY;
+        }
+        let span = Span { start: self.bytes.len() as u32, len: head as u32 + tail.len };
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
+        self.bytes.extend_from_within(tail.start as usize..(tail.start + tail.len) as usize);
+        self.spans.push(span);
+        ValueId(self.spans.len() as u32 - 1)
+    }
+
     /// A part of a kept text, without a copy.
     pub(crate) fn part(&mut self, of: ValueId, range: core::ops::Range<usize>) -> ValueId {
         let whole = self.spans[of.0 as usize];

@@ -8,6 +8,7 @@ use crate::byte_set::ByteSet;
 use crate::operator::prefilter::folded;
 use crate::operator::rx::{Caches, Rx};
 use crate::ruleset::{Node, ROOT, Ruleset, SelectCache};
+use crate::transform::Transformation;
 
 /// No slot, no row, no hits.
 const NONE: u32 = u32::MAX;
@@ -22,6 +23,8 @@ pub(crate) struct Slot {
     pub(crate) folded: ByteSet,
     /// Where its hit bits begin.
     hits: u32,
+    /// The text with the same hits: itself, or the one it differs from only in case.
+    hits_of: SlotId,
     /// Where its row of versions begins; base texts only.
     row: u32,
 }
@@ -89,6 +92,7 @@ pub(crate) struct Workspace {
     /// Buffers of transformations, of texts with macros, and of body parsers.
     pub(crate) buffer: Vec<u8>,
     pub(crate) text: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     pub(crate) body: crate::body::Scratch,
     pub(crate) observer: super::observe::Watch,
     /// Bytes read so far by this transaction.
@@ -117,6 +121,7 @@ impl Workspace {
             expanded: Vec::new(),
             buffer: Vec::new(),
             text: Vec::new(),
+            name: Vec::new(),
             body: crate::body::Scratch::default(),
             observer: super::observe::Watch::default(),
             work_bytes: 0,
@@ -154,8 +159,10 @@ impl Workspace {
 
     fn push(&mut self, span: Span, is_base: bool, text: &[u8]) -> SlotId {
         let presence = ByteSet::of(text);
-        self.slots.push(Slot { span, is_base, presence, folded: folded(presence), hits: NONE, row: NONE });
-        self.slots.len() as SlotId - 1
+        let slot = self.slots.len() as SlotId;
+        let folded = folded(presence);
+        self.slots.push(Slot { span, is_base, presence, folded, hits: NONE, hits_of: slot, row: NONE });
+        slot
     }
 
     #[inline]
@@ -226,7 +233,12 @@ impl Workspace {
         let after = if is_changed && self.bytes.len() + buffer.len() <= u32::MAX as usize {
             let span = Span { start: self.bytes.len() as u32, len: buffer.len() as u32 };
             self.bytes.extend_from_slice(&buffer);
-            self.push(span, false, &buffer)
+            let after = self.push(span, false, &buffer);
+            if matches!(step.transformation, Transformation::Lowercase | Transformation::Uppercase) {
+                // Literals are compared in any case.
+                self.slots[after as usize].hits_of = self.slots[before as usize].hits_of;
+            }
+            after
         } else {
             before
         };
@@ -240,7 +252,7 @@ impl Workspace {
         set: &Ruleset,
         values: &Values,
         before: SlotId,
-        transformation: crate::transform::Transformation,
+        transformation: Transformation,
     ) -> SlotId {
         let step = crate::ruleset::Step { parent: ROOT, transformation, touches: transformation.touches() };
         self.transformed(set, values, before, &step)
@@ -253,6 +265,7 @@ impl Workspace {
     }
 
     fn hits_of(&mut self, set: &Ruleset, values: &Values, slot: SlotId) -> u32 {
+        let slot = self.slots[slot as usize].hits_of;
         let known = self.slots[slot as usize].hits;
         if known != NONE {
             return known;

@@ -16,6 +16,7 @@ use crate::lists::{Ban, BanRequest, Banned, Lists, Refusal};
 struct Node {
     lists: Mutex<Lists>,
     phase: Phase,
+    rules: Mutex<Vec<Rule>>,
 }
 
 impl Control for Node {
@@ -52,6 +53,33 @@ impl Control for Node {
         let lists = self.lists.lock().unwrap();
         let all = lists.bans().filter(|ban| after.is_none_or(|after| ban.prefix > after));
         (all.take(count_max).cloned().collect(), lists.bans().count())
+    }
+
+    fn waf_rules(&self) -> Option<WafRules> {
+        let rules =
+            self.rules.lock().unwrap().iter().map(|rule| (rule.clone(), rule.id != "file-1")).collect();
+        let hits = vec![("file-1".to_owned(), 3)];
+        Some(WafRules { rules, count: 700, bytes: 1_000, hits, engine: EngineMode::On })
+    }
+
+    fn add_waf_rule(&self, rule: Rule) -> Result<(), WafFailure> {
+        if rule.pattern == "(" {
+            return Err(WafFailure::Wrong("unclosed group".into()));
+        }
+        self.rules.lock().unwrap().push(rule);
+        Ok(())
+    }
+
+    fn remove_waf_rule(&self, id: &str) -> Result<(), WafFailure> {
+        let mut rules = self.rules.lock().unwrap();
+        match rules.iter().position(|rule| rule.id == id) {
+            Some(_) if id == "file-1" => Err(WafFailure::Configured { id: id.into() }),
+            Some(index) => {
+                rules.remove(index);
+                Ok(())
+            }
+            None => Err(WafFailure::NotThere { id: id.into() }),
+        }
     }
 
     fn reload(&self) -> Result<Reloaded, String> {

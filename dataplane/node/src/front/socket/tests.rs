@@ -68,6 +68,7 @@ fn sessions(upstream: &Arc<Upstream>, events: &Arc<EventQueue>) -> Arc<session::
         reports: Arc::default(),
         upstream: Arc::clone(upstream),
         access_log: session::access_log::AccessLog::new(),
+        audit_log: session::access_log::AccessLog::new(),
     })
 }
 

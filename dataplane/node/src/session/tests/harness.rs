@@ -383,6 +383,7 @@ pub(in crate::session) struct World {
     pub(in crate::session) reports: Arc<Reports>,
     pub(in crate::session) queue: Arc<EventQueue>,
     pub(in crate::session) access_log: Arc<AccessLog>,
+    pub(in crate::session) audit_log: Arc<AccessLog>,
     pub(in crate::session) now: Instant,
     clients: u64,
 }
@@ -431,6 +432,7 @@ impl World {
         let client = Client::new(client, Arc::clone(&upstream), registry, tokens, Arc::clone(&page), now);
         let (queue, reports) = (Arc::new(EventQueue::default()), Arc::new(Reports::default()));
         let access_log = AccessLog::new();
+        let audit_log = AccessLog::new();
         let shared = Arc::new(Shared {
             rates: RateTable::new(1_024),
             global: RateCell::new(now),
@@ -439,6 +441,7 @@ impl World {
             reports: Arc::clone(&reports),
             upstream,
             access_log: Arc::clone(&access_log),
+            audit_log: Arc::clone(&audit_log),
         });
         let setup = Setup {
             worker: 0,
@@ -459,6 +462,7 @@ impl World {
             reports,
             queue,
             access_log,
+            audit_log,
             now,
             clients: 0,
         }

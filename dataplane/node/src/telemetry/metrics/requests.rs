@@ -6,6 +6,7 @@ use secbeat_http::h2::Violation;
 
 use super::super::Telemetry;
 use super::super::counters::Counter;
+use super::super::node::NodeCounter;
 use super::super::requests::{BUCKETS_SECONDS, METHODS, RequestCounters};
 use super::Families;
 use crate::session::tls::Outcome;
@@ -27,6 +28,27 @@ const LIMITS: [(&str, Counter); 3] = [
     ("source", Counter::RequestsLimitedSource),
     ("route", Counter::RequestsLimitedRoute),
     ("global", Counter::RequestsLimitedGlobal),
+];
+
+/// What the WAF did.
+const WAF: [(&str, Counter); 7] = [
+    ("secbeat_waf_transactions_total", Counter::WafTransactions),
+    ("secbeat_waf_interrupted_total", Counter::WafInterrupted),
+    ("secbeat_waf_detected_total", Counter::WafDetected),
+    ("secbeat_waf_sanitized_total", Counter::WafSanitized),
+    ("secbeat_waf_responses_encoded_total", Counter::WafResponsesEncoded),
+    ("secbeat_waf_tarpitted_total", Counter::WafTarpitted),
+    ("secbeat_waf_tarpit_full_total", Counter::WafTarpitFull),
+];
+
+/// Its bounds: label `limit`.
+const WAF_LIMITS: [(&str, Counter); 6] = [
+    ("work", Counter::WafLimitWork),
+    ("data", Counter::WafLimitData),
+    ("arguments", Counter::WafLimitArguments),
+    ("request_body", Counter::WafLimitRequestBody),
+    ("response_body", Counter::WafLimitResponseBody),
+    ("matches", Counter::WafLimitMatches),
 ];
 
 /// Adds them.
@@ -79,11 +101,25 @@ pub(super) fn requests(list: &mut Families, t: &Telemetry) {
             .map(|outcome| (outcome.name().into(), sum(t, |page| page.handshakes(*outcome))))
             .collect(),
     );
-    list.counter(
-        "secbeat_waf_rules_triggered_total",
-        "Requests that a WAF rule matched, by rule. Zero: there are no rules yet.",
-        0,
-    );
+    waf(list, t);
+}
+
+/// What rules found.
+fn waf(list: &mut Families, t: &Telemetry) {
+    let mut hits = t.waf_hits();
+    if hits.is_empty() {
+        // The family is there from the start, so that a query for it finds something.
+        hits.push(("none".to_owned(), 0));
+    }
+    let help = "Requests and responses that a WAF rule matched, by rule.";
+    list.counters("secbeat_waf_rules_triggered_total", help, "rule", hits);
+    for (name, counter) in WAF {
+        list.counter(name, counter.explain(), t.total(counter));
+    }
+    let help = "Requests and responses at a bound of the WAF, by bound.";
+    list.counters("secbeat_waf_limits_total", help, "limit", by_counter(t, &WAF_LIMITS));
+    let help = "Records of the WAF's audit log lost because the writer was too slow or could not write.";
+    list.counter("secbeat_waf_audit_lost_total", help, t.node.get(NodeCounter::AuditLinesLost));
 }
 
 fn sum(t: &Telemetry, of: impl Fn(&RequestCounters) -> u64) -> u64 {

@@ -40,30 +40,6 @@ fn html_is_read_as_libinjection_does() {
     }
 }
 
-#[test]
-fn a_long_value_of_any_kind_costs_little() {
-    for piece in [
-        "<",
-        "</>",
-        "<!--",
-        "<!---",
-        "-\0",
-        "<![CDATA[",
-        "<%",
-        "%",
-        "/",
-        "<a ",
-        "a=",
-        "'",
-        "\0",
-        "<a b='",
-        "=&#1",
-    ] {
-        let value = piece.repeat((256 << 10) / piece.len());
-        let _ = xss(value.as_bytes());
-    }
-}
-
 const CONTEXTS: [Context; 5] =
     [Context::Data, Context::Attributes, Context::SingleQuote, Context::DoubleQuote, Context::BackQuote];
 

@@ -1,0 +1,1 @@
+//! Rule sets of the node, from files to what requests meet.
