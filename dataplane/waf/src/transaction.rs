@@ -13,6 +13,8 @@ mod data;
 mod effect;
 mod evaluate;
 mod expand;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod observe;
 mod outcome;

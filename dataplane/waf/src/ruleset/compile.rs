@@ -220,6 +220,10 @@ impl<'a> Compiler<'a> {
             if compiled.skip != Skip::No {
                 self.rules[head].skip = compiled.skip;
             }
+            // ... and with which status it ends.
+            if rule.actions.iter().any(|action| matches!(action, Action::Status(_))) {
+                self.rules[head].status = compiled.status;
+            }
         }
         self.rules.push(compiled);
     }

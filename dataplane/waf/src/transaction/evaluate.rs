@@ -60,7 +60,14 @@ impl Evaluation<'_> {
         while let Some(head) = rules.get(place) {
             place += 1;
             let head = *head as usize;
-            if self.is_removed(head) || !self.chain(head) {
+            if self.is_removed(head) {
+                continue;
+            }
+            if !self.chain(head) {
+                // A rule that does not match has worked all the same.
+                if self.is_exhausted(head) {
+                    return;
+                }
                 continue;
             }
             match self.set.rules[head].skip {

@@ -12,6 +12,9 @@ use crate::byte_set::ByteSet;
 use crate::ruleset::{Include, Select, TargetList};
 use crate::variable::{Kind, Variable};
 
+/// What `RULE` holds.
+const RULE_MEMBERS: [&[u8]; 6] = [b"id", b"severity", b"rev", b"ver", b"msg", b"logdata"];
+
 /// Where members of a collection are, and whether a rule sees their names in place of their values.
 pub(crate) struct Source {
     pub(crate) store: Store,
@@ -177,13 +180,15 @@ impl Evaluation<'_> {
     }
 
     fn gather_rule(&mut self, include: &Include) {
-        let Select::Name(name) = &include.select else { return };
-        let mut text = core::mem::take(&mut self.space.text);
-        text.clear();
-        let is_there = self.append_rule_member(name, &mut text);
-        let value = self.tx.data.values.add(&text);
-        self.space.text = text;
-        if is_there {
+        for name in RULE_MEMBERS {
+            if !include.select.takes(name, &mut self.space.select) {
+                continue;
+            }
+            let mut text = core::mem::take(&mut self.space.text);
+            text.clear();
+            self.append_rule_member(name, &mut text);
+            let value = self.tx.data.values.add(&text);
+            self.space.text = text;
             let name = self.tx.data.values.add(name);
             self.see(Variable::Rule, Some(name), value);
         }
