@@ -58,9 +58,9 @@ fn call(rule: &Rule) -> Option<(String, String, String)> {
 }
 
 fn id_of(rule: &Rule) -> u64 {
-    let ids =
+    let mut ids =
         rule.actions.iter().filter_map(|action| if let Action::Id(id) = action { Some(*id) } else { None });
-    ids.last().unwrap_or(0)
+    ids.next_back().unwrap_or(0)
 }
 
 /// As ModSecurity shows a value: what cannot be printed in hexadecimal, and no more than some of it.
