@@ -1,4 +1,5 @@
-//! Rules of the WAF, asked for requests to a real origin: every phase, every verdict, bodies, records, exchange of sets.
+//! Rules of the WAF, asked for requests to a real origin: every phase, every verdict, bodies, records, exchange of
+//! sets.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -205,6 +206,16 @@ fn hostile_targets_are_refused_after_rules_have_seen_them() {
     assert_eq!(world.ask("GET /../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n").status, 400);
     assert_eq!(waf.lasting.hits.counts(), [("7".to_owned(), 1)]);
     assert!(world.origin.seen.is_empty());
+}
+
+#[test]
+fn requests_without_a_good_host_are_refused_after_rules_have_seen_them() {
+    let waf = waf("SecRule REQUEST_HEADERS:Host \"^$\" \"id:8,phase:1,pass,log\"", "");
+    let mut world = world(&waf, |_| ok(b""));
+    assert_eq!(world.ask("GET / HTTP/1.1\r\nHost:\r\n\r\n").status, 400);
+    assert_eq!(waf.lasting.hits.counts(), [("8".to_owned(), 1)]);
+    assert_eq!(world.page.get(Counter::WafTransactions), 1);
+    assert_eq!(world.counts().exchanges, 0);
 }
 
 #[test]
