@@ -1,5 +1,5 @@
-//! The OWASP Core Rule Set compiles as it is, alone and with the files that SecBeat puts before and after it, and decides
-//! as it should on a few requests.
+//! The OWASP Core Rule Set compiles as it is, alone and with the files that SecBeat puts before and after it, and
+//! decides as it should on a few requests.
 #[path = "seclang/disk.rs"]
 mod disk;
 
