@@ -1,9 +1,9 @@
 //! One compiled set, seen by many sites.
 //!
-//! Owns: [`Site`]: which rules of a shared set a host or path does without, which targets they do not look at there, and
-//! what its `TX` variables begin with. A hundred sites cost a hundred times a few hundred bytes, not a hundred sets.
-//! A site is written in SecLang: `SecRuleEngine`, `SecRuleRemoveBy...`, `SecRuleUpdateTargetBy...` with exclusions, and
-//! `SecAction` with `setvar`.
+//! Owns: [`Site`]: which rules of a shared set a host or path does without, which targets they do not look at there,
+//! and what its `TX` variables begin with. A hundred sites cost a hundred times a few hundred bytes, not a hundred
+//! sets. A site is written in SecLang: `SecRuleEngine`, `SecRuleRemoveBy...`, `SecRuleUpdateTargetBy...` with
+//! exclusions, and `SecAction` with `setvar`.
 
 use super::target::TargetList;
 use super::{RuleBits, Ruleset};
@@ -22,6 +22,9 @@ pub struct SiteError {
     pub message: String,
 }
 
+/// A name in lower case, and a value.
+type NameAndValue = (Box<[u8]>, Box<[u8]>);
+
 /// How a host or path differs from the set it shares.
 #[derive(Debug, Default)]
 pub struct Site {
@@ -30,11 +33,8 @@ pub struct Site {
     /// For these rules, these targets are left out.
     pub(crate) untargeted: Vec<(RuleBits, TargetList)>,
     /// What `TX` variables hold at the start: names in lower case.
-    pub(crate) variables: Vec<NamedValue>,
+    pub(crate) variables: Vec<NameAndValue>,
 }
-
-/// A name in lower case, and a value.
-type NamedValue = (Box<[u8]>, Box<[u8]>);
 
 /// What selects rules of a compiled set.
 pub(crate) struct Described {
