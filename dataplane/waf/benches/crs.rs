@@ -22,6 +22,18 @@ const RUNS: usize = 15;
 const SETTINGS: &str = "SecRuleEngine On\nSecRequestBodyAccess On\nSecResponseBodyAccess On\n\
     SecResponseBodyMimeType text/plain text/html text/xml\n";
 
+/// What the origin answers: as long as the page of `bench/waf`.
+const PAGE: &[u8] = &{
+    let line = b"<p>Waterproof walking boots, size 42, in stock; delivery within three days.</p>\n";
+    let mut page = [0; 12 * 80];
+    let mut at = 0;
+    while at < page.len() {
+        page[at] = line[at % line.len()];
+        at += 1;
+    }
+    page
+};
+
 struct Disk;
 
 impl Files for Disk {
@@ -89,7 +101,7 @@ fn judge(evaluator: &mut Evaluator, tx: &mut Transaction, request: &Request) {
     let answer: [(&[u8], &[u8]); 2] = [(b"Content-Type", b"text/html"), (b"Content-Length", b"28")];
     let head = ResponseHead { status: 200, protocol: b"HTTP/1.1" };
     evaluator.response_head(tx, &head, answer.into_iter());
-    evaluator.response_body(tx, b"<html><p>Good day</p></html>", true);
+    evaluator.response_body(tx, PAGE, true);
     evaluator.finish(tx, 100);
 }
 

@@ -1,6 +1,7 @@
 //! `/api/v1/waf/rules`: the JSON rules in force, and changes of them.
 //!
-//! Owns: [`WafRules`], [`WafFailure`], their JSON. Does not own: rules (`crate::waf`), how they change (`start::rules`).
+//! Owns: [`WafRules`], [`WafFailure`], their JSON. Does not own: rules (`crate::waf`), how they change
+//! (`start::rules`).
 
 use secbeat_config::waf_rules::{Rule, RuleSet};
 use secbeat_waf::seclang::ast::EngineMode;

@@ -125,11 +125,18 @@ fn begin(s: &mut Session, t: &mut Turn<'_>, head: Head) {
 fn refuse(s: &mut Session, t: &mut Turn<'_>, error: Error) {
     t.core.page.count(Counter::RequestsMalformed);
     t.core.page.requests.count_error(error);
-    t.core.head.clear();
+    // A head whose only fault is its Host was read whole: rules may have something to say about it.
+    let is_whole = matches!(error, Error::HostMissing | Error::HostInvalid | Error::HostRepeated);
+    if !is_whole {
+        t.core.head.clear();
+    }
     let Some(key) = take(s, t) else { return };
     let core = &mut *t.core;
     if let Some(exchange) = core.exchanges.get_mut(key) {
         exchange.id = core.ids.next();
+    }
+    if is_whole {
+        request::show(s, t, key);
     }
     let status = error.status();
     request::note(s, t, key, AttackKind::ProtocolAbuse, error.name(), status, Some(Offence::Request));

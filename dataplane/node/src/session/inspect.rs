@@ -16,6 +16,7 @@
 mod audit;
 mod clean;
 mod rules;
+mod told;
 
 use secbeat_http::head::{Request, Response};
 use secbeat_http::target::{Finding, Findings, Resolved};

@@ -176,6 +176,26 @@ fn decide(s: &mut Session, t: &mut Turn<'_>, key: Key) -> Decision {
     Decision::Forward
 }
 
+/// Shows rules a request that is refused whatever they say.
+pub(super) fn show(s: &Session, t: &mut Turn<'_>, key: Key) {
+    let core = &mut *t.core;
+    let policy = &*core.policy;
+    let Some(exchange) = core.exchanges.get_mut(key) else { return };
+    let facts = Facts {
+        now: t.now,
+        peer: s.source,
+        client: exchange.source,
+        server: s.destination,
+        id: exchange.id.as_bytes(),
+        mode: policy.listener(s.listener).and_then(|listener| listener.waf),
+        has_body: false,
+    };
+    core.target.resolve(exchange.request.path());
+    let inspector = &mut core.inspector;
+    let transaction = &mut exchange.transaction;
+    let _ = inspector.request_head(transaction, &policy.inspection, &facts, &exchange.request, &core.target);
+}
+
 fn limited(s: &mut Session, t: &mut Turn<'_>, key: Key, exceeded: Exceeded) -> Decision {
     t.core.page.count(exceeded.counter);
     note(s, t, key, AttackKind::HttpFlood, exceeded.rule, 429, exceeded.offence);

@@ -8,6 +8,7 @@ mod inspection;
 mod limits;
 mod log;
 mod proxy_header;
+mod rules;
 mod schedule;
 mod timeouts;
 mod trailers;

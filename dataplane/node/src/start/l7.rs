@@ -55,8 +55,8 @@ pub fn load(config: &NodeConfig, master: &Master) -> Result<Resources, Error> {
     Ok(Resources { acceptor: Some(Arc::new(acceptor)), pages, waf, lasting })
 }
 
-/// Reads everything again, but for the rules, which were compiled before (`waf`). Certificates that were read are in force
-/// for new connections when this returns.
+/// Reads everything again, but for the rules, which were compiled before (`waf`). Certificates that were read are in
+/// force for new connections when this returns.
 ///
 /// # Errors
 /// Which file is missing or wrong; nothing is changed then.

@@ -1,7 +1,7 @@
 //! Changes of the WAF's rules while the node runs.
 //!
-//! Owns: adding and removing JSON rules for the API: compiled outside the node's lock, kept on disk, then exchanged whole.
-//! Does not own: the file (`crate::waf::added`), compiling (`crate::waf`), the JSON of answers (`crate::api`).
+//! Owns: adding and removing JSON rules for the API: compiled outside the node's lock, kept on disk, then exchanged
+//! whole. Does not own: the file (`crate::waf::added`), compiling (`crate::waf`), the JSON of answers (`crate::api`).
 
 use std::sync::{Arc, PoisonError};
 

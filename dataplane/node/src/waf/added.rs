@@ -1,7 +1,7 @@
 //! Rules that the API added, kept over restarts.
 //!
-//! Owns: the file `waf_rules.json` in the state directory, in the form of `config/waf_rules.json`. A save never leaves less
-//! than one whole file: new file, sync, rename. A damaged file is set aside and said so.
+//! Owns: the file `waf_rules.json` in the state directory, in the form of `config/waf_rules.json`. A save never leaves
+//! less than one whole file: new file, sync, rename. A damaged file is set aside and said so.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -1,7 +1,7 @@
 //! How often each rule matched.
 //!
-//! Owns: [`Hits`], counts by the name of a rule, kept over reloads. Workers add to a count that they were given; the lock
-//! is for loading and for whoever reads the numbers. Bounded by the rules of the set in force.
+//! Owns: [`Hits`], counts by the name of a rule, kept over reloads. Workers add to a count that they were given; the
+//! lock is for loading and for whoever reads the numbers. Bounded by the rules of the set in force.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

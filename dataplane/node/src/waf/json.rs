@@ -82,7 +82,12 @@ fn compiled(rule: &waf_rules::Rule, id: u64, position: Position) -> Rule {
     let parts = if rule.targets.is_empty() { EVERYWHERE } else { rule.targets.as_slice() };
     let mut targets = Vec::new();
     for part in parts {
-        targets.extend(variables(*part).iter().map(|variable| target(*variable, Selector::All, false)));
+        let all = variables(*part).iter();
+        // The raw target holds the query too, whose values are cleaned one by one.
+        let is_kept = |variable: &&Variable| {
+            rule.action != waf_rules::Action::Sanitize || **variable != Variable::RequestUriRaw
+        };
+        targets.extend(all.filter(is_kept).map(|variable| target(*variable, Selector::All, false)));
     }
     if parts.contains(&waf_rules::Target::Headers) {
         for field in FIELDS_LEFT_OUT {

@@ -1,13 +1,13 @@
 //! Which files make a rule set, and what the configuration's keys say in SecLang.
 //!
-//! Owns: the layouts that are known (a checkout of the Core Rule Set 3 or 4, Debian's package), the settings in front of
-//! them. Does not own: reading.
+//! Owns: the layouts that are known (a checkout of the Core Rule Set 3 or 4, Debian's package), the settings in front
+//! of them. Does not own: reading.
 //!
 //! ```text
 //!  settings of [waf]          as modsecurity.conf-recommended has them; what a later file says wins
 //!  before_path
 //!  paranoia level, thresholds  not for a single file
-//!  crs-setup.conf, plugins/*-config.conf, plugins/*-before.conf, rules/*.conf, plugins/*-after.conf  |  the single file
+//!  crs-setup.conf, plugins/*-config.conf, plugins/*-before.conf, rules/*.conf, plugins/*-after.conf, or the file
 //!  after_path
 //! ```
 
@@ -23,8 +23,8 @@ const DEBIAN_SETUP: &str = "/etc/modsecurity/crs/crs-setup.conf";
 /// Number of the first action of our own; JSON rules begin at two million.
 const FIRST_ID: u64 = 2_900_001;
 
-/// What modsecurity.conf-recommended says beside settings, in our words: which bodies are taken apart how, and that those
-/// which cannot be are refused. Statuses as there.
+/// What modsecurity.conf-recommended says beside settings, in our words: which bodies are taken apart how, and that
+/// those which cannot be are refused. Statuses as there.
 const BODIES: &str = r#"
 SecRule REQUEST_HEADERS:Content-Type "@rx ^(?:application(?:/soap\+|/)|text/)xml" \
     "id:200000,phase:1,t:none,t:lowercase,pass,nolog,ctl:requestBodyProcessor=XML"

@@ -146,6 +146,7 @@ impl Rx {
 }
 
 fn parsed(pattern: &str) -> Result<(regex_syntax::hir::Hir, syntax::Config), RxError> {
+    #[expect(clippy::result_large_err, reason = "the parser's own; read once and dropped")]
     let build = |unicode: bool| {
         ParserBuilder::new()
             .unicode(unicode)

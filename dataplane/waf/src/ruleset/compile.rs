@@ -12,8 +12,8 @@ use super::literal::LiteralsBuilder;
 use super::target::TargetList;
 use super::text::Text;
 use super::{
-    Comparison, Described, Group, Names, Number, Pipelines, Rule, RuleBits, Ruleset, Skip, Test, TxRead,
-    has_rule,
+    Briefs, Comparison, Described, Group, Names, Number, Pipelines, Rule, RuleBits, Ruleset, Skip, Test,
+    TxRead, has_rule,
 };
 use crate::byte_set::ByteSet;
 use crate::operator::rx::Rx;
@@ -417,12 +417,14 @@ impl<'a> Compiler<'a> {
         settings.without_effect.extend(self.notes);
         // Without a file, the best fit of US-ASCII: what most servers behind make of full-width letters.
         settings.unicode_map.get_or_insert_with(|| Arc::new(UnicodeMap::us_ascii()));
+        let briefs = Briefs::new(&self.phases, &self.rules, &self.groups, &self.lists, &self.expressions);
         let heads = self.phases.iter().flatten();
         let by_id = heads.map(|head| (self.rules[*head as usize].id, *head)).collect();
         debug_assert!(self.selections.iter().all(|bits| !has_rule(bits, self.rules_count)));
         Ok(Ruleset {
             settings,
             rules: self.rules,
+            briefs,
             phases: self.phases,
             pipelines: self.pipelines,
             lists: self.lists,
@@ -456,11 +458,11 @@ impl Wanted<'_> {
 }
 
 pub(super) fn phase_of(rule: &ast::Rule) -> Phase {
-    let phases = rule.actions.iter().filter_map(|action| match action {
+    let mut phases = rule.actions.iter().rev().filter_map(|action| match action {
         Action::Phase(phase) => Some(*phase),
         _ => None,
     });
-    phases.last().unwrap_or(Phase::RequestBody)
+    phases.next().unwrap_or(Phase::RequestBody)
 }
 
 fn needed_by(test: &Test) -> Option<ByteSet> {

@@ -13,9 +13,18 @@ use super::outcome::{Interruption, InterruptionKind, Limit};
 use super::workspace::{Seen, SlotId, Workspace};
 use super::{Budget, Persistent, Transaction};
 use crate::operator::Captures;
-use crate::ruleset::{Disruption, Number, Rule, Ruleset, Skip, Test, TxRead, has_rule};
+use crate::ruleset::{BriefKind, Disruption, Look, Number, Rule, Ruleset, Skip, Test, TxRead, has_rule};
 use crate::seclang::ast::{AllowScope, EngineMode, Phase};
 use crate::variable::Variable;
+
+/// Where a phase goes on after a match.
+fn landing(skip: Skip, place: usize) -> usize {
+    match skip {
+        Skip::No => place,
+        Skip::Rules(count) => place.saturating_add(count as usize),
+        Skip::To(landing) => place.max(landing as usize),
+    }
+}
 
 /// One phase of one transaction.
 pub(super) struct Evaluation<'a> {
@@ -55,33 +64,51 @@ impl super::Evaluator {
 
 impl Evaluation<'_> {
     fn phase(&mut self, phase: Phase) {
-        let rules = &self.set.phases[phase as usize - 1];
+        let set = self.set;
+        let briefs = set.briefs.of(phase as usize - 1);
+        let is_watched = self.space.observer.is_on();
+        let sees_all = is_watched && self.space.observer.wants_all();
         let mut place = 0;
-        while let Some(head) = rules.get(place) {
+        while let Some(brief) = briefs.get(place) {
             place += 1;
-            let head = *head as usize;
-            if self.is_removed(head) {
-                continue;
+            let head = brief.head as usize;
+            match &brief.kind {
+                BriefKind::Steer { read, comparison, is_negated, argument, skip } if !is_watched => {
+                    let holds = self
+                        .tx_number(*read, *argument)
+                        .is_some_and(|(value, argument)| comparison.holds(value, argument) != *is_negated);
+                    if holds && !self.is_removed(head) {
+                        place = landing(*skip, place);
+                    }
+                    continue;
+                }
+                BriefKind::Look(look) if !sees_all => {
+                    if is_watched {
+                        self.observe_begin(&set.rules[head], 0);
+                    }
+                    if !self.group_may_match(look) {
+                        if is_watched {
+                            self.observe_end(&set.rules[head], 0, false);
+                        }
+                        continue;
+                    }
+                }
+                _ => {}
             }
-            if !self.chain(head) {
-                // A rule that does not match has worked all the same.
-                if self.is_exhausted(head) {
+            let is_match = !self.is_removed(head) && self.chain(head);
+            if is_match {
+                place = landing(set.rules[head].skip, place);
+                if self.conclude(head).is_break() || self.tx.outcome.engine == EngineMode::Off {
                     return;
                 }
-                continue;
             }
-            match self.set.rules[head].skip {
-                Skip::No => {}
-                Skip::Rules(count) => place += count as usize,
-                Skip::To(landing) => place = place.max(landing as usize),
-            }
-            if self.conclude(head).is_break() || self.tx.outcome.engine == EngineMode::Off {
-                return;
-            }
+            // A rule that does not match has worked all the same.
             if self.is_exhausted(head) {
                 return;
             }
         }
+        // Gathering and changing values may have reached a bound without any rule asked in full.
+        self.is_exhausted(briefs.last().map_or(0, |brief| brief.head as usize));
     }
 
     fn is_removed(&self, rule: usize) -> bool {
@@ -168,12 +195,6 @@ impl Evaluation<'_> {
     fn look(&mut self, rule: &Rule) -> bool {
         let group = self.set.groups[rule.group as usize];
         let is_volatile = self.set.lists[group.list as usize].is_volatile;
-        let is_watched = self.space.observer.is_on() && self.space.observer.wants_all();
-        if !(is_volatile || rule.is_negated || rule.is_multi_match || is_watched)
-            && !self.group_may_match(rule)
-        {
-            return false;
-        }
         let range = self.gather(group.list);
         let (start, end) = (range.start, range.end);
         let mut is_match = false;
@@ -198,24 +219,12 @@ impl Evaluation<'_> {
         is_match
     }
 
-    /// Whether all texts together have what the rule needs of one.
-    fn group_may_match(&mut self, rule: &Rule) -> bool {
-        let together = self.together(rule.group);
-        if together.len_max == 0 && self.gather(self.set.groups[rule.group as usize].list).is_empty() {
-            return false;
-        }
-        if !meets(rule.needed.as_ref(), &together.presence) {
-            return false;
-        }
-        if let Test::Rx(number) = rule.test
-            && !self.set.expressions[number as usize].need().may_match(together.len_max, &together.folded)
-        {
-            return false;
-        }
-        match rule.hit {
-            Some(bit) => self.any_hit(rule.group, bit),
-            None => true,
-        }
+    /// Whether all texts together have what a rule needs of one.
+    fn group_may_match(&mut self, look: &Look) -> bool {
+        let together = self.together(look.group);
+        !together.is_empty
+            && self.set.briefs.may_match(look, together.len_max, &together.folded)
+            && (look.hit == u32::MAX || self.any_hit(look.group, look.hit))
     }
 
     /// `multiMatch`: asks after every transformation that changes the text.

@@ -201,12 +201,12 @@ impl Evaluation<'_> {
             return known;
         }
         let of = self.set.groups[group as usize];
-        let mut together = Together { stamp: self.space.stamp, ..Together::default() };
+        let mut together = Together { stamp: self.space.stamp, is_empty: true, ..Together::default() };
         for index in self.gather(of.list) {
             let slot = self.slot_at(index, of.node);
             let slot = self.space.slot(slot);
-            together.presence = together.presence.union(slot.presence);
             together.folded = together.folded.union(slot.folded);
+            together.is_empty = false;
             together.len_max = together.len_max.max(slot.len());
         }
         self.space.together[group as usize] = together;

@@ -5,11 +5,13 @@ use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
+use secbeat_config::waf_rules::{Action, Examples, Rule, Severity};
+use secbeat_waf::seclang::ast::EngineMode;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::api::events::{Class, Level, SecurityEvent};
-use crate::api::{Phase, Reloaded, Status, WorkerStatus};
+use crate::api::{Phase, Reloaded, Status, WafFailure, WafRules, WorkerStatus};
 use crate::lists::{Ban, BanRequest, Banned, Lists, Refusal};
 
 /// A node that keeps real lists and nothing else.
@@ -99,6 +101,18 @@ fn settings() -> ApiSettings {
     }
 }
 
+fn file_rule() -> Rule {
+    Rule {
+        id: "file-1".into(),
+        name: "of the file".into(),
+        pattern: "evil".into(),
+        action: Action::Block,
+        severity: Severity::High,
+        targets: Vec::new(),
+        examples: Examples::default(),
+    }
+}
+
 fn serve(settings: ApiSettings) -> (Server, Arc<Telemetry>) {
     let (lists, _) = Lists::open(
         crate::lists::Settings {
@@ -116,7 +130,11 @@ fn serve(settings: ApiSettings) -> (Server, Arc<Telemetry>) {
     let events = Arc::new(EventLog::new(10));
     events.push(SecurityEvent::new(Class::Attack, Level::Warn, "worker-0", "attack_started"));
     events.push(SecurityEvent::new(Class::Ban, Level::Info, "control", "ip_banned"));
-    let node = Arc::new(Node { lists: Mutex::new(lists), phase: Phase::Active });
+    let node = Arc::new(Node {
+        lists: Mutex::new(lists),
+        phase: Phase::Active,
+        rules: Mutex::new(vec![file_rule()]),
+    });
     (Server::start(settings, node, telemetry.clone(), events).unwrap(), telemetry)
 }
 
@@ -167,6 +185,22 @@ fn ban_is_set_listed_and_lifted() {
 }
 
 #[test]
+fn rules_are_listed_added_and_removed() {
+    let (server, _) = serve(settings());
+    let rule = r#"{"id":"own-1","name":"own","pattern":"bad","action":"log","severity":"low"}"#;
+    let (status, body) = call(&server, "POST", "/api/v1/waf/rules", "", rule);
+    assert_eq!((status, &body["added"]["id"]), (200, &"own-1".into()), "{body}");
+    let (status, body) = call(&server, "GET", "/api/v1/waf/rules", "", "");
+    assert_eq!(status, 200);
+    assert_eq!((&body["rules"][0]["origin"], &body["rules"][0]["hits"]), (&"file".into(), &3.into()));
+    assert_eq!((&body["rules"][1]["origin"], &body["rules"][1]["pattern"]), (&"api".into(), &"bad".into()));
+    assert_eq!(body["set"], json!({"rules": 700, "bytes": 1_000, "engine": "on"}));
+    let (status, body) = call(&server, "DELETE", "/api/v1/waf/rules/own-1", "", "");
+    assert_eq!((status, &body["removed"]), (200, &"own-1".into()));
+    assert_eq!(call(&server, "DELETE", "/api/v1/waf/rules/own-1", "", "").0, 404);
+}
+
+#[test]
 fn refusals_carry_a_code_and_what_is_allowed() {
     let (server, _) = serve(settings());
     for (method, target, body, status, code) in [
@@ -180,8 +214,26 @@ fn refusals_carry_a_code_and_what_is_allowed() {
         ("GET", "/api/v1/events?limit=0", "", 400, "invalid_value"),
         ("GET", "/api/v1/events?typ=attack", "", 400, "invalid_value"),
         ("POST", "/api/v1/reload", "", 409, "configuration_refused"),
-        ("GET", "/api/v1/waf/rules", "", 501, "no_waf"),
-        ("DELETE", "/api/v1/waf/rules/7", "", 501, "no_waf"),
+        ("PUT", "/api/v1/waf/rules", "", 501, "unknown_method"),
+        ("DELETE", "/api/v1/waf/rules", "", 405, "method_not_allowed"),
+        ("DELETE", "/api/v1/waf/rules/7", "", 404, "no_rule"),
+        ("DELETE", "/api/v1/waf/rules/file-1", "", 409, "configured"),
+        ("POST", "/api/v1/waf/rules", "", 400, "bad_rule"),
+        ("POST", "/api/v1/waf/rules", r#"{"id":"a"}"#, 400, "bad_rule"),
+        (
+            "POST",
+            "/api/v1/waf/rules",
+            r#"{"id":"a","name":"n","pattern":"p","action":"burn","severity":"low"}"#,
+            400,
+            "bad_rule",
+        ),
+        (
+            "POST",
+            "/api/v1/waf/rules",
+            r#"{"id":"a","name":"n","pattern":"(","action":"block","severity":"low"}"#,
+            400,
+            "rule_refused",
+        ),
         ("GET", "/api/v2/status", "", 404, "not_found"),
         ("PUT", "/api/v1/status", "", 501, "unknown_method"),
     ] {
@@ -251,7 +303,11 @@ fn server_off_loopback_does_not_start_without_a_token() {
         },
         UNIX_EPOCH,
     );
-    let node = Arc::new(Node { lists: Mutex::new(lists), phase: Phase::Active });
+    let node = Arc::new(Node {
+        lists: Mutex::new(lists),
+        phase: Phase::Active,
+        rules: Mutex::new(vec![file_rule()]),
+    });
     let open = ApiSettings { bind_address: (Ipv4Addr::UNSPECIFIED, 0).into(), ..settings() };
     let error = Server::start(open, node, Arc::new(Telemetry::new(Vec::new())), Arc::new(EventLog::new(1)))
         .unwrap_err();

@@ -1,8 +1,9 @@
 //! A request without what rules want taken out of it (the action `sanitize` of JSON rules).
 //!
 //! Owns: [`Change`], writing query, form, cookies and fields anew. Does not own: what is taken out (`secbeat_waf`).
-//! Only what changes is encoded anew; everything else stays byte for byte. What cannot be found again as rules saw it is
-//! refused by the caller rather than passed half clean. Cost: a copy of the part that changes, for such requests alone.
+//! Only what changes is encoded anew; everything else stays byte for byte. What cannot be found again as rules saw it
+//! is refused by the caller rather than passed half clean. Cost: a copy of the part that changes, for such requests
+//! alone.
 
 use secbeat_http::head::Request;
 use secbeat_waf::variable::Variable;
@@ -31,7 +32,8 @@ pub(in super::super) enum Cleaning {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Stays;
 
-/// Writes the head, and the body of a form, anew. `body`: all of it, when it is a form. Yields the new body if it changed.
+/// Writes the head, and the body of a form, anew. `body`: all of it, when it is a form. Yields the new body if it
+/// changed.
 pub(in super::super) fn clean(
     head: &mut Request,
     body: Option<&[u8]>,

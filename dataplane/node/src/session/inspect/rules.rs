@@ -1,7 +1,8 @@
 //! The rules of the WAF, asked for one worker's requests.
 //!
 //! ```text
-//!  begin -> request_head -> request_body -> response_head -> response_body -> finish (record, counts, back to the pool)
+//!  begin -> request_head -> request_body -> response_head -> response_body -> finish (record, counts, back to the
+//! pool)
 //! ```
 //! Owns: [`Rules`]: an evaluator per rule set in use, the pool of transactions, records of the audit log on their way.
 //! Does not own: the evaluation (`secbeat_waf`), rule sets (`crate::waf`), buffers of bodies.
@@ -10,19 +11,19 @@
 //! being looked at further, and are still counted and written down.
 
 use core::net::{IpAddr, SocketAddr};
-use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use secbeat_http::head::{Known, Request, Response};
 use secbeat_net::time::Instant;
 use secbeat_waf::seclang::ast::EngineMode;
 use secbeat_waf::transaction::{
-    self, Connection, Evaluator, Interruption, InterruptionKind, Limit, RequestHead, ResponseHead,
+    self, Connection, Evaluator, Interruption, InterruptionKind, RequestHead, ResponseHead,
 };
 
 use super::super::access_log::Lines;
 use super::audit::{self, Record};
 use super::clean::{Change, Cleaning};
+use super::told::{count, told, worst};
 use super::{Block, Body, Verdict};
 use crate::event::AttackKind;
 use crate::telemetry::counters::{Counter, WorkerCounters};
@@ -293,35 +294,6 @@ impl Rules {
     }
 }
 
-/// What a bound is counted as.
-fn limit_counter(limit: Limit) -> Counter {
-    match limit {
-        Limit::Work => Counter::WafLimitWork,
-        Limit::Data => Counter::WafLimitData,
-        Limit::Arguments => Counter::WafLimitArguments,
-        Limit::RequestBody => Counter::WafLimitRequestBody,
-        Limit::ResponseBody => Counter::WafLimitResponseBody,
-        Limit::Matches => Counter::WafLimitMatches,
-    }
-}
-
-fn count(waf: &Waf, tx: &transaction::Transaction, page: &WorkerCounters) {
-    page.count(Counter::WafTransactions);
-    for found in tx.matches(&waf.ruleset) {
-        if let Some(known) = waf.rule(found.id) {
-            known.hit.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-    if tx.interruption().is_some() {
-        page.count(Counter::WafInterrupted);
-    } else if tx.detected().is_some() {
-        page.count(Counter::WafDetected);
-    }
-    for limit in Limit::ALL.into_iter().filter(|limit| tx.limits().contains(*limit)) {
-        page.count(limit_counter(limit));
-    }
-}
-
 /// One byte more than rules want to see: a body of just that length is whole.
 fn whole(bytes_max: u64, pass_longer: bool) -> Body {
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).saturating_add(1);
@@ -355,32 +327,6 @@ fn verdict(running: &mut Running, found: Option<Interruption>) -> Verdict {
             Verdict::Redirect(block)
         }
     }
-}
-
-/// What was found and by which rule: the one that decided, or, when that only adds up scores, the worst that matched.
-fn told(waf: &Waf, tx: &transaction::Transaction, interruption: &Interruption) -> (AttackKind, Arc<str>) {
-    let decided = waf.rule(interruption.id);
-    if let Some(known) = decided
-        && let Some(kind) = known.kind
-    {
-        return (kind, Arc::clone(&known.name));
-    }
-    if let Some(found) = worst(waf, tx) {
-        return found;
-    }
-    let name = decided.map_or_else(|| NAME.into(), |known| Arc::clone(&known.name));
-    (AttackKind::WebAttack, name)
-}
-
-/// The worst match that says what it found.
-fn worst(waf: &Waf, tx: &transaction::Transaction) -> Option<(AttackKind, Arc<str>)> {
-    tx.matches(&waf.ruleset)
-        .filter_map(|found| {
-            let known = waf.rule(found.id)?;
-            Some((found.severity.unwrap_or(u8::MAX), known.kind?, &known.name))
-        })
-        .min_by_key(|(severity, ..)| *severity)
-        .map(|(_, kind, name)| (kind, Arc::clone(name)))
 }
 
 /// Whether a body is compressed, so that rules could not read it.

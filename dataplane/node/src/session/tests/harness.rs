@@ -397,6 +397,7 @@ pub(in crate::session) fn listener() -> Listener {
         routes: RouteTable::default(),
         group: Some("default".into()),
         http2: true,
+        waf: None,
         proxy_protocol: false,
     }
 }

@@ -24,6 +24,7 @@ fn route(name: &str) -> Route {
         source_rate: None,
         body_max: None,
         response_timeout: None,
+        waf: None,
         proxy_protocol: None,
     }
 }

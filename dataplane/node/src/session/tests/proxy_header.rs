@@ -19,6 +19,7 @@ fn world() -> World {
         source_rate: None,
         body_max: None,
         response_timeout: None,
+        waf: None,
         proxy_protocol: Some(proxy_protocol),
     };
     let scope = |path: &str, route| Scope { hosts: Vec::new(), path: path.as_bytes().into(), route };

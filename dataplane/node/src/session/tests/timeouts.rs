@@ -151,7 +151,7 @@ fn slow_clients_are_reported_and_banned_in_the_end() {
     let banned = world.queue.pop().map(|event| event.what);
     assert_eq!(banned, Some(What::Offender { source, offence: Offence::SlowClient }));
     let report = world.reports.pop().expect("a report");
-    assert_eq!((report.attack, report.rule), (AttackKind::SlowClient, "request_head_timeout"));
+    assert_eq!((report.attack, &*report.rule), (AttackKind::SlowClient, "request_head_timeout"));
 }
 
 #[test]

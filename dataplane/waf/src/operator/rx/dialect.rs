@@ -236,7 +236,7 @@ impl Writer<'_> {
                     self.replace(1, &escaped);
                 }
                 '-' if after_set || is_set(&self.rest[1..]) || self.rest.starts_with("--") => {
-                    self.replace(1, "\\-")
+                    self.replace(1, "\\-");
                 }
                 _ => self.copy(next),
             }

@@ -63,6 +63,7 @@ fn node(site: &Site, misdirected: Misdirected, has_hosts: bool) -> L7Policy {
         body_max: None,
         response_timeout: None,
         proxy_protocol: None,
+        waf: None,
     }];
     let hosts = if has_hosts { vec![HostPattern::Exact("b.test".into())] } else { Vec::new() };
     let routes = RouteTable::new(&[Scope { hosts, path: b"/".as_slice().into(), route: 0 }]);
