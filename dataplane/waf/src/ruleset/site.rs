@@ -22,9 +22,6 @@ pub struct SiteError {
     pub message: String,
 }
 
-/// A name in lower case, and a value.
-type NameAndValue = (Box<[u8]>, Box<[u8]>);
-
 /// How a host or path differs from the set it shares.
 #[derive(Debug, Default)]
 pub struct Site {
@@ -33,8 +30,11 @@ pub struct Site {
     /// For these rules, these targets are left out.
     pub(crate) untargeted: Vec<(RuleBits, TargetList)>,
     /// What `TX` variables hold at the start: names in lower case.
-    pub(crate) variables: Vec<NameAndValue>,
+    pub(crate) variables: Vec<NamedValue>,
 }
+
+/// A name in lower case, and a value.
+type NamedValue = (Box<[u8]>, Box<[u8]>);
 
 /// What selects rules of a compiled set.
 pub(crate) struct Described {

@@ -148,6 +148,9 @@ impl Evaluation<'_> {
                     .tx_number(*read, *argument)
                     .is_some_and(|(value, argument)| comparison.holds(value, argument) != rule.is_negated);
                 let is_match = is_match && !self.is_tx_untargeted(*read);
+                if self.space.observer.is_on() && (is_match || self.space.observer.wants_all()) {
+                    self.observe_tx(*read, is_match);
+                }
                 if is_match {
                     self.tx_matched(rule, *read);
                 }

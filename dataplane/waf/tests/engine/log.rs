@@ -15,9 +15,6 @@ const PROBE_ID: u64 = 4_000_000_000;
 /// How much of a value ModSecurity's log shows.
 const SHOWN: usize = 80;
 
-/// Name, argument and targets of an operator.
-type Call = (String, String, String);
-
 #[derive(Default)]
 struct Inner {
     text: String,
@@ -27,7 +24,7 @@ struct Inner {
     begun: Vec<u64>,
     current: u64,
     /// By rule and link: how its call, and its targets, are written.
-    calls: BTreeMap<(u64, usize), Option<Call>>,
+    calls: BTreeMap<(u64, usize), Option<(String, String, String)>>,
 }
 
 /// A log that an evaluator writes and a test reads.
@@ -43,7 +40,7 @@ fn template(template: &Template) -> String {
     parts.collect()
 }
 
-fn call(rule: &Rule) -> Option<Call> {
+fn call(rule: &Rule) -> Option<(String, String, String)> {
     let operator = rule.operator.as_ref()?;
     let mut name = operator.name.clone();
     if let Some(first) = name.get_mut(..1) {
@@ -61,9 +58,9 @@ fn call(rule: &Rule) -> Option<Call> {
 }
 
 fn id_of(rule: &Rule) -> u64 {
-    let ids =
+    let mut ids =
         rule.actions.iter().filter_map(|action| if let Action::Id(id) = action { Some(*id) } else { None });
-    ids.fold(0, |_, id| id)
+    ids.next_back().unwrap_or(0)
 }
 
 /// As ModSecurity shows a value: what cannot be printed in hexadecimal, and no more than some of it.
@@ -141,7 +138,7 @@ impl Log {
     }
 
     /// How the last link of a rule's chain is written.
-    fn last_call(&self, id: u64) -> Option<Call> {
+    fn last_call(&self, id: u64) -> Option<(String, String, String)> {
         let inner = self.0.lock().unwrap();
         let last = inner.calls.range((id, 0)..=(id, usize::MAX)).next_back();
         last.and_then(|(_, call)| call.clone())
