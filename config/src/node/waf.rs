@@ -87,6 +87,8 @@ pub struct Waf {
     pub response_body_bytes_max: u64,
     /// Ask backends for responses that are not compressed.
     pub response_decompression: bool,
+    /// Bytes of bodies held for inspection at once, per worker.
+    pub held_bytes_max: u64,
     /// At a bound of the work or memory of one request.
     pub at_limit: AtLimit,
     /// Bytes that rules may read for one request.
@@ -194,6 +196,7 @@ impl Waf {
             inspect_responses: true,
             response_body_bytes_max: 0,
             response_decompression: false,
+            held_bytes_max: 0,
             at_limit: AtLimit::Block,
             work_bytes_max: 0,
             data_bytes_max: 0,
@@ -239,6 +242,14 @@ impl Waf {
             "response_decompression",
             false,
             "Ask backends for responses that are not compressed, so that all can be looked at: costs bandwidth.",
+        );
+        self.held_bytes_max = t.integer(
+            "held_limit",
+            268_435_456,
+            1_048_576..=1 << 40,
+            "bytes",
+            "Bytes of bodies that may be held for inspection at once, per worker. Beyond, requests with a body are \
+             answered with 503, and responses are looked at as far as they are there.",
         );
         self.at_limit = t.choice(
             "at_limit",

@@ -216,6 +216,7 @@ impl Sessions {
             out: Vec::new(),
             text: Vec::new(),
             sampled: 0,
+            held_bytes: 0,
             tarpitted: 0,
             is_draining: false,
             policy,

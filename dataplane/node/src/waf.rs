@@ -93,6 +93,8 @@ pub struct Waf {
     pub audit: Option<Audit>,
     /// Backends are asked for responses that can be looked at.
     pub wants_plain_responses: bool,
+    /// Bytes of bodies held at once, per worker.
+    pub held_bytes_max: u64,
     /// Answers held back at once, per worker.
     pub tarpit_max: u32,
     /// The JSON rules in it.
@@ -150,7 +152,9 @@ pub fn load(config: &Config, added: &[Rule], lasting: &Arc<Lasting>) -> Result<A
     json.retain(|rule| added.iter().all(|other| other.id != rule.id));
     json.extend_from_slice(added);
     let name = config.rules_path.as_ref().map_or_else(String::new, |path| path.display().to_string());
-    json::append(&mut read, &name, &json);
+    let (own, of_api) = json.split_at(json.len() - added.len());
+    json::append(&mut read, &name, own, 0);
+    json::append(&mut read, "[rules of the API]", of_api, own.len());
     let ruleset = Arc::new(Ruleset::compile(&read).map_err(Error::Rules)?);
     let notes = read.settings.without_effect.iter().map(|(position, note)| {
         let file = read.files.get(usize::from(position.file)).map_or("", String::as_str);
@@ -171,6 +175,7 @@ pub fn load(config: &Config, added: &[Rule], lasting: &Arc<Lasting>) -> Result<A
         audit: (config.audit_log != LogTarget::Off)
             .then(|| Audit { format: config.audit_format, parts: config.audit_parts.as_str().into() }),
         wants_plain_responses: config.response_decompression && config.inspect_responses,
+        held_bytes_max: config.held_bytes_max,
         tarpit_max: config.tarpit_max,
         added: added.len(),
         json,

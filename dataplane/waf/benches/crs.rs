@@ -1,7 +1,7 @@
 //! What judging a request by the OWASP Core Rule Set costs, in microseconds, and what the compiled set takes.
 //!
 //! `cargo bench -p secbeat-waf --bench crs [-- name]`. The rules come from `CRS_DIR`, or from `../shared/crs` beside the
-//! repository, or from Debian's package; paranoia level 1, everything on. The requests are those of `bench/waf/inputs`.
+//! repository, or from Debian's package (`CRS_DIR=/usr/share/modsecurity-crs`); paranoia level 1, everything on. The requests are those of `bench/waf/inputs`.
 //! Each line is the median of 15 runs. Compare two commits on one machine.
 
 use core::hint::black_box;
@@ -111,7 +111,12 @@ fn crs() -> Option<(PathBuf, Vec<String>)> {
     let beside = [root.join("../shared/crs"), root.join("../../shared/crs")];
     for folder in given.into_iter().chain(beside) {
         let rules = folder.join("rules");
-        for setup in [folder.join("crs-setup.conf.example"), rules.join("crs-setup.conf.example")] {
+        let debian = PathBuf::from("/etc/modsecurity/crs/crs-setup.conf");
+        let setups = match folder.starts_with("/usr/share/modsecurity-crs") {
+            true => vec![debian],
+            false => vec![folder.join("crs-setup.conf.example"), rules.join("crs-setup.conf.example")],
+        };
+        for setup in setups {
             if setup.exists() {
                 let paths = [setup, rules.join("*.conf")];
                 return Some((folder, paths.iter().map(|path| path.display().to_string()).collect()));

@@ -1,7 +1,7 @@
 //! A rule set, compiled once and shared by all workers.
 //!
-//! Owns: [`Ruleset`] and its parts: rules laid out by phase, the tree of transformations, lists of targets, expressions,
-//! literals, interned names of `TX`. Does not own: text ([`crate::seclang`]), or a transaction's data
+//! Owns: [`Ruleset`] and its parts: rules laid out by phase, the tree of transformations, lists of targets,
+//! expressions, literals, interned names of `TX`. Does not own: text ([`crate::seclang`]), or a transaction's data
 //! ([`crate::transaction`]). A set never changes; another one takes its place.
 //! Cost: compiling the Core Rule Set takes some 0.3 s, mostly expressions; afterwards nothing here allocates.
 

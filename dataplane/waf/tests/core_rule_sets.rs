@@ -1,5 +1,5 @@
-//! The OWASP Core Rule Set compiles as it is, alone and with the files that SecBeat puts before and after it, and decides
-//! as it should on a few requests.
+//! The OWASP Core Rule Set compiles as it is, alone and with the files that SecBeat puts before and after it, and
+//! decides as it should on a few requests.
 #[path = "seclang/disk.rs"]
 mod disk;
 
@@ -41,9 +41,9 @@ fn own(name: &str) -> String {
 }
 
 fn compile(setup: &Path, rules: &Path, with_own: bool) -> Ruleset {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = tempfile::tempdir().expect("a folder");
     let settings = scratch.path().join("settings.conf");
-    std::fs::write(&settings, SETTINGS).unwrap();
+    std::fs::write(&settings, SETTINGS).expect("a file");
     let mut paths = vec![settings.display().to_string(), setup.display().to_string()];
     if with_own {
         paths.push(own("before.conf"));

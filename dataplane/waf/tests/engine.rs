@@ -23,5 +23,7 @@ mod masks;
 mod order;
 #[path = "engine/targets.rs"]
 mod targets;
+#[path = "engine/watching.rs"]
+mod watching;
 #[path = "engine/world.rs"]
 mod world;

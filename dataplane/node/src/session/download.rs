@@ -95,10 +95,15 @@ fn collect(s: &mut Session, t: &mut Turn<'_>, key: Key, upstream: ExchangeId) ->
     let held = exchange.response_held.as_ref().map_or(0, |held| held.len());
     let waiting = core.client.peek_body(upstream);
     let len = waiting.len().min(bytes_max.saturating_sub(held));
+    let has_room = exchange.may_hold(len, &mut core.held_bytes, &core.policy.inspection);
+    let len = if has_room { len } else { 0 };
+    if !has_room {
+        core.page.count(Counter::WafHeldFull);
+    }
     core.store.buffers.push(&mut exchange.response_held, waiting.get(..len).unwrap_or_default());
     let is_whole = core.client.is_complete(upstream) && len == waiting.len();
     core.client.consume_body(upstream, len);
-    if !is_whole && held + len < bytes_max {
+    if !is_whole && held + len < bytes_max && has_room {
         return Looked::Wait;
     }
     if !is_whole && !exchange.transaction.passes_longer_response {

@@ -16,6 +16,7 @@ use secbeat_net::time::Instant;
 
 use super::buffer::{Buffer, Buffers};
 use super::inspect::{self, Transaction};
+use super::policy::Inspection;
 use super::reply::Own;
 use super::report::{self, Report};
 use super::request_id::RequestId;
@@ -154,6 +155,8 @@ pub(super) struct Exchange {
     /// Why it was refused or failed, for the log.
     pub(super) reason: Option<&'static str>,
     pub(super) transaction: Transaction,
+    /// Bytes of its bodies that were held for inspection; counted against the worker's bound until it ends.
+    pub(super) held_bytes: u64,
     /// An answer that is held back, and until when.
     pub(super) delayed: Option<(Instant, Own)>,
 }
@@ -205,6 +208,7 @@ impl Exchange {
             keep_alive: false,
             reason: None,
             transaction: Transaction::default(),
+            held_bytes: 0,
             delayed: None,
         }
     }
@@ -230,6 +234,18 @@ impl Exchange {
             self.connections = client.connections_tried(upstream);
             client.close(upstream);
         }
+    }
+
+    /// Counts bytes that are to be held for inspection; false when the worker holds as many as it may.
+    pub(super) fn may_hold(&mut self, len: usize, held_bytes: &mut u64, policy: &Inspection) -> bool {
+        let max = policy.waf.as_ref().map_or(u64::MAX, |waf| waf.held_bytes_max);
+        let len = len as u64;
+        if held_bytes.saturating_add(len) > max {
+            return false;
+        }
+        *held_bytes += len;
+        self.held_bytes += len;
+        true
     }
 
     /// What the control thread is told when it was refused.

@@ -30,6 +30,7 @@ pub(super) fn close(t: &mut Turn<'_>, key: Key) {
     let core = &mut *t.core;
     let Some(exchange) = core.exchanges.get_mut(key) else { return };
     exchange.detach(&mut core.client);
+    core.held_bytes = core.held_bytes.saturating_sub(exchange.held_bytes);
     let delayed = exchange.delayed.take();
     core.tarpitted -= u32::from(delayed.is_some()).min(core.tarpitted);
     if exchange.status == 0 || exchange.reply == Reply::Expect {

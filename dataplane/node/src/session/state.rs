@@ -150,6 +150,8 @@ pub(super) struct Core {
     pub(super) text: Vec<u8>,
     /// Millionths of a line that sampling owes.
     pub(super) sampled: u32,
+    /// Bytes of bodies held for inspection by exchanges that have not ended.
+    pub(super) held_bytes: u64,
     /// Answers that are held back.
     pub(super) tarpitted: u32,
     pub(super) is_draining: bool,

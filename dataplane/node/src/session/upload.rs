@@ -53,6 +53,12 @@ pub(super) fn accept(s: &mut Session, t: &mut Turn<'_>, key: Key, bytes: &[u8]) 
     }
     match exchange.request_hold {
         Hold::Collect { bytes_max } => {
+            if !exchange.may_hold(bytes.len(), &mut core.held_bytes, &core.policy.inspection) {
+                core.page.count(Counter::WafHeldFull);
+                exchange.reason = Some("no_room_to_inspect");
+                reply::own(s, t, key, Own::page(503));
+                return false;
+            }
             core.store.buffers.push(&mut exchange.request_held, bytes);
             if exchange.request_held.as_ref().map_or(0, |held| held.len()) >= bytes_max {
                 return judge(s, t, key, false);

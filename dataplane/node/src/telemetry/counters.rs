@@ -131,6 +131,8 @@ numbers! {
         WafTarpitted = "waf_tarpitted",
         /// Answers that left at once because too many were held back.
         WafTarpitFull = "waf_tarpit_full",
+        /// Requests and responses that found no room to be held for inspection.
+        WafHeldFull = "waf_held_full",
         /// Requests at the bound of bytes that rules may read.
         WafLimitWork = "waf_limit_work",
         /// Requests at the bound of bytes kept.

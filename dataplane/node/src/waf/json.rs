@@ -62,8 +62,13 @@ pub(super) fn index(id: u64) -> Option<usize> {
     (index < waf_rules::RULES_MAX * 2).then_some(index)
 }
 
-/// Adds rules to what was read.
-pub(super) fn append(configuration: &mut Configuration, file: &str, rules: &[waf_rules::Rule]) {
+/// Adds rules to what was read; `before`: how many JSON rules stand before them.
+pub(super) fn append(
+    configuration: &mut Configuration,
+    file: &str,
+    rules: &[waf_rules::Rule],
+    before: usize,
+) {
     if rules.is_empty() {
         return;
     }
@@ -71,7 +76,7 @@ pub(super) fn append(configuration: &mut Configuration, file: &str, rules: &[waf
     configuration.files.push(file.to_owned());
     for (index, rule) in rules.iter().enumerate() {
         let position = Position { file: u16::try_from(number).unwrap_or(u16::MAX), line: index as u32 + 1 };
-        let id = FIRST_ID + index as u64;
+        let id = FIRST_ID + (before + index) as u64;
         configuration.directives.push(Directive::Rule(Box::new(compiled(rule, id, position))));
     }
 }

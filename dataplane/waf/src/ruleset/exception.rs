@@ -1,7 +1,8 @@
 //! Directives that change other rules, applied before anything is compiled.
 //!
-//! Owns: `SecRuleRemoveBy...`, `SecRuleUpdateTargetBy...`, `SecRuleUpdateActionById`. They hold for the whole set, wherever
-//! they stand. A target that is taken from a rule is taken from every link of its chain; one that is added joins the head.
+//! Owns: `SecRuleRemoveBy...`, `SecRuleUpdateTargetBy...`, `SecRuleUpdateActionById`. They hold for the whole set,
+//! wherever they stand. A target that is taken from a rule is taken from every link of its chain; one that is added
+//! joins the head.
 
 use std::borrow::Cow;
 

@@ -1,9 +1,9 @@
 //! One compiled set, seen by many sites.
 //!
-//! Owns: [`Site`]: which rules of a shared set a host or path does without, which targets they do not look at there, and
-//! what its `TX` variables begin with. A hundred sites cost a hundred times a few hundred bytes, not a hundred sets.
-//! A site is written in SecLang: `SecRuleEngine`, `SecRuleRemoveBy...`, `SecRuleUpdateTargetBy...` with exclusions, and
-//! `SecAction` with `setvar`.
+//! Owns: [`Site`]: which rules of a shared set a host or path does without, which targets they do not look at there,
+//! and what its `TX` variables begin with. A hundred sites cost a hundred times a few hundred bytes, not a hundred
+//! sets. A site is written in SecLang: `SecRuleEngine`, `SecRuleRemoveBy...`, `SecRuleUpdateTargetBy...` with
+//! exclusions, and `SecAction` with `setvar`.
 
 use super::target::TargetList;
 use super::{RuleBits, Ruleset};

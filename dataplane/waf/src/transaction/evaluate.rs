@@ -147,6 +147,10 @@ impl Evaluation<'_> {
                 let is_match = self
                     .tx_number(*read, *argument)
                     .is_some_and(|(value, argument)| comparison.holds(value, argument) != rule.is_negated);
+                let is_match = is_match && !self.is_tx_untargeted(*read);
+                if self.space.observer.is_on() && (is_match || self.space.observer.wants_all()) {
+                    self.observe_tx(*read, is_match);
+                }
                 if is_match {
                     self.tx_matched(rule, *read);
                 }
@@ -260,7 +264,8 @@ impl Evaluation<'_> {
             self.space.buffer = copy;
             value
         };
-        if rule.captures {
+        // What does not match captures nothing.
+        if rule.captures && !rule.is_negated {
             self.capture(slot);
         }
         self.matched(seen, text);
@@ -354,12 +359,28 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Whether rules of this site, or `ctl`, leave a text out for the current rule.
-    fn is_untargeted(&mut self, seen: &Seen) -> bool {
+    /// Whether nothing is left out of any rule.
+    fn is_all_targeted(&self) -> bool {
         let site = self.tx.site.as_ref();
-        if self.tx.outcome.untargeted.is_empty() && site.is_none_or(|site| site.untargeted.is_empty()) {
+        self.tx.outcome.untargeted.is_empty() && site.is_none_or(|site| site.untargeted.is_empty())
+    }
+
+    fn is_tx_untargeted(&mut self, read: TxRead) -> bool {
+        if self.is_all_targeted() {
             return false;
         }
+        let (TxRead::Value(id) | TxRead::Count(id)) = read;
+        let name = Some(self.tx.data.values.add(self.set.names.name(id)));
+        let value = super::value::ValueId::EMPTY;
+        self.is_untargeted(&Seen { variable: Variable::Tx, name, value, is_count: false })
+    }
+
+    /// Whether rules of this site, or `ctl`, leave a text out for the current rule.
+    fn is_untargeted(&mut self, seen: &Seen) -> bool {
+        if self.is_all_targeted() {
+            return false;
+        }
+        let site = self.tx.site.as_ref();
         let values = &self.tx.data.values;
         let name = seen.name.map_or(b"".as_slice(), |name| values.get(name));
         let select = &mut self.space.select;

@@ -48,6 +48,12 @@ const OPERATORS: &[&str] = &[
     "@lt 2",
     r"!@rx (?i)^(?:get|post)$",
     "!@pm a e i o u",
+    r"@rx (?i)\b(?:onerror|onload)\s*=",
+    r"@rx etc/(?:passwd|shadow)",
+    r"@rx \$\{jndi:",
+    r"@rx ^[a-z]{3}$",
+    r"@rx (?:;|\|)\s*(?:cat|id|ls)\b",
+    r"@rx \x{ff}",
 ];
 
 /// Rules with what the others have not: chains, captures, exclusions, counts, `ctl`, `multiMatch`, skipping.
@@ -132,6 +138,17 @@ fn text() -> String {
             "SecRule {target} \"{operator}\" \"id:{id},phase:{phase},pass,log,capture,t:none,t:{first},t:{second},\
              msg:'%{{tx.0}}'\""
         );
+    }
+    // Many texts with one that matches among them: what they have together must not hide it.
+    for (number, operator) in OPERATORS.iter().enumerate() {
+        for (place, steps) in ["t:none", "t:urlDecodeUni,t:lowercase"].iter().enumerate() {
+            let id = 1_000 + 2 * number + place;
+            let _ = writeln!(
+                text,
+                "SecRule ARGS|ARGS_NAMES|REQUEST_COOKIES|REQUEST_HEADERS:Content-Type \"{operator}\" \
+                 \"id:{id},phase:2,pass,log,{steps},msg:'%{{MATCHED_VAR_NAME}}'\""
+            );
+        }
     }
     text
 }

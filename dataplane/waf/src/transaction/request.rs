@@ -457,10 +457,20 @@ fn decode(path: &[u8], out: &mut Vec<u8>) {
 
 /// An address as text, without an allocation.
 fn address_text(address: IpAddr, text: &mut [u8; 64]) -> &[u8] {
-    use std::io::Write as _;
-    let mut rest = text.as_mut_slice();
+    use core::fmt::Write as _;
+    struct Text<'a>(&'a mut [u8; 64], usize);
+    impl core::fmt::Write for Text<'_> {
+        fn write_str(&mut self, piece: &str) -> core::fmt::Result {
+            let end = self.1 + piece.len();
+            let place = self.0.get_mut(self.1..end).ok_or(core::fmt::Error)?;
+            place.copy_from_slice(piece.as_bytes());
+            self.1 = end;
+            Ok(())
+        }
+    }
+    let mut written = Text(text, 0);
     // 64 bytes hold the longest address.
-    let _ = write!(rest, "{}", address.to_canonical());
-    let left = rest.len();
-    &text[..64 - left]
+    let _ = write!(written, "{}", address.to_canonical());
+    let Text(text, len) = written;
+    &text[..len]
 }

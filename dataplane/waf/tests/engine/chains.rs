@@ -174,3 +174,16 @@ SecRule ARGS:a "@rx ." "id:1,phase:2,deny,log,chain"
     assert_eq!((found.id, found.status), (1, 403));
     assert_eq!(world.told(), ["b is 2|ARGS:b|ARGS:b|2"]);
 }
+
+#[test]
+fn what_does_not_match_captures_nothing() {
+    let mut world = world(
+        r#"
+SecRule ARGS:a "@rx ^(..)" "id:1,phase:1,pass,nolog,capture"
+SecRule ARGS:b "@rx (..)$" "id:2,phase:1,pass,nolog"
+SecRule ARGS:c "!@rx ^(\d+)$" "id:3,phase:1,pass,log,capture,msg:'%{tx.1}'"
+SecRule ARGS:c "!@pm alpha" "id:4,phase:1,pass,log,capture,msg:'%{tx.1}'"
+"#,
+    );
+    assert_eq!(world.messages_of(&get("/?a=wxyz&b=mnop&c=stuv")), ["wx", "wx"]);
+}

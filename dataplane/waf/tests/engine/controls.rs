@@ -140,3 +140,19 @@ SecRule ARGS:a "@streq unseen" "id:4,phase:1,pass,log,noauditlog"
     world.run(&get("/"));
     assert!(world.tx.wants_audit(true));
 }
+
+#[test]
+fn numbers_of_tx_are_taken_from_rules_like_other_targets() {
+    let rules = r#"
+SecAction "id:1,phase:1,pass,nolog,setvar:tx.score=5,setvar:tx.other=5"
+SecRule ARGS:without "@streq 1" "id:2,phase:1,pass,nolog,ctl:ruleRemoveTargetById=11;TX:score"
+SecRule TX:score "@ge 5" "id:11,phase:1,pass,log"
+SecRule &TX:score "@eq 1" "id:12,phase:1,pass,log"
+SecRule TX:other "@ge 5" "id:13,phase:1,pass,log"
+"#;
+    let mut plain = world(rules);
+    assert_eq!(plain.matches_of(&get("/")), [11, 12, 13]);
+    assert_eq!(plain.matches_of(&get("/?without=1")), [12, 13]);
+    let mut with_site = world(rules).with_site("SecRuleUpdateTargetById 13 !TX:other");
+    assert_eq!(with_site.matches_of(&get("/")), [11, 12]);
+}

@@ -122,3 +122,23 @@ SecRule FULL_REQUEST "@contains POST" "id:4,phase:1,pass,log"
     );
     assert_eq!(world.matches_of(&post("a=1")), [4, 1, 2]);
 }
+
+#[test]
+fn addresses_are_told_in_their_shortest_form() {
+    use secbeat_waf::transaction::Connection;
+    let mut world = world("SecAction \"id:1,phase:1,pass,log,msg:'%{REMOTE_ADDR} %{SERVER_ADDR}'\"");
+    for (client, server, told) in [
+        ("2001:db8:0:0:0:0:0:1", "::ffff:192.0.2.1", "2001:db8::1 192.0.2.1"),
+        ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ::"),
+    ] {
+        let connection = Connection {
+            client: client.parse().unwrap(),
+            client_port: 1,
+            server: server.parse().unwrap(),
+            server_port: 65_535,
+        };
+        world.evaluator.begin(&mut world.tx, None, &connection, b"id", 1, 1);
+        assert_eq!(crate::world::head(&mut world.evaluator, &mut world.tx, &get("/")), None);
+        assert_eq!(world.told(), [format!("{told}|||")]);
+    }
+}

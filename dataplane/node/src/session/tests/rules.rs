@@ -161,6 +161,29 @@ fn bodies_are_held_up_to_their_limit() {
 }
 
 #[test]
+fn bodies_held_at_once_have_a_bound() {
+    let keys = "held_limit = 1048576\nrequest_body_no_files_limit = 1000000\n";
+    let mut world = world(&waf(PHASES, keys), |seen| match seen.line() {
+        "GET /page HTTP/1.1" => page(&[b'x'; 300_000]),
+        _ => ok(b"ok"),
+    });
+    let long = form(&"y".repeat(800_000));
+    let (head, rest) = long.split_at(long.len() - 10);
+    let first = world.connect();
+    world.send(first, head.as_bytes());
+    assert_eq!(world.ask(&form(&"y".repeat(400_000))).status, 503);
+    // What passes a response's bound passes here too.
+    assert_eq!(world.ask("GET /page HTTP/1.1\r\nHost: a\r\n\r\n").body.len(), 300_000);
+    assert!(world.page.get(Counter::WafHeldFull) >= 2);
+    world.send(first, rest.as_bytes());
+    assert_eq!(world.response(first).status, 200);
+    world.rest();
+    assert_eq!(world.sessions.core.held_bytes, 0);
+    assert_eq!(world.ask(&form(&"y".repeat(900_000))).status, 200);
+    assert_eq!(world.counts().buffers, 0);
+}
+
+#[test]
 fn longer_bodies_pass_when_only_looked_at() {
     let keys = "request_body_no_files_limit = 1000\nblock_suspicious = false\n";
     let mut world = world(&waf(PHASES, keys), |seen| ok(&seen.body));

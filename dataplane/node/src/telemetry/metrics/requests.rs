@@ -31,12 +31,13 @@ const LIMITS: [(&str, Counter); 3] = [
 ];
 
 /// What the WAF did.
-const WAF: [(&str, Counter); 7] = [
+const WAF: [(&str, Counter); 8] = [
     ("secbeat_waf_transactions_total", Counter::WafTransactions),
     ("secbeat_waf_interrupted_total", Counter::WafInterrupted),
     ("secbeat_waf_detected_total", Counter::WafDetected),
     ("secbeat_waf_sanitized_total", Counter::WafSanitized),
     ("secbeat_waf_responses_encoded_total", Counter::WafResponsesEncoded),
+    ("secbeat_waf_held_full_total", Counter::WafHeldFull),
     ("secbeat_waf_tarpitted_total", Counter::WafTarpitted),
     ("secbeat_waf_tarpit_full_total", Counter::WafTarpitFull),
 ];
