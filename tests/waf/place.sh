@@ -145,8 +145,8 @@ start_modsecurity() {
     start "$1" "$2" nginx -c "$scratch/$1.conf" -e "$scratch/$1/error.log"
 }
 
-# node_config <name> <port> <origin's port> <metrics port> <rules file or folder|off> <paranoia level> <block>
-# The one place that knows how the node is told about rule sets and records.
+# node_config <name> <port> <origin's port> <metrics port> <rules file or folder|JSON rules|off> <paranoia level> <block>
+# NODE_BEFORE and NODE_AFTER: files around the rule set. The one place that knows how the node is told about rule sets and records.
 node_config() {
     cat <<END
 [server]
@@ -190,10 +190,13 @@ END
     if [ "$5" != off ]; then
         cat <<END
 enable = true
-crs_path = "$5"
-paranoia_level = $6
 block_suspicious = $7
 END
+        case $5 in
+            *.json) echo "rules_path = \"$5\"" ;;
+            *) printf 'crs_path = "%s"\nparanoia_level = %s\n' "$5" "$6" ;;
+        esac
+        [ -z "${NODE_BEFORE:-}" ] || printf 'before_path = "%s"\nafter_path = "%s"\n' "$NODE_BEFORE" "$NODE_AFTER"
         [ -z "${NODE_RECORDS:-}" ] || echo "audit_log = \"$NODE_RECORDS\""
     fi
 }
