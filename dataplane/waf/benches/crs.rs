@@ -1,7 +1,7 @@
 //! What judging a request by the OWASP Core Rule Set costs, in microseconds, and what the compiled set takes.
 //!
 //! `cargo bench -p secbeat-waf --bench crs [-- name]`. The rules come from `CRS_DIR`, or from `../shared/crs` beside the
-//! repository, or from Debian's package; paranoia level 1, everything on. The requests are those of `bench/waf/inputs`.
+//! repository, or from Debian's package (`CRS_DIR=/usr/share/modsecurity-crs`); paranoia level 1, everything on. The requests are those of `bench/waf/inputs`.
 //! Each line is the median of 15 runs. Compare two commits on one machine.
 
 use core::hint::black_box;
@@ -21,6 +21,18 @@ const RUNS: usize = 15;
 
 const SETTINGS: &str = "SecRuleEngine On\nSecRequestBodyAccess On\nSecResponseBodyAccess On\n\
     SecResponseBodyMimeType text/plain text/html text/xml\n";
+
+/// What the origin answers: as long as the page of `bench/waf`.
+const PAGE: &[u8] = &{
+    let line = b"<p>Waterproof walking boots, size 42, in stock; delivery within three days.</p>\n";
+    let mut page = [0; 12 * 80];
+    let mut at = 0;
+    while at < page.len() {
+        page[at] = line[at % line.len()];
+        at += 1;
+    }
+    page
+};
 
 struct Disk;
 
@@ -89,7 +101,7 @@ fn judge(evaluator: &mut Evaluator, tx: &mut Transaction, request: &Request) {
     let answer: [(&[u8], &[u8]); 2] = [(b"Content-Type", b"text/html"), (b"Content-Length", b"28")];
     let head = ResponseHead { status: 200, protocol: b"HTTP/1.1" };
     evaluator.response_head(tx, &head, answer.into_iter());
-    evaluator.response_body(tx, b"<html><p>Good day</p></html>", true);
+    evaluator.response_body(tx, PAGE, true);
     evaluator.finish(tx, 100);
 }
 
@@ -99,7 +111,12 @@ fn crs() -> Option<(PathBuf, Vec<String>)> {
     let beside = [root.join("../shared/crs"), root.join("../../shared/crs")];
     for folder in given.into_iter().chain(beside) {
         let rules = folder.join("rules");
-        for setup in [folder.join("crs-setup.conf.example"), rules.join("crs-setup.conf.example")] {
+        let debian = PathBuf::from("/etc/modsecurity/crs/crs-setup.conf");
+        let setups = match folder.starts_with("/usr/share/modsecurity-crs") {
+            true => vec![debian],
+            false => vec![folder.join("crs-setup.conf.example"), rules.join("crs-setup.conf.example")],
+        };
+        for setup in setups {
             if setup.exists() {
                 let paths = [setup, rules.join("*.conf")];
                 return Some((folder, paths.iter().map(|path| path.display().to_string()).collect()));

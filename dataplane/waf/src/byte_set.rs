@@ -25,6 +25,30 @@ impl ByteSet {
         set
     }
 
+    /// The same as [`of`](Self::of), faster for long texts: a mark per value is a store that waits for no other.
+    #[must_use]
+    pub fn of_long(bytes: &[u8]) -> Self {
+        const LONG_BYTES_MIN: usize = 64;
+        if bytes.len() < LONG_BYTES_MIN {
+            return Self::of(bytes);
+        }
+        let mut marks = [0_u8; 256];
+        for byte in bytes {
+            marks[usize::from(*byte)] = 1;
+        }
+        let mut words = [0_u64; 4];
+        for (word, marks) in words.iter_mut().zip(marks.chunks_exact(64)) {
+            for (octet, marks) in marks.chunks_exact(8).enumerate() {
+                let mut eight = [0; 8];
+                eight.copy_from_slice(marks);
+                // Eight marks of 0 or 1 become eight bits: the product gathers them in the highest byte.
+                let bits = u64::from_le_bytes(eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+                *word |= bits << (octet * 8);
+            }
+        }
+        Self(words)
+    }
+
     /// All values from `first` to `last`, both included.
     #[must_use]
     pub const fn range(first: u8, last: u8) -> Self {
@@ -124,6 +148,14 @@ mod tests {
             assert_eq!(set.contains(byte), matches!(byte, b'a' | b'z' | 0xff | 0), "{byte}");
         }
         assert_eq!(set.len(), 4);
+        let every: Vec<u8> = (0..=255).collect();
+        for (start, end) in [(0, 256), (3, 90), (60, 200), (100, 255)] {
+            assert_eq!(
+                ByteSet::of_long(&every[start..end]),
+                ByteSet::of(&every[start..end]),
+                "{start}..{end}"
+            );
+        }
         assert_eq!(ByteSet::range(0, 255), ByteSet::ALL);
         assert!(ByteSet::of(b"abc").covers(&ByteSet::of(b"ac")));
         assert!(!ByteSet::of(b"abc").covers(&ByteSet::of(b"ad")));

@@ -166,7 +166,8 @@ impl Operator {
             }
             Word::IpMatch => Self::IpMatch(addresses::Addresses::compile(&call)?),
             Word::IpMatchFromFile => Self::IpMatch(addresses::Addresses::compile_file(&call)?),
-            Word::NoMatch => Self::NoMatch,
+            // Rule sets that ask these are read; without a list, or a name server, nothing is found. The caller tells.
+            Word::NoMatch | Word::GeoLookup | Word::Rbl => Self::NoMatch,
             Word::Pm => Self::Pm(Box::new(phrases::Phrases::compile(&call)?)),
             Word::PmFromFile => Self::Pm(Box::new(phrases::Phrases::compile_file(&call)?)),
             Word::RestPath => Self::RestPath(Box::new(rest_path::RestPath::compile(&call)?)),
@@ -181,10 +182,8 @@ impl Operator {
             Word::Within => Self::Within,
             Word::Rx | Word::RxGlobal => return Err(OperatorError::Pattern { name: word.name() }),
             Word::FuzzyHash
-            | Word::GeoLookup
             | Word::GsbLookup
             | Word::InspectFile
-            | Word::Rbl
             | Word::Rsub
             | Word::ValidateDtd
             | Word::ValidateHash
@@ -383,7 +382,7 @@ mod tests {
                     let Some(OperatorError::File { path, .. }) = error else { panic!("{error:?}") };
                     assert_eq!(path, "rules/1");
                 }
-                Word::FuzzyHash | Word::GeoLookup | Word::GsbLookup | Word::InspectFile | Word::Rbl => {
+                Word::FuzzyHash | Word::GsbLookup | Word::InspectFile => {
                     assert!(matches!(error, Some(OperatorError::Unsupported { .. })));
                 }
                 Word::Rsub | Word::ValidateDtd | Word::ValidateHash | Word::ValidateSchema => {

@@ -1,11 +1,12 @@
 //! A rule set, compiled once and shared by all workers.
 //!
-//! Owns: [`Ruleset`] and its parts: rules laid out by phase, the tree of transformations, lists of targets, expressions,
-//! literals, interned names of `TX`. Does not own: text ([`crate::seclang`]), or a transaction's data
+//! Owns: [`Ruleset`] and its parts: rules laid out by phase, the tree of transformations, lists of targets,
+//! expressions, literals, interned names of `TX`. Does not own: text ([`crate::seclang`]), or a transaction's data
 //! ([`crate::transaction`]). A set never changes; another one takes its place.
 //! Cost: compiling the Core Rule Set takes some 0.3 s, mostly expressions; afterwards nothing here allocates.
 
 mod action;
+mod brief;
 mod compile;
 mod exception;
 mod literal;
@@ -23,6 +24,7 @@ use crate::seclang::Diagnostics;
 use crate::seclang::ast::{Configuration, Phase, Position};
 use crate::seclang::settings::Settings;
 
+pub(crate) use brief::{Briefs, Kind as BriefKind, Look};
 pub(crate) use literal::Literals;
 pub(crate) use name::{CAPTURE_NAMES, Names, TxId};
 pub(crate) use pipeline::{Node, Pipelines, ROOT, Step};
@@ -51,6 +53,8 @@ pub struct Ruleset {
     pub(crate) rules: Vec<Rule>,
     /// By phase, the heads in order.
     pub(crate) phases: [Vec<u32>; 5],
+    /// The same, packed: what is asked first.
+    pub(crate) briefs: Briefs,
     pub(crate) pipelines: Pipelines,
     pub(crate) lists: Vec<TargetList>,
     /// Pairs of list and pipeline that rules use.

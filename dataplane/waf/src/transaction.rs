@@ -6,13 +6,16 @@
 //! Owns: [`Transaction`], what is known of one request, and [`Evaluator`], what one worker needs to judge any of them.
 //! Does not own: connections, buffers of bodies, what becomes of an [`Interruption`].
 //!
-//! Cost: a transaction keeps what the request holds and no more; changed values, presence maps and caches of expressions
-//! belong to the worker. Both are used again: a warm worker allocates nothing for a request that no rule matches.
+//! Cost: a transaction keeps what the request holds and no more; changed values, presence maps and caches of
+//! expressions belong to the worker. Both are used again: a warm worker allocates nothing for a request that no rule
+//! matches.
 
 mod data;
 mod effect;
 mod evaluate;
 mod expand;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod observe;
 mod outcome;
@@ -42,8 +45,8 @@ use workspace::Workspace;
 /// Bounds of one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Most bytes that transformations, expressions and other operators may read, in all phases together: what bounds the
-    /// time of a transaction, since each of them is linear.
+    /// Most bytes that transformations, expressions and other operators may read, in all phases together: what bounds
+    /// the time of a transaction, since each of them is linear.
     pub work_bytes_max: u64,
     /// Most matches that are noted; further ones only count.
     pub matches_max: u32,

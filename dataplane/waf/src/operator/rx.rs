@@ -2,9 +2,13 @@
 //!
 //! Owns: [`Rx`], a compiled expression with its [`Need`], and [`Caches`], what one worker needs to run them. Does not own:
 //! when an expression is run; a transaction asks the need first. The expressions of PCRE that the Core Rule Set uses are
-//! taken over; look-around and back-references are refused, so time is linear in the value.
+//! taken over (`dialect`). Time is linear in the value, but for the few with look-around or back-references, which have a
+//! bound on steps (`backtrack`).
 //! Semantics: `.` matches a newline, `^` and `$` only the ends of the value (what the Core Rule Set expects), no Unicode
 //! classes. Cost: no allocation once an expression's cache is warm.
+
+mod backtrack;
+mod dialect;
 
 use regex_automata::meta::{self, Cache, Regex};
 use regex_automata::util::syntax;
@@ -27,6 +31,8 @@ const FULL_STATES_MAX: usize = 40;
 #[derive(Clone, Debug)]
 pub struct Rx {
     regex: Regex,
+    /// Set when the expression needs back-tracking; `regex` then matches whatever it matches, and more.
+    exact: Option<Box<fancy_regex::Regex>>,
     need: Need,
     slots: usize,
 }
@@ -57,7 +63,15 @@ impl Rx {
         if pattern.len() > PATTERN_BYTES_MAX {
             return Err(RxError::TooLong { bytes: pattern.len() });
         }
-        let pattern = rewritten(pattern);
+        let exact = if dialect::needs_backtracking(pattern) {
+            Some(Box::new(backtrack::compile(&dialect::rewritten(pattern))?))
+        } else {
+            None
+        };
+        let pattern = match exact {
+            Some(_) => dialect::rewritten(&dialect::relaxed(pattern)),
+            None => dialect::rewritten(pattern),
+        };
         let (hir, syntax) = parsed(&pattern)?;
         let config = meta::Config::new()
             .match_kind(MatchKind::LeftmostFirst)
@@ -73,7 +87,7 @@ impl Rx {
             .build_from_hir(&hir)
             .map_err(|error| RxError::TooLarge(error.to_string()))?;
         let slots = regex.captures_len().min(GROUPS_MAX) * 2;
-        Ok(Self { regex, need: need_of(&hir), slots })
+        Ok(Self { regex, exact, need: need_of(&hir), slots })
     }
 
     /// What a value must have to match.
@@ -90,6 +104,10 @@ impl Rx {
 
     /// Whether the value matches; with `captures`, the groups of the first match are noted.
     pub fn matches(&self, value: &[u8], cache: &mut Cache, captures: Option<&mut Captures>) -> bool {
+        if let Some(exact) = &self.exact {
+            let may_match = self.regex.search_half_with(cache, &Input::new(value).earliest(true)).is_some();
+            return may_match && backtrack::matches(exact, value, captures);
+        }
         let Some(captures) = captures else {
             return self.regex.search_half_with(cache, &Input::new(value).earliest(true)).is_some();
         };
@@ -128,6 +146,7 @@ impl Rx {
 }
 
 fn parsed(pattern: &str) -> Result<(regex_syntax::hir::Hir, syntax::Config), RxError> {
+    #[expect(clippy::result_large_err, reason = "the parser's own; read once and dropped")]
     let build = |unicode: bool| {
         ParserBuilder::new()
             .unicode(unicode)
@@ -152,67 +171,6 @@ fn parsed(pattern: &str) -> Result<(regex_syntax::hir::Hir, syntax::Config), RxE
 fn reason(error: &regex_syntax::Error) -> String {
     let text = error.to_string();
     text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-}
-
-/// Spellings of PCRE that mean the same in another way: `\x{bc}`, `\/`-like escapes of punctuation. Possessive
-/// quantifiers (`a++`) are read as greedy ones, which match at least as much; atomic groups are refused by the parser.
-fn rewritten(pattern: &str) -> String {
-    let mut text = String::with_capacity(pattern.len());
-    let mut rest = pattern;
-    while let Some(at) = rest.find('\\') {
-        text.push_str(&rest[..at]);
-        let escape = &rest[at + 1..];
-        let Some(kind) = escape.chars().next() else {
-            text.push('\\');
-            rest = "";
-            break;
-        };
-        let after = &escape[kind.len_utf8()..];
-        match kind {
-            'x' => {
-                if let Some((digits, tail)) =
-                    braced(after).filter(|(digits, _)| matches!(digits.len(), 1 | 2))
-                {
-                    text.push_str("\\x");
-                    if digits.len() == 1 {
-                        text.push('0');
-                    }
-                    text.push_str(digits);
-                    rest = tail;
-                    continue;
-                }
-                text.push_str("\\x");
-            }
-            // PCRE: horizontal white space, end of the subject before a last newline, escape, any of the newlines.
-            'h' => text.push_str("[\\t ]"),
-            'Z' => text.push_str("\\n?\\z"),
-            'e' => text.push_str("\\x1b"),
-            'R' => text.push_str("(?:\\r\\n|[\\n-\\r])"),
-            // Octal and NUL.
-            '0' => {
-                let digits = after.bytes().take(2).take_while(|byte| matches!(byte, b'0'..=b'7')).count();
-                let value = u8::from_str_radix(&escape[..=digits], 8).unwrap_or(0);
-                text.push_str(&format!("\\x{value:02x}"));
-                rest = &after[digits..];
-                continue;
-            }
-            // Letters, digits and what the parser knows stay; other escaped characters stand for themselves.
-            _ if kind.is_ascii_alphanumeric() || regex_syntax::is_meta_character(kind) || kind == '\\' => {
-                text.push('\\');
-                text.push(kind);
-            }
-            _ if kind.is_ascii() => text.push_str(&format!("\\x{:02x}", kind as u32)),
-            _ => text.push(kind),
-        }
-        rest = after;
-    }
-    text.push_str(rest);
-    text
-}
-
-fn braced(text: &str) -> Option<(&str, &str)> {
-    let (digits, tail) = text.strip_prefix('{')?.split_once('}')?;
-    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some((digits, tail))
 }
 
 /// The caches of one worker, one per expression that it has run.
@@ -268,11 +226,18 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_back_tracking_is_refused() {
-        for pattern in [r"(a)\1", "(?=a)b", "(?<!a)b", "(?>a+)b", "(unclosed"] {
+    fn what_is_no_expression_is_refused() {
+        for pattern in ["(unclosed", "[a", "*a", r"(?=a", r"(a)\2"] {
             let error = Rx::compile(pattern).expect_err(pattern);
             assert!(!error.to_string().is_empty(), "{pattern}");
         }
+    }
+
+    #[test]
+    fn what_needs_back_tracking_is_run_with_a_bound() {
+        assert!(is_match(r"(\w+)=\1\b", b"x=x"));
+        assert!(!is_match(r"(\w+)=\1\b", b"x=y"));
+        assert!(is_match("(?>a+)b", b"aab"));
     }
 
     #[test]

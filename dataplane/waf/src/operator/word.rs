@@ -53,7 +53,7 @@ words! {
     FuzzyHash = "fuzzyHash";
     /// The value's number is at least the argument's.
     Ge = "ge";
-    /// Where an address is; refused.
+    /// Where an address is; never found, since there is no list.
     GeoLookup = "geoLookup";
     /// Asks Google; refused.
     GsbLookup = "gsbLookup";
@@ -75,7 +75,7 @@ words! {
     Pm = "pm";
     /// The same, from a file.
     PmFromFile = "pmFromFile" | "pmf";
-    /// Asks a name server; refused.
+    /// Asks a name server; never found, since none is asked while a request waits.
     Rbl = "rbl";
     /// The value is a path of this form.
     RestPath = "restpath";
@@ -121,10 +121,8 @@ words! {
 pub(super) const fn why_refused(word: Word) -> &'static str {
     match word {
         Word::FuzzyHash => "it needs ssdeep hashes of whole files, which are not kept",
-        Word::GeoLookup => "there is no list of addresses and countries yet",
         Word::GsbLookup => "it asks a list of Google that no longer exists",
         Word::InspectFile => "uploads are not written to files, and no program is started for a request",
-        Word::Rbl => "it asks a name server while the request waits; use @ipMatchFromFile with a list",
         Word::Rsub => "it changes the body, which is passed on as it came",
         Word::ValidateDtd => "document types are not loaded for hostile XML",
         Word::ValidateHash => "links of responses are not signed",

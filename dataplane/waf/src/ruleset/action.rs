@@ -15,6 +15,8 @@ use crate::variable::Variable;
 
 /// What a refused request gets where no rule says.
 const STATUS: u16 = 403;
+/// What a redirected request gets where no rule says, or says a status that does not redirect.
+const STATUS_REDIRECT: u16 = 302;
 
 /// `SecDefaultAction` by phase.
 #[derive(Debug, Default)]
@@ -89,6 +91,9 @@ impl Meaning {
         }
         for action in &rule.actions {
             meaning.add(compiler, rule.position, action);
+        }
+        if matches!(meaning.disruption, Disruption::Redirect(_)) && !matches!(meaning.status, 300..=399) {
+            meaning.status = STATUS_REDIRECT;
         }
         meaning
     }

@@ -12,12 +12,12 @@ use super::literal::LiteralsBuilder;
 use super::target::TargetList;
 use super::text::Text;
 use super::{
-    Comparison, Described, Group, Names, Number, Pipelines, Rule, RuleBits, Ruleset, Skip, Test, TxRead,
-    has_rule,
+    Briefs, Comparison, Described, Group, Names, Number, Pipelines, Rule, RuleBits, Ruleset, Skip, Test,
+    TxRead, has_rule,
 };
 use crate::byte_set::ByteSet;
 use crate::operator::rx::Rx;
-use crate::operator::{Operator, OperatorError};
+use crate::operator::{Operator, OperatorError, Word};
 use crate::seclang::ast::{
     self, Action, Configuration, IdRange, OperatorCall, Phase, Position, Selector, Target, Template,
     TemplatePart,
@@ -78,6 +78,7 @@ pub(super) struct Compiler<'a> {
     landings: HashMap<String, Vec<Landing>>,
     skips: Vec<(usize, usize, String)>,
     order: usize,
+    notes: Vec<(Position, &'static str)>,
     defaults: Defaults,
 }
 
@@ -119,6 +120,7 @@ impl<'a> Compiler<'a> {
             landings: HashMap::new(),
             skips: Vec::new(),
             order: 0,
+            notes: Vec::new(),
             defaults: Defaults::default(),
         }
     }
@@ -218,6 +220,10 @@ impl<'a> Compiler<'a> {
             if compiled.skip != Skip::No {
                 self.rules[head].skip = compiled.skip;
             }
+            // ... and with which status it ends.
+            if rule.actions.iter().any(|action| matches!(action, Action::Status(_))) {
+                self.rules[head].status = compiled.status;
+            }
         }
         self.rules.push(compiled);
     }
@@ -234,6 +240,16 @@ impl<'a> Compiler<'a> {
         let data = Data { configuration: self.configuration, position: rule.position };
         match Operator::compile(name, operator.argument.as_text(), "", &data) {
             Ok(compiled) => {
+                let note = match Word::from_name(name) {
+                    Some(Word::GeoLookup) => {
+                        Some("@geoLookup: no list of addresses and countries; it finds nothing")
+                    }
+                    Some(Word::Rbl) => {
+                        Some("@rbl: no name server is asked while a request waits; it finds nothing")
+                    }
+                    _ => None,
+                };
+                self.notes.extend(note.map(|note| (rule.position, note)));
                 let hit = compiled.phrases().map(|phrases| self.literals.add(phrases));
                 let argument = Text::compile(&operator.argument, &mut self.names);
                 (Test::Operator(Box::new(compiled), argument), hit)
@@ -398,14 +414,17 @@ impl<'a> Compiler<'a> {
             return Err(diagnostics);
         }
         let mut settings = self.configuration.settings.clone();
+        settings.without_effect.extend(self.notes);
         // Without a file, the best fit of US-ASCII: what most servers behind make of full-width letters.
         settings.unicode_map.get_or_insert_with(|| Arc::new(UnicodeMap::us_ascii()));
+        let briefs = Briefs::new(&self.phases, &self.rules, &self.groups, &self.lists, &self.expressions);
         let heads = self.phases.iter().flatten();
         let by_id = heads.map(|head| (self.rules[*head as usize].id, *head)).collect();
         debug_assert!(self.selections.iter().all(|bits| !has_rule(bits, self.rules_count)));
         Ok(Ruleset {
             settings,
             rules: self.rules,
+            briefs,
             phases: self.phases,
             pipelines: self.pipelines,
             lists: self.lists,
@@ -439,11 +458,11 @@ impl Wanted<'_> {
 }
 
 pub(super) fn phase_of(rule: &ast::Rule) -> Phase {
-    let phases = rule.actions.iter().filter_map(|action| match action {
+    let mut phases = rule.actions.iter().rev().filter_map(|action| match action {
         Action::Phase(phase) => Some(*phase),
         _ => None,
     });
-    phases.last().unwrap_or(Phase::RequestBody)
+    phases.next().unwrap_or(Phase::RequestBody)
 }
 
 fn needed_by(test: &Test) -> Option<ByteSet> {

@@ -1,7 +1,8 @@
 //! Directives that change other rules, applied before anything is compiled.
 //!
-//! Owns: `SecRuleRemoveBy...`, `SecRuleUpdateTargetBy...`, `SecRuleUpdateActionById`. They hold for the whole set, wherever
-//! they stand. A target that is taken from a rule is taken from every link of its chain; one that is added joins the head.
+//! Owns: `SecRuleRemoveBy...`, `SecRuleUpdateTargetBy...`, `SecRuleUpdateActionById`. They hold for the whole set,
+//! wherever they stand. A target that is taken from a rule is taken from every link of its chain; one that is added
+//! joins the head.
 
 use std::borrow::Cow;
 
@@ -40,10 +41,10 @@ fn changed<'a>(rule: &'a Rule, exceptions: &[&Directive]) -> Option<Cow<'a, Rule
             Directive::RemoveByTag(tag) if has_tag(&rule, tag) => return None,
             Directive::RemoveByMsg(message) if has_message(&rule, message) => return None,
             Directive::UpdateTargetById(ids, targets) if has_id(&rule, ids) => {
-                retarget(rule.to_mut(), targets)
+                retarget(rule.to_mut(), targets);
             }
             Directive::UpdateTargetByTag(tag, targets) if has_tag(&rule, tag) => {
-                retarget(rule.to_mut(), targets)
+                retarget(rule.to_mut(), targets);
             }
             Directive::UpdateTargetByMsg(message, targets) if has_message(&rule, message) => {
                 retarget(rule.to_mut(), targets);

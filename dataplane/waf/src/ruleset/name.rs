@@ -1,7 +1,7 @@
 //! Names of `TX` variables as numbers.
 //!
-//! Owns: the table from name to [`TxId`], filled while rules are compiled. Names are kept in lower case: rules may write
-//! them in any. Names that are only known at run time are a transaction's affair.
+//! Owns: the table from name to [`TxId`], filled while rules are compiled. Names are kept in lower case: rules may
+//! write them in any. Names that are only known at run time are a transaction's affair.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! A compiled rule.
 //!
-//! Owns: the types. Heads of chains stand before their links; what concerns the whole chain (verdict, logging, skipping)
-//! is the head's.
+//! Owns: the types. Heads of chains stand before their links; what concerns the whole chain (verdict, logging,
+//! skipping) is the head's.
 
 use super::name::TxId;
 use super::text::Text;

@@ -1,9 +1,9 @@
 //! One compiled set, seen by many sites.
 //!
-//! Owns: [`Site`]: which rules of a shared set a host or path does without, which targets they do not look at there, and
-//! what its `TX` variables begin with. A hundred sites cost a hundred times a few hundred bytes, not a hundred sets.
-//! A site is written in SecLang: `SecRuleEngine`, `SecRuleRemoveBy...`, `SecRuleUpdateTargetBy...` with exclusions, and
-//! `SecAction` with `setvar`.
+//! Owns: [`Site`]: which rules of a shared set a host or path does without, which targets they do not look at there,
+//! and what its `TX` variables begin with. A hundred sites cost a hundred times a few hundred bytes, not a hundred
+//! sets. A site is written in SecLang: `SecRuleEngine`, `SecRuleRemoveBy...`, `SecRuleUpdateTargetBy...` with
+//! exclusions, and `SecAction` with `setvar`.
 
 use super::target::TargetList;
 use super::{RuleBits, Ruleset};
@@ -30,8 +30,11 @@ pub struct Site {
     /// For these rules, these targets are left out.
     pub(crate) untargeted: Vec<(RuleBits, TargetList)>,
     /// What `TX` variables hold at the start: names in lower case.
-    pub(crate) variables: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(crate) variables: Vec<NamedValue>,
 }
+
+/// A name in lower case, and a value.
+type NamedValue = (Box<[u8]>, Box<[u8]>);
 
 /// What selects rules of a compiled set.
 pub(crate) struct Described {
@@ -72,10 +75,10 @@ impl Site {
                 Directive::RemoveByTag(tag) => site.remove(ruleset, &Meant::Tag(tag)),
                 Directive::RemoveByMsg(message) => site.remove(ruleset, &Meant::Message(message)),
                 Directive::UpdateTargetById(ids, targets) => {
-                    site.untarget(ruleset, &Meant::Ids(ids), targets)?
+                    site.untarget(ruleset, &Meant::Ids(ids), targets)?;
                 }
                 Directive::UpdateTargetByTag(tag, targets) => {
-                    site.untarget(ruleset, &Meant::Tag(tag), targets)?
+                    site.untarget(ruleset, &Meant::Tag(tag), targets)?;
                 }
                 Directive::UpdateTargetByMsg(message, targets) => {
                     site.untarget(ruleset, &Meant::Message(message), targets)?;

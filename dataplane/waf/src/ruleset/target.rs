@@ -1,7 +1,7 @@
 //! What rules look at, compiled.
 //!
-//! Owns: [`TargetList`], shared by all rules that write the same targets, and [`Group`], a list seen through a pipeline.
-//! Does not own: the values.
+//! Owns: [`TargetList`], shared by all rules that write the same targets, and [`Group`], a list seen through a
+//! pipeline. Does not own: the values.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -119,7 +119,8 @@ impl Evaluation<'_> {
         let before = self.tx.data.find(super::data::Store::Tx, lower).map_or(TxValue::Unset, TxValue::Text);
         if let Some(value) = self.operated(before, operation) {
             let value = self.tx.data.tx_text(value);
-            if self.tx.data.members(super::data::Store::Tx).len() < DYNAMIC_MEMBERS_MAX {
+            let is_known = !matches!(before, TxValue::Unset);
+            if is_known || self.tx.data.members(super::data::Store::Tx).len() < DYNAMIC_MEMBERS_MAX {
                 self.tx.data.set_member(super::data::Store::Tx, lower, value);
             }
         }

@@ -13,9 +13,18 @@ use super::outcome::{Interruption, InterruptionKind, Limit};
 use super::workspace::{Seen, SlotId, Workspace};
 use super::{Budget, Persistent, Transaction};
 use crate::operator::Captures;
-use crate::ruleset::{Disruption, Number, Rule, Ruleset, Skip, Test, TxRead, has_rule};
+use crate::ruleset::{BriefKind, Disruption, Look, Number, Rule, Ruleset, Skip, Test, TxRead, has_rule};
 use crate::seclang::ast::{AllowScope, EngineMode, Phase};
 use crate::variable::Variable;
+
+/// Where a phase goes on after a match.
+fn landing(skip: Skip, place: usize) -> usize {
+    match skip {
+        Skip::No => place,
+        Skip::Rules(count) => place.saturating_add(count as usize),
+        Skip::To(landing) => place.max(landing as usize),
+    }
+}
 
 /// One phase of one transaction.
 pub(super) struct Evaluation<'a> {
@@ -55,26 +64,51 @@ impl super::Evaluator {
 
 impl Evaluation<'_> {
     fn phase(&mut self, phase: Phase) {
-        let rules = &self.set.phases[phase as usize - 1];
+        let set = self.set;
+        let briefs = set.briefs.of(phase as usize - 1);
+        let is_watched = self.space.observer.is_on();
+        let sees_all = is_watched && self.space.observer.wants_all();
         let mut place = 0;
-        while let Some(head) = rules.get(place) {
+        while let Some(brief) = briefs.get(place) {
             place += 1;
-            let head = *head as usize;
-            if self.is_removed(head) || !self.chain(head) {
-                continue;
+            let head = brief.head as usize;
+            match &brief.kind {
+                BriefKind::Steer { read, comparison, is_negated, argument, skip } if !is_watched => {
+                    let holds = self
+                        .tx_number(*read, *argument)
+                        .is_some_and(|(value, argument)| comparison.holds(value, argument) != *is_negated);
+                    if holds && !self.is_removed(head) {
+                        place = landing(*skip, place);
+                    }
+                    continue;
+                }
+                BriefKind::Look(look) if !sees_all => {
+                    if is_watched {
+                        self.observe_begin(&set.rules[head], 0);
+                    }
+                    if !self.group_may_match(look) {
+                        if is_watched {
+                            self.observe_end(&set.rules[head], 0, false);
+                        }
+                        continue;
+                    }
+                }
+                _ => {}
             }
-            match self.set.rules[head].skip {
-                Skip::No => {}
-                Skip::Rules(count) => place += count as usize,
-                Skip::To(landing) => place = place.max(landing as usize),
+            let is_match = !self.is_removed(head) && self.chain(head);
+            if is_match {
+                place = landing(set.rules[head].skip, place);
+                if self.conclude(head).is_break() || self.tx.outcome.engine == EngineMode::Off {
+                    return;
+                }
             }
-            if self.conclude(head).is_break() || self.tx.outcome.engine == EngineMode::Off {
-                return;
-            }
+            // A rule that does not match has worked all the same.
             if self.is_exhausted(head) {
                 return;
             }
         }
+        // Gathering and changing values may have reached a bound without any rule asked in full.
+        self.is_exhausted(briefs.last().map_or(0, |brief| brief.head as usize));
     }
 
     fn is_removed(&self, rule: usize) -> bool {
@@ -113,6 +147,10 @@ impl Evaluation<'_> {
                 let is_match = self
                     .tx_number(*read, *argument)
                     .is_some_and(|(value, argument)| comparison.holds(value, argument) != rule.is_negated);
+                let is_match = is_match && !self.is_tx_untargeted(*read);
+                if self.space.observer.is_on() && (is_match || self.space.observer.wants_all()) {
+                    self.observe_tx(*read, is_match);
+                }
                 if is_match {
                     self.tx_matched(rule, *read);
                 }
@@ -157,12 +195,6 @@ impl Evaluation<'_> {
     fn look(&mut self, rule: &Rule) -> bool {
         let group = self.set.groups[rule.group as usize];
         let is_volatile = self.set.lists[group.list as usize].is_volatile;
-        let is_watched = self.space.observer.is_on() && self.space.observer.wants_all();
-        if !(is_volatile || rule.is_negated || rule.is_multi_match || is_watched)
-            && !self.group_may_match(rule)
-        {
-            return false;
-        }
         let range = self.gather(group.list);
         let (start, end) = (range.start, range.end);
         let mut is_match = false;
@@ -187,24 +219,12 @@ impl Evaluation<'_> {
         is_match
     }
 
-    /// Whether all texts together have what the rule needs of one.
-    fn group_may_match(&mut self, rule: &Rule) -> bool {
-        let together = self.together(rule.group);
-        if together.len_max == 0 && self.gather(self.set.groups[rule.group as usize].list).is_empty() {
-            return false;
-        }
-        if !meets(rule.needed.as_ref(), &together.presence) {
-            return false;
-        }
-        if let Test::Rx(number) = rule.test
-            && !self.set.expressions[number as usize].need().may_match(together.len_max, &together.folded)
-        {
-            return false;
-        }
-        match rule.hit {
-            Some(bit) => self.any_hit(rule.group, bit),
-            None => true,
-        }
+    /// Whether all texts together have what a rule needs of one.
+    fn group_may_match(&mut self, look: &Look) -> bool {
+        let together = self.together(look.group);
+        !together.is_empty
+            && self.set.briefs.may_match(look, together.len_max, &together.folded)
+            && (look.hit == u32::MAX || self.any_hit(look.group, look.hit))
     }
 
     /// `multiMatch`: asks after every transformation that changes the text.
@@ -244,7 +264,8 @@ impl Evaluation<'_> {
             self.space.buffer = copy;
             value
         };
-        if rule.captures {
+        // What does not match captures nothing.
+        if rule.captures && !rule.is_negated {
             self.capture(slot);
         }
         self.matched(seen, text);
@@ -338,12 +359,28 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Whether rules of this site, or `ctl`, leave a text out for the current rule.
-    fn is_untargeted(&mut self, seen: &Seen) -> bool {
+    /// Whether nothing is left out of any rule.
+    fn is_all_targeted(&self) -> bool {
         let site = self.tx.site.as_ref();
-        if self.tx.outcome.untargeted.is_empty() && site.is_none_or(|site| site.untargeted.is_empty()) {
+        self.tx.outcome.untargeted.is_empty() && site.is_none_or(|site| site.untargeted.is_empty())
+    }
+
+    fn is_tx_untargeted(&mut self, read: TxRead) -> bool {
+        if self.is_all_targeted() {
             return false;
         }
+        let (TxRead::Value(id) | TxRead::Count(id)) = read;
+        let name = Some(self.tx.data.values.add(self.set.names.name(id)));
+        let value = super::value::ValueId::EMPTY;
+        self.is_untargeted(&Seen { variable: Variable::Tx, name, value, is_count: false })
+    }
+
+    /// Whether rules of this site, or `ctl`, leave a text out for the current rule.
+    fn is_untargeted(&mut self, seen: &Seen) -> bool {
+        if self.is_all_targeted() {
+            return false;
+        }
+        let site = self.tx.site.as_ref();
         let values = &self.tx.data.values;
         let name = seen.name.map_or(b"".as_slice(), |name| values.get(name));
         let select = &mut self.space.select;

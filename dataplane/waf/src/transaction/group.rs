@@ -12,6 +12,9 @@ use crate::byte_set::ByteSet;
 use crate::ruleset::{Include, Select, TargetList};
 use crate::variable::{Kind, Variable};
 
+/// What `RULE` holds.
+const RULE_MEMBERS: [&[u8]; 6] = [b"id", b"severity", b"rev", b"ver", b"msg", b"logdata"];
+
 /// Where members of a collection are, and whether a rule sees their names in place of their values.
 pub(crate) struct Source {
     pub(crate) store: Store,
@@ -177,13 +180,15 @@ impl Evaluation<'_> {
     }
 
     fn gather_rule(&mut self, include: &Include) {
-        let Select::Name(name) = &include.select else { return };
-        let mut text = core::mem::take(&mut self.space.text);
-        text.clear();
-        let is_there = self.append_rule_member(name, &mut text);
-        let value = self.tx.data.values.add(&text);
-        self.space.text = text;
-        if is_there {
+        for name in RULE_MEMBERS {
+            if !include.select.takes(name, &mut self.space.select) {
+                continue;
+            }
+            let mut text = core::mem::take(&mut self.space.text);
+            text.clear();
+            self.append_rule_member(name, &mut text);
+            let value = self.tx.data.values.add(&text);
+            self.space.text = text;
             let name = self.tx.data.values.add(name);
             self.see(Variable::Rule, Some(name), value);
         }
@@ -196,12 +201,12 @@ impl Evaluation<'_> {
             return known;
         }
         let of = self.set.groups[group as usize];
-        let mut together = Together { stamp: self.space.stamp, ..Together::default() };
+        let mut together = Together { stamp: self.space.stamp, is_empty: true, ..Together::default() };
         for index in self.gather(of.list) {
             let slot = self.slot_at(index, of.node);
             let slot = self.space.slot(slot);
-            together.presence = together.presence.union(slot.presence);
             together.folded = together.folded.union(slot.folded);
+            together.is_empty = false;
             together.len_max = together.len_max.max(slot.len());
         }
         self.space.together[group as usize] = together;

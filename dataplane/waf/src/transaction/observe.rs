@@ -3,9 +3,10 @@
 //! Owns: [`Observer`] and the points at which it is told. Without one, each point costs a branch.
 
 use super::Evaluator;
+use super::data::TxValue;
 use super::evaluate::Evaluation;
 use super::workspace::{Seen, SlotId};
-use crate::ruleset::{ROOT, Rule};
+use crate::ruleset::{ROOT, Rule, TxRead};
 use crate::transform::Transformation;
 
 /// Watches an evaluation.
@@ -63,6 +64,22 @@ impl Evaluation<'_> {
     pub(super) fn observe_end(&mut self, rule: &Rule, link: usize, is_match: bool) {
         if let Some(observer) = &mut self.space.observer.0 {
             observer.end(rule.id, link, is_match);
+        }
+    }
+
+    /// A number of `TX`, before a match does anything with it.
+    pub(super) fn observe_tx(&mut self, read: TxRead, is_match: bool) {
+        let (TxRead::Value(id) | TxRead::Count(id)) = read;
+        let held = self.tx.data.tx(id);
+        let (prefix, held) = match read {
+            TxRead::Value(_) => ("TX:", held),
+            TxRead::Count(_) => ("&TX:", TxValue::Number(i64::from(self.tx.data.tx_number(held).is_some()))),
+        };
+        let Some(value) = self.tx.data.tx_text(held) else { return };
+        let mut name = prefix.as_bytes().to_vec();
+        name.extend_from_slice(self.set.names.name(id));
+        if let Some(observer) = &mut self.space.observer.0 {
+            observer.value(&name, self.tx.data.values.get(value), &[], is_match);
         }
     }
 

@@ -242,6 +242,11 @@ impl Evaluation<'_> {
         let lower = data.values.get(name).to_ascii_lowercase();
         let at_s = data.time_unix_s.saturating_add(life_s);
         self.persistent.expire(variable, data.values.get(key), &lower, at_s);
+        if life_s == 0
+            && let Some(store) = Data::store_of(variable)
+        {
+            self.tx.data.set_member(store, &lower, None);
+        }
     }
 }
 

@@ -20,6 +20,9 @@ use crate::variable::Variable;
 /// Most fields of a head that are looked at: above what the node accepts.
 const FIELDS_MAX: usize = 1_024;
 
+/// `REQBODY_ERROR_MSG` of a body whose part that is no file is longer than may be.
+const TOO_LONG_WITHOUT_FILES: &[u8] = b"body without its files is longer than its limit";
+
 /// Who speaks with whom.
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
@@ -203,6 +206,8 @@ impl Evaluator {
 
     fn take_body(&mut self, tx: &mut Transaction, bytes: &[u8]) {
         tx.data.body = tx.data.values.add(bytes);
+        // A rule of phase 1 may have asked for it, when there was no body.
+        tx.data.set_single(Variable::FullRequest, ValueId::EMPTY);
         tx.data.set_number(Variable::RequestBodyLength, bytes.len() as u64);
         let processor = tx.data.processor;
         // As ModSecurity 2: only what rules read as one text is there as one text.
@@ -216,6 +221,18 @@ impl Evaluator {
             Some(BodyProcessor::Multipart) => self.multipart(tx, bytes),
             None => None,
         };
+        let without_files = match processor {
+            Some(BodyProcessor::Multipart) => [Store::MultipartPartHeaders, Store::ArgsPost]
+                .iter()
+                .flat_map(|store| tx.data.members(*store))
+                .map(|member| tx.data.values.get(member.value).len())
+                .sum(),
+            _ => bytes.len(),
+        };
+        if without_files as u64 > self.set.settings.request_body_no_files_bytes_max {
+            tx.data.set_text(Variable::ReqbodyError, b"1");
+            tx.data.set_text(Variable::ReqbodyErrorMsg, TOO_LONG_WITHOUT_FILES);
+        }
         if let Some(error) = error
             && error.message != body::LIMIT_REACHED
         {
@@ -440,10 +457,20 @@ fn decode(path: &[u8], out: &mut Vec<u8>) {
 
 /// An address as text, without an allocation.
 fn address_text(address: IpAddr, text: &mut [u8; 64]) -> &[u8] {
-    use std::io::Write as _;
-    let mut rest = text.as_mut_slice();
+    use core::fmt::Write as _;
+    struct Text<'a>(&'a mut [u8; 64], usize);
+    impl core::fmt::Write for Text<'_> {
+        fn write_str(&mut self, piece: &str) -> core::fmt::Result {
+            let end = self.1 + piece.len();
+            let place = self.0.get_mut(self.1..end).ok_or(core::fmt::Error)?;
+            place.copy_from_slice(piece.as_bytes());
+            self.1 = end;
+            Ok(())
+        }
+    }
+    let mut written = Text(text, 0);
     // 64 bytes hold the longest address.
-    let _ = write!(rest, "{}", address.to_canonical());
-    let left = rest.len();
-    &text[..64 - left]
+    let _ = write!(written, "{}", address.to_canonical());
+    let Text(text, len) = written;
+    &text[..len]
 }

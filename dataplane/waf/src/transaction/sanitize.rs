@@ -1,7 +1,7 @@
 //! What is hidden from logs, and what is taken out of a request.
 //!
-//! Owns: `sanitise...` of SecLang, which hides values in the audit log, and the action `sanitize` of JSON rules, which takes
-//! what matched out of an argument, a cookie or a field. The request is then written anew from what is left.
+//! Owns: `sanitise...` of SecLang, which hides values in the audit log, and the action `sanitize` of JSON rules, which
+//! takes what matched out of an argument, a cookie or a field. The request is then written anew from what is left.
 
 use super::Transaction;
 use super::evaluate::Evaluation;
@@ -79,8 +79,9 @@ impl Transaction {
         !self.outcome.removals.is_empty()
     }
 
-    /// Every argument, cookie or field that changes, and what is left of it. `None` when what matched cannot be taken out
-    /// (it is in a name, a path, or a body that is no form), or comes back each time: the request must be refused then.
+    /// Every argument, cookie or field that changes, and what is left of it. `None` when what matched cannot be taken
+    /// out (it is in a name, a path, or a body that is no form), or comes back each time: the request must be refused
+    /// then.
     #[must_use]
     pub fn cleaned<'a>(&'a self, set: &Ruleset) -> Option<Vec<Cleaned<'a>>> {
         use super::data::Store;
@@ -115,9 +116,7 @@ impl Transaction {
                     let after = without(rx, text)?;
                     if after == text {
                         // The rule saw the value decoded once more; what it saw is not in what was sent.
-                        if known.is_none() {
-                            return None;
-                        }
+                        known?;
                         continue;
                     }
                     match known {

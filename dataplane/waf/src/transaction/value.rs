@@ -1,7 +1,7 @@
 //! Texts of a transaction, by number.
 //!
-//! Owns: [`Values`]: one buffer of bytes and the places of texts in it. A number stays valid until the transaction ends,
-//! and its text never changes.
+//! Owns: [`Values`]: one buffer of bytes and the places of texts in it. A number stays valid until the transaction
+//! ends, and its text never changes.
 
 /// A text of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

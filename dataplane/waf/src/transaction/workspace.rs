@@ -50,7 +50,8 @@ pub(crate) struct Gathered {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Together {
     pub(crate) stamp: u64,
-    pub(crate) presence: ByteSet,
+    /// Whether there is no value at all.
+    pub(crate) is_empty: bool,
     pub(crate) folded: ByteSet,
     pub(crate) len_max: usize,
     /// Whether and where the union of hits stands.
@@ -66,6 +67,9 @@ pub(crate) struct Seen {
     pub(crate) value: ValueId,
     pub(crate) is_count: bool,
 }
+
+/// An expression as its macros made it, and its cache; nothing where it is none.
+pub(crate) type Expanded = (Vec<u8>, Option<Box<(Rx, regex_automata::meta::Cache)>>);
 
 /// The workspace of a worker.
 #[derive(Debug)]
@@ -88,7 +92,7 @@ pub(crate) struct Workspace {
     /// Slots picked for a union.
     pub(crate) picked: Vec<SlotId>,
     /// Expressions with macros, as last expanded.
-    pub(crate) expanded: Vec<(Vec<u8>, Option<Box<(Rx, regex_automata::meta::Cache)>>)>,
+    pub(crate) expanded: Vec<Expanded>,
     /// Buffers of transformations, of texts with macros, and of body parsers.
     pub(crate) buffer: Vec<u8>,
     pub(crate) text: Vec<u8>,
@@ -158,7 +162,11 @@ impl Workspace {
     }
 
     fn push(&mut self, span: Span, is_base: bool, text: &[u8]) -> SlotId {
-        let presence = ByteSet::of(text);
+        let presence = ByteSet::of_long(text);
+        self.push_known(span, is_base, presence)
+    }
+
+    fn push_known(&mut self, span: Span, is_base: bool, presence: ByteSet) -> SlotId {
         let slot = self.slots.len() as SlotId;
         let folded = folded(presence);
         self.slots.push(Slot { span, is_base, presence, folded, hits: NONE, hits_of: slot, row: NONE });
@@ -233,10 +241,15 @@ impl Workspace {
         let after = if is_changed && self.bytes.len() + buffer.len() <= u32::MAX as usize {
             let span = Span { start: self.bytes.len() as u32, len: buffer.len() as u32 };
             self.bytes.extend_from_slice(&buffer);
-            let after = self.push(span, false, &buffer);
+            let before = self.slots[before as usize];
+            let after = if step.transformation == Transformation::Lowercase {
+                self.push_known(span, false, before.folded)
+            } else {
+                self.push(span, false, &buffer)
+            };
             if matches!(step.transformation, Transformation::Lowercase | Transformation::Uppercase) {
                 // Literals are compared in any case.
-                self.slots[after as usize].hits_of = self.slots[before as usize].hits_of;
+                self.slots[after as usize].hits_of = before.hits_of;
             }
             after
         } else {
