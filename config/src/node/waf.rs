@@ -151,11 +151,12 @@ impl Waf {
             ),
             before_path: t.value_optional(
                 "before_path",
-                "SecLang read before the rule set, e.g. `config/crs/before.conf`: exclusions made while a request runs.",
+                "SecLang read after the set-up and before the rules, e.g. `config/crs/before.conf`: exclusions made while a \
+                 request runs.",
             ),
             after_path: t.value_optional(
                 "after_path",
-                "SecLang read after the rule set, e.g. `config/crs/after.conf`: changes of its rules.",
+                "SecLang read after the rules, e.g. `config/crs/after.conf`: changes of them.",
             ),
             paranoia_level: t.limit(
                     "paranoia_level",

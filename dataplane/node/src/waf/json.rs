@@ -25,7 +25,7 @@ const EVERYWHERE: &[waf_rules::Target] = &[
 /// The variables of a part of a request.
 const fn variables(part: waf_rules::Target) -> &'static [Variable] {
     match part {
-        waf_rules::Target::Path => &[Variable::RequestFilename, Variable::RequestUriRaw],
+        waf_rules::Target::Path => &[Variable::RequestFilename],
         waf_rules::Target::Args => &[Variable::ArgsGet, Variable::ArgsGetNames],
         waf_rules::Target::Cookies => &[Variable::RequestCookies, Variable::RequestCookiesNames],
         waf_rules::Target::Headers => &[Variable::RequestHeaders],
@@ -87,12 +87,11 @@ fn compiled(rule: &waf_rules::Rule, id: u64, position: Position) -> Rule {
     let parts = if rule.targets.is_empty() { EVERYWHERE } else { rule.targets.as_slice() };
     let mut targets = Vec::new();
     for part in parts {
-        let all = variables(*part).iter();
-        // The raw target holds the query too, whose values are cleaned one by one.
-        let is_kept = |variable: &&Variable| {
-            rule.action != waf_rules::Action::Sanitize || **variable != Variable::RequestUriRaw
-        };
-        targets.extend(all.filter(is_kept).map(|variable| target(*variable, Selector::All, false)));
+        targets.extend(variables(*part).iter().map(|variable| target(*variable, Selector::All, false)));
+    }
+    // The whole target as sent, for patterns that span its parts. What is cleaned is looked at value by value.
+    if rule.targets.is_empty() && rule.action != waf_rules::Action::Sanitize {
+        targets.push(target(Variable::RequestUriRaw, Selector::All, false));
     }
     if parts.contains(&waf_rules::Target::Headers) {
         for field in FIELDS_LEFT_OUT {

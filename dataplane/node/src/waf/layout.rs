@@ -5,9 +5,10 @@
 //!
 //! ```text
 //!  settings of [waf]          as modsecurity.conf-recommended has them; what a later file says wins
-//!  before_path
 //!  paranoia level, thresholds  not for a single file
-//!  crs-setup.conf, plugins/*-config.conf, plugins/*-before.conf, rules/*.conf, plugins/*-after.conf, or the file
+//!  crs-setup.conf              not for a single file
+//!  before_path
+//!  plugins/*-config.conf, plugins/*-before.conf, rules/*.conf, plugins/*-after.conf, or the single file
 //!  after_path
 //! ```
 
@@ -18,8 +19,8 @@ use secbeat_config::node::Waf as Config;
 
 use super::Error;
 
-/// Where Debian's package keeps the set-up.
-const DEBIAN_SETUP: &str = "/etc/modsecurity/crs/crs-setup.conf";
+/// Where Debian's package keeps the set-up, and the operator's exclusions around the rules.
+const DEBIAN: &str = "/etc/modsecurity/crs";
 /// Number of the first action of our own; JSON rules begin at two million.
 const FIRST_ID: u64 = 2_900_001;
 
@@ -46,8 +47,6 @@ enum Rules {
     None,
     /// One file that includes the rest.
     File(PathBuf),
-    /// Debian's list of files.
-    Debian(PathBuf),
     /// A set-up and a folder.
     Folder {
         setup: Option<PathBuf>,
@@ -64,23 +63,31 @@ pub(super) fn text(config: &Config) -> Result<String, Error> {
     if !matches!(rules, Rules::File(_)) {
         out.push_str(BODIES);
     }
+    if let Rules::Folder { setup, .. } = &rules {
+        let _ = levels(config, &mut out);
+        if let Some(setup) = setup {
+            include(&mut out, setup)?;
+        }
+    }
     if let Some(path) = &config.before_path {
         include(&mut out, path)?;
     }
-    if !matches!(rules, Rules::File(_) | Rules::None) {
-        let _ = levels(config, &mut out);
-    }
     match &rules {
         Rules::None => {}
-        Rules::File(path) | Rules::Debian(path) => include(&mut out, path)?,
+        Rules::File(path) => include(&mut out, path)?,
         Rules::Folder { setup, folder } => {
-            if let Some(setup) = setup {
-                include(&mut out, setup)?;
+            // Debian's package has the operator's exclusions beside the set-up.
+            let own = setup.as_ref().and_then(|setup| setup.parent()).filter(|own| *own == Path::new(DEBIAN));
+            if let Some(own) = own {
+                optional(&mut out, &own.join("REQUEST-900*.conf"))?;
             }
             optional(&mut out, &folder.join("plugins/*-config.conf"))?;
             optional(&mut out, &folder.join("plugins/*-before.conf"))?;
             include(&mut out, &folder.join("rules/*.conf"))?;
             optional(&mut out, &folder.join("plugins/*-after.conf"))?;
+            if let Some(own) = own {
+                optional(&mut out, &own.join("RESPONSE-999*.conf"))?;
+            }
         }
     }
     if let Some(path) = &config.after_path {
@@ -96,10 +103,6 @@ fn rules(config: &Config) -> Result<Rules, Error> {
     if !facts.is_dir() {
         return Ok(Rules::File(path.clone()));
     }
-    let debian = path.join("owasp-crs.load");
-    if debian.is_file() {
-        return Ok(Rules::Debian(debian));
-    }
     let folder = path.join("rules");
     // The folder with the rules themselves may be named too.
     let root =
@@ -114,7 +117,7 @@ fn rules(config: &Config) -> Result<Rules, Error> {
     let setup = places
         .iter()
         .map(|name| root.join(name))
-        .chain([PathBuf::from(DEBIAN_SETUP)])
+        .chain([Path::new(DEBIAN).join("crs-setup.conf")])
         .find(|setup| setup.is_file());
     Ok(Rules::Folder { setup, folder: root })
 }

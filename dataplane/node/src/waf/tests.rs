@@ -37,7 +37,7 @@ fn a_checkout_is_read_with_its_setup_and_levels_come_first() {
     let waf = load(&keys).expect("rules");
     let ids: Vec<u64> =
         waf.ruleset.rules().filter(|rule| rule.phase as u8 == 1).map(|rule| rule.id).collect();
-    assert_eq!(ids, [200_000, 200_001, 800, 2_900_001, 2_900_002, 900]);
+    assert_eq!(ids, [200_000, 200_001, 2_900_001, 2_900_002, 900, 800]);
     assert!(waf.ruleset.rule_by_id(1).is_some_and(|rule| rule.file.ends_with("rules/REQUEST-1.conf")));
     // The folder of the rules themselves means the same.
     let inner = load(&format!("crs_path = \"{}/rules\"\n", root.display())).expect("rules");
