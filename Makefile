@@ -46,6 +46,7 @@ test: setup ## everything that must hold, as continuous integration runs it
 	@$(STEP) "end to end, mode syn" $(MAKE) --no-print-directory test-syn
 	@$(STEP) "end to end, mode tcp" $(MAKE) --no-print-directory test-tcp
 	@$(STEP) "end to end, mode l7" $(MAKE) --no-print-directory test-l7
+	@$(STEP) "the WAF: regression tests, rates, reloads" $(MAKE) --no-print-directory test-waf
 	@$(STEP) end
 
 unit: ## all tests that cargo runs: unit, integration, corpus replay, simulation
@@ -99,15 +100,18 @@ test-l7: release ## the same in l7 mode, on AF_XDP and on sockets; TLS by openss
 	tests/tls/end_to_end.sh target/release/secbeat-node
 	$$(tests/http2/setup.sh) tests/http2/run.py --node target/release/secbeat-node
 
-test-waf: release ## the OWASP Core Rule Set's regression tests against the node (CRS_DIR: a checkout; skipped without)
+test-waf: release ## the WAF on real requests: regression tests of the OWASP Core Rule Set (CRS_DIR: a checkout), rates, reloads
 	tests/waf/run.sh
 	tests/waf/verdicts.sh 4 1 --min-percent 99
 	tests/waf/verdicts.sh 3 2 --min-percent 99
+	tests/waf/rates.sh
+	tests/waf/reload.sh 20
 
 test-slow: release ## what takes minutes: a gigabyte over a bad link, goodput under a flood, thousands of idle connections
 	@$(STEP) begin
 	@$(STEP) "one connection over a bad link, beside the kernel's TCP" env BAD_LINK_ROUNDS=3 tests/bad_link.sh 128 1
 	@$(STEP) "a gigabyte each way over a bad link, beside the kernel's TCP" tests/bad_link.sh 1024 96
+	@$(STEP) "200 rule sets replaced under load" tests/waf/reload.sh 200
 	@$(STEP) "goodput over HTTPS during 200,000 SYN/s" tests/l7_flood.sh
 	@$(STEP) "10,000 idle connections, and 20,000 on AF_XDP" $(MAKE) --no-print-directory test-idle
 	@$(STEP) end
@@ -133,6 +137,10 @@ install: ## install programs and example configuration below $(DESTDIR)$(PREFIX)
 	    case $$file in */Cargo.toml) continue ;; esac; \
 	    install -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"; \
 	done
+	install -m 644 config/waf_rules.json "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"
+	install -d "$(DESTDIR)$(PREFIX)/share/doc/secbeat/crs"
+	install -m 644 config/crs/before.conf config/crs/after.conf "$(DESTDIR)$(PREFIX)/share/doc/secbeat/crs/"
+	install -m 644 dataplane/waf/src/libinjection/COPYING "$(DESTDIR)$(PREFIX)/share/doc/secbeat/COPYING.libinjection"
 	@if [ ! -e "$(DESTDIR)$(SYSCONFDIR)/secbeat/node.toml" ]; then \
 	    install -m 640 config/safe.toml "$(DESTDIR)$(SYSCONFDIR)/secbeat/node.toml"; \
 	else echo "install: $(SYSCONFDIR)/secbeat/node.toml is kept as it is"; fi

@@ -145,8 +145,9 @@ start_modsecurity() {
     start "$1" "$2" nginx -c "$scratch/$1.conf" -e "$scratch/$1/error.log"
 }
 
-# node_config <name> <port> <origin's port> <metrics port> <rules file or folder|JSON rules|off> <paranoia level> <block>
-# NODE_BEFORE and NODE_AFTER: files around the rule set. The one place that knows how the node is told about rule sets and records.
+# node_config <name> <port> <origin's port> <metrics port> <rules file or folder|JSON rules|off> <paranoia level>
+# <block> NODE_BEFORE and NODE_AFTER: files around the rule set. The one place that knows how the node is told about
+# rule sets and records.
 node_config() {
     cat <<END
 [server]

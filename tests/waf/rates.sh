@@ -1,6 +1,7 @@
 #!/bin/sh
-# What the node refuses of ordinary requests and of attacks (tests/waf/corpus): by the shipped JSON rules alone, by the Core
-# Rule Set alone, and by the Core Rule Set with the files that go before and after it. First paranoia level, blocking.
+# What the node refuses of ordinary requests and of attacks (tests/waf/corpus): by the shipped JSON rules alone, by
+# the Core Rule Set alone, and by the Core Rule Set with the files that go before and after it. First paranoia level,
+# blocking.
 #
 #   tests/waf/rates.sh        No privilege: a node and an origin on free ports of loopback.
 #

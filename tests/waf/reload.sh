@@ -1,5 +1,6 @@
 #!/bin/sh
-# A rule set is replaced again and again under load: no request fails, every replacement takes effect, memory does not grow.
+# A rule set is replaced again and again under load: no request fails, every replacement takes effect, memory does not
+# grow.
 #
 #   tests/waf/reload.sh [times]        default 200; needs wrk. No privilege: a node and nginx as origin on loopback.
 #

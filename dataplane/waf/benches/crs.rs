@@ -1,8 +1,9 @@
 //! What judging a request by the OWASP Core Rule Set costs, in microseconds, and what the compiled set takes.
 //!
-//! `cargo bench -p secbeat-waf --bench crs [-- name]`. The rules come from `CRS_DIR`, or from `../shared/crs` beside the
-//! repository, or from Debian's package (`CRS_DIR=/usr/share/modsecurity-crs`); paranoia level 1, everything on. The requests are those of `bench/waf/inputs`.
-//! Each line is the median of 15 runs. Compare two commits on one machine.
+//! `cargo bench -p secbeat-waf --bench crs [-- name]`. The rules come from `CRS_DIR`, or from `../shared/crs` beside
+//! the repository, or from Debian's package (`CRS_DIR=/usr/share/modsecurity-crs`); paranoia level 1, everything on.
+//! The requests are those of `bench/waf/inputs`. Each line is the median of 15 runs. Compare two commits on one
+//! machine.
 
 use core::hint::black_box;
 use core::net::{IpAddr, Ipv4Addr};

@@ -3,7 +3,8 @@
 //! Pure: no clock, no randomness, no I/O, no log line. Files are handed in by the caller ([`seclang::Files`]), time and
 //! identifiers with each transaction; what is worth telling comes back as values.
 //!
-//! From the operator's files inward: [`seclang`] reads directives -> [`ruleset`] compiles them once, shared by all workers
+//! From the operator's files inward: [`seclang`] reads directives -> [`ruleset`] compiles them once, shared by all
+//! workers
 //! -> a [`transaction`] fills [`variable`]s from a request ([`body`] takes bodies apart), changes values with
 //! [`transform`]ations, asks [`operator`]s and carries out actions. [`limits`] names every bound.
 #![forbid(unsafe_code)]

@@ -1,8 +1,9 @@
 //! What a value must have for a pattern to match at all.
 //!
-//! Owns: [`Need`], read off a regular expression once: the shortest match, which bytes must occur, and a set of literals
-//! of which one must occur. A value that lacks any of it is passed over without running the expression. Everything here is
-//! a necessary condition, never a sufficient one; a property test holds that against the expressions themselves.
+//! Owns: [`Need`], read off a regular expression once: the shortest match, which bytes must occur, and a set of
+//! literals of which one must occur. A value that lacks any of it is passed over without running the expression.
+//! Everything here is a necessary condition, never a sufficient one; a property test holds that against the
+//! expressions themselves.
 //!
 //! Bytes are compared with letters folded to lower case ([`folded`]), so that `(?i)` costs nothing.
 //! Cost: asking costs a few ANDs per clause; most values of ordinary requests lack the punctuation that attacks need.

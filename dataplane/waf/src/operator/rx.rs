@@ -1,11 +1,11 @@
 //! `@rx` and `@rxGlobal`: regular expressions over bytes.
 //!
-//! Owns: [`Rx`], a compiled expression with its [`Need`], and [`Caches`], what one worker needs to run them. Does not own:
-//! when an expression is run; a transaction asks the need first. The expressions of PCRE that the Core Rule Set uses are
-//! taken over (`dialect`). Time is linear in the value, but for the few with look-around or back-references, which have a
-//! bound on steps (`backtrack`).
-//! Semantics: `.` matches a newline, `^` and `$` only the ends of the value (what the Core Rule Set expects), no Unicode
-//! classes. Cost: no allocation once an expression's cache is warm.
+//! Owns: [`Rx`], a compiled expression with its [`Need`], and [`Caches`], what one worker needs to run them. Does not
+//! own: when an expression is run; a transaction asks the need first. The expressions of PCRE that the Core Rule Set
+//! uses are taken over (`dialect`). Time is linear in the value, but for the few with look-around or back-references,
+//! which have a bound on steps (`backtrack`). Semantics: `.` matches a newline, `^` and `$` only the ends of the
+//! value (what the Core Rule Set expects), no Unicode classes. Cost: no allocation once an expression's cache is
+//! warm.
 
 mod backtrack;
 mod dialect;

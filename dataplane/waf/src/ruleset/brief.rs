@@ -1,8 +1,8 @@
 //! What is asked first of the rules of a phase, packed.
 //!
-//! Owns: [`Brief`]s in the order of the rules, and the conditions that values must meet, in one piece of memory. A request
-//! goes past some six hundred rules, nearly all of which say no at once; reading only this keeps them in the cache.
-//! Does not own: rules; whoever is not answered here is asked in full.
+//! Owns: [`Brief`]s in the order of the rules, and the conditions that values must meet, in one piece of memory. A
+//! request goes past some six hundred rules, nearly all of which say no at once; reading only this keeps them in the
+//! cache. Does not own: rules; whoever is not answered here is asked in full.
 
 use super::rule::{Comparison, Disruption, Number, Rule, Skip, Test, TxRead};
 use super::target::{Group, TargetList};

@@ -38,8 +38,8 @@ impl Sender {
             (self.timer, self.timer_at) = (Timer::Reorder, at);
             return;
         }
-        // While repairing, too, as in RFC 9002 §6.2: a hole whose repair is lost keeps everything behind it in the queue,
-        // so that nothing is left to send whose arrival would tell of it.
+        // While repairing, too, as in RFC 9002 §6.2: a hole whose repair is lost keeps everything behind it in the
+        // queue, so that nothing is left to send whose arrival would tell of it.
         let is_due = match self.phase {
             Phase::Open => self.board.sacked() == 0,
             Phase::Recovery => true,

@@ -210,8 +210,8 @@ impl Sender {
         }
     }
 
-    /// RFC 8985 §7.3: new data if there is any, else the last segment again. While repairing the first one, whose repair
-    /// must have been lost.
+    /// RFC 8985 §7.3: new data if there is any, else the last segment again. While repairing the first one, whose
+    /// repair must have been lost.
     fn tail_probe(&mut self, shared: &mut Shared, room: u16, clock: u32, now: Instant) -> Option<Outgoing> {
         let is_repairing = self.phase == Phase::Recovery;
         if self.phase == Phase::Loss || !self.has_unacked() {

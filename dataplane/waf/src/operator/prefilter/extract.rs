@@ -1,8 +1,8 @@
 //! Reads a [`Need`] off a regular expression.
 //!
 //! Owns: the walk over the expression. A concatenation needs what each part needs; an alternation what one of its
-//! branches needs; what may be absent needs nothing. Literals are grown over neighbouring parts that match a small, known
-//! set of strings, and the best such set is kept.
+//! branches needs; what may be absent needs nothing. Literals are grown over neighbouring parts that match a small,
+//! known set of strings, and the best such set is kept.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 

@@ -1,9 +1,8 @@
 //! Expressions that cannot be run in linear time: look-around and back-references.
 //!
-//! Owns: running them with a bound on steps. The Core Rule Set 4 has none; 3.3 has four. An expression that reaches its bound
-//! does not match, as with PCRE's limits.
-//! Bytes are read as the characters of the same number, so that any value can be looked at. Cost: allocates; the need of
-//! an expression keeps most values away from it.
+//! Owns: running them with a bound on steps. The Core Rule Set 4 has none; 3.3 has four. An expression that reaches
+//! its bound does not match, as with PCRE's limits. Bytes are read as the characters of the same number, so that any
+//! value can be looked at. Cost: allocates; the need of an expression keeps most values away from it.
 
 use fancy_regex::{Regex, RegexBuilder};
 

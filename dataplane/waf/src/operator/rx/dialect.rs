@@ -1,10 +1,9 @@
 //! PCRE's way of writing expressions, turned into that of the engines here.
 //!
-//! Owns: the spellings that mean the same in another way: literal braces and brackets, hyphens in classes, `\x{bc}`, octal
-//! numbers, escapes of punctuation, `\h`, `\R`, `\Z`, `\e`. Does not own: what cannot be said in linear time (look-around,
-//! back-references): [`needs_backtracking`] tells, and another engine runs it.
-//! Possessive quantifiers and atomic groups are read as their greedy forms, which match at least as much.
-//! Source: pcre2pattern(3).
+//! Owns: the spellings that mean the same in another way: literal braces and brackets, hyphens in classes, `\x{bc}`,
+//! octal numbers, escapes of punctuation, `\h`, `\R`, `\Z`, `\e`. Does not own: what cannot be said in linear time
+//! (look-around, back-references): [`needs_backtracking`] tells, and another engine runs it. Possessive quantifiers
+//! and atomic groups are read as their greedy forms, which match at least as much. Source: pcre2pattern(3).
 
 /// Whether the expression has look-around or back-references.
 pub(super) fn needs_backtracking(pattern: &str) -> bool {
@@ -46,8 +45,8 @@ fn class_head(rest: &[u8]) -> usize {
     }
 }
 
-/// The expression without its look-around and with back-references that match anything: whatever the expression matches,
-/// this one matches too.
+/// The expression without its look-around and with back-references that match anything: whatever the expression
+/// matches, this one matches too.
 pub(super) fn relaxed(pattern: &str) -> String {
     let bytes = pattern.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
