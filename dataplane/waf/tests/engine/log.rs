@@ -15,6 +15,9 @@ const PROBE_ID: u64 = 4_000_000_000;
 /// How much of a value ModSecurity's log shows.
 const SHOWN: usize = 80;
 
+/// How a rule is written: operator, argument, targets.
+type Call = (String, String, String);
+
 #[derive(Default)]
 struct Inner {
     text: String,
@@ -24,7 +27,7 @@ struct Inner {
     begun: Vec<u64>,
     current: u64,
     /// By rule and link: how its call, and its targets, are written.
-    calls: BTreeMap<(u64, usize), Option<(String, String, String)>>,
+    calls: BTreeMap<(u64, usize), Option<Call>>,
 }
 
 /// A log that an evaluator writes and a test reads.
@@ -40,7 +43,7 @@ fn template(template: &Template) -> String {
     parts.collect()
 }
 
-fn call(rule: &Rule) -> Option<(String, String, String)> {
+fn call(rule: &Rule) -> Option<Call> {
     let operator = rule.operator.as_ref()?;
     let mut name = operator.name.clone();
     if let Some(first) = name.get_mut(..1) {
@@ -138,7 +141,7 @@ impl Log {
     }
 
     /// How the last link of a rule's chain is written.
-    fn last_call(&self, id: u64) -> Option<(String, String, String)> {
+    fn last_call(&self, id: u64) -> Option<Call> {
         let inner = self.0.lock().unwrap();
         let last = inner.calls.range((id, 0)..=(id, usize::MAX)).next_back();
         last.and_then(|(_, call)| call.clone())
