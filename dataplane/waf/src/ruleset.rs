@@ -25,7 +25,7 @@ use crate::seclang::ast::{Configuration, Phase, Position};
 use crate::seclang::settings::Settings;
 
 pub(crate) use brief::{Briefs, Kind as BriefKind, Look};
-pub(crate) use literal::Literals;
+pub(crate) use literal::{Literals, Side};
 pub(crate) use name::{CAPTURE_NAMES, Names, TxId};
 pub(crate) use pipeline::{Node, Pipelines, ROOT, Step};
 pub(crate) use rule::{
@@ -61,7 +61,8 @@ pub struct Ruleset {
     pub(crate) groups: Vec<Group>,
     pub(crate) names: Names,
     pub(crate) expressions: Vec<Rx>,
-    pub(crate) literals: Literals,
+    /// By [`Side`].
+    pub(crate) literals: [Literals; 2],
     /// What `ctl:ruleRemoveBy...` and the like name.
     pub(crate) selections: Vec<RuleBits>,
     /// Rules by identifier.
@@ -188,6 +189,8 @@ impl Ruleset {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let expressions: usize = self.expressions.iter().map(Rx::bytes).sum();
-        expressions + self.literals.bytes() + self.rules.len() * size_of::<Rule>()
+        expressions
+            + self.literals.iter().map(Literals::bytes).sum::<usize>()
+            + self.rules.len() * size_of::<Rule>()
     }
 }

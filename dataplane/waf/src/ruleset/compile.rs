@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::action::{Defaults, Meaning};
 use super::exception::{self, Entry};
-use super::literal::LiteralsBuilder;
+use super::literal::{LiteralsBuilder, Side};
 use super::target::TargetList;
 use super::text::Text;
 use super::{
@@ -70,8 +70,10 @@ pub(super) struct Compiler<'a> {
     group_numbers: HashMap<Group, u32>,
     expressions: Vec<Rx>,
     expression_numbers: HashMap<String, u32>,
-    expression_hits: HashMap<u32, u32>,
-    literals: LiteralsBuilder,
+    expression_hits: HashMap<(u32, u8), u32>,
+    literals: [LiteralsBuilder; 2],
+    /// Whose literals the rule that is compiled now needs.
+    side: Side,
     selections: Vec<RuleBits>,
     descriptions: Vec<Described>,
     rules_count: usize,
@@ -113,7 +115,8 @@ impl<'a> Compiler<'a> {
             expressions: Vec::new(),
             expression_numbers: HashMap::new(),
             expression_hits: HashMap::new(),
-            literals: LiteralsBuilder::default(),
+            literals: Default::default(),
+            side: Side::Request,
             selections: Vec::new(),
             descriptions: Vec::new(),
             rules_count: 0,
@@ -175,6 +178,7 @@ impl<'a> Compiler<'a> {
 
     /// Compiles a head, or a link of the chain of `head`.
     fn rule(&mut self, rule: &ast::Rule, phase: Phase, head: Option<usize>) {
+        self.side = Side::of(phase);
         let meaning = Meaning::of(self, rule, phase);
         let (test, hit) = self.test(rule, &meaning);
         let group = self.group(rule, &meaning);
@@ -250,7 +254,7 @@ impl<'a> Compiler<'a> {
                     _ => None,
                 };
                 self.notes.extend(note.map(|note| (rule.position, note)));
-                let hit = compiled.phrases().map(|phrases| self.literals.add(phrases));
+                let hit = compiled.phrases().map(|phrases| self.literals[self.side as usize].add(phrases));
                 let argument = Text::compile(&operator.argument, &mut self.names);
                 (Test::Operator(Box::new(compiled), argument), hit)
             }
@@ -297,13 +301,13 @@ impl<'a> Compiler<'a> {
         let Some(number) = self.expression_number(rule.position, pattern) else {
             return (Test::Always, None);
         };
-        let hit = match self.expression_hits.get(&number) {
+        let hit = match self.expression_hits.get(&(number, self.side as u8)) {
             Some(hit) => Some(*hit),
             None => {
                 let literals = &self.expressions[number as usize].need().literals;
                 (!literals.is_empty()).then(|| {
-                    let hit = self.literals.add(literals.iter().map(Vec::as_slice));
-                    self.expression_hits.insert(number, hit);
+                    let hit = self.literals[self.side as usize].add(literals.iter().map(Vec::as_slice));
+                    self.expression_hits.insert((number, self.side as u8), hit);
                     hit
                 })
             }
@@ -406,9 +410,11 @@ impl<'a> Compiler<'a> {
 
     fn finish(self) -> Result<Ruleset, Diagnostics> {
         let mut diagnostics = self.diagnostics;
-        let literals = self.literals.build().unwrap_or_else(|message| {
-            diagnostics.push("", 0, message);
-            super::Literals::default()
+        let literals = self.literals.map(|literals| {
+            literals.build().unwrap_or_else(|message| {
+                diagnostics.push("", 0, message);
+                super::Literals::default()
+            })
         });
         if !diagnostics.list.is_empty() {
             return Err(diagnostics);

@@ -6,8 +6,24 @@
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
+use crate::seclang::ast::Phase;
+
 /// A bit that a value's literals may set.
 pub(crate) type HitBit = u32;
+
+/// Whose literals: rules about requests and rules about responses have automata of their own, so that a page is not read
+/// for what only requests hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Request = 0,
+    Response = 1,
+}
+
+impl Side {
+    pub(crate) const fn of(phase: Phase) -> Self {
+        if (phase as u8) < Phase::ResponseHeaders as u8 { Self::Request } else { Self::Response }
+    }
+}
 
 /// The automaton and its bits.
 #[derive(Debug, Default)]

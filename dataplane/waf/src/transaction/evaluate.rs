@@ -13,7 +13,9 @@ use super::outcome::{Interruption, InterruptionKind, Limit};
 use super::workspace::{Seen, SlotId, Workspace};
 use super::{Budget, Persistent, Transaction};
 use crate::operator::Captures;
-use crate::ruleset::{BriefKind, Disruption, Look, Number, Rule, Ruleset, Skip, Test, TxRead, has_rule};
+use crate::ruleset::{
+    BriefKind, Disruption, Look, Number, Rule, Ruleset, Side, Skip, Test, TxRead, has_rule,
+};
 use crate::seclang::ast::{AllowScope, EngineMode, Phase};
 use crate::variable::Variable;
 
@@ -44,7 +46,7 @@ impl super::Evaluator {
         if tx.outcome.engine == EngineMode::Off || !tx.outcome.runs(phase) {
             return None;
         }
-        self.space.enter(tx.serial);
+        self.space.enter(tx.serial, Side::of(phase));
         self.space.work_bytes = tx.outcome.work_bytes;
         let mut evaluation = Evaluation {
             set: &self.set,

@@ -7,7 +7,7 @@ use super::value::{Span, ValueId, Values};
 use crate::byte_set::ByteSet;
 use crate::operator::prefilter::folded;
 use crate::operator::rx::{Caches, Rx};
-use crate::ruleset::{Node, ROOT, Ruleset, SelectCache};
+use crate::ruleset::{Node, ROOT, Ruleset, SelectCache, Side};
 use crate::transform::Transformation;
 
 /// No slot, no row, no hits.
@@ -21,8 +21,8 @@ pub(crate) struct Slot {
     is_base: bool,
     pub(crate) presence: ByteSet,
     pub(crate) folded: ByteSet,
-    /// Where its hit bits begin.
-    hits: u32,
+    /// Where its hit bits begin, by side.
+    hits: [u32; 2],
     /// The text with the same hits: itself, or the one it differs from only in case.
     hits_of: SlotId,
     /// Where its row of versions begins; base texts only.
@@ -76,6 +76,8 @@ pub(crate) type Expanded = (Vec<u8>, Option<Box<(Rx, regex_automata::meta::Cache
 pub(crate) struct Workspace {
     /// Whose values are in it.
     pub(crate) owner: u64,
+    /// Whose rules are asked now.
+    side: Side,
     /// Goes up whenever gathered lists are out of date.
     pub(crate) stamp: u64,
     bytes: Vec<u8>,
@@ -110,6 +112,7 @@ impl Workspace {
     pub(crate) fn new(set: &Ruleset) -> Self {
         Self {
             owner: 0,
+            side: Side::Request,
             stamp: 1,
             bytes: Vec::new(),
             slots: Vec::new(),
@@ -132,8 +135,9 @@ impl Workspace {
         }
     }
 
-    /// Makes it the workspace of this transaction; lists are gathered anew.
-    pub(crate) fn enter(&mut self, owner: u64) {
+    /// Makes it the workspace of this transaction and side; lists are gathered anew.
+    pub(crate) fn enter(&mut self, owner: u64, side: Side) {
+        self.side = side;
         self.stamp += 1;
         self.seen.clear();
         if self.owner == owner {
@@ -169,7 +173,7 @@ impl Workspace {
     fn push_known(&mut self, span: Span, is_base: bool, presence: ByteSet) -> SlotId {
         let slot = self.slots.len() as SlotId;
         let folded = folded(presence);
-        self.slots.push(Slot { span, is_base, presence, folded, hits: NONE, hits_of: slot, row: NONE });
+        self.slots.push(Slot { span, is_base, presence, folded, hits: [NONE; 2], hits_of: slot, row: NONE });
         slot
     }
 
@@ -279,17 +283,18 @@ impl Workspace {
 
     fn hits_of(&mut self, set: &Ruleset, values: &Values, slot: SlotId) -> u32 {
         let slot = self.slots[slot as usize].hits_of;
-        let known = self.slots[slot as usize].hits;
+        let side = self.side as usize;
+        let known = self.slots[slot as usize].hits[side];
         if known != NONE {
             return known;
         }
         let start = self.hits.len();
-        self.hits.resize(start + set.literals.words(), 0);
+        self.hits.resize(start + set.literals[self.side as usize].words(), 0);
         let found = &self.slots[slot as usize];
         let text = if found.is_base { found.span.of(values.bytes()) } else { found.span.of(&self.bytes) };
         self.work_bytes += text.len() as u64;
-        set.literals.find(text, &mut self.hits[start..]);
-        self.slots[slot as usize].hits = start as u32;
+        set.literals[side].find(text, &mut self.hits[start..]);
+        self.slots[slot as usize].hits[side] = start as u32;
         start as u32
     }
 
@@ -300,7 +305,7 @@ impl Workspace {
         values: &Values,
         slots: impl Iterator<Item = SlotId>,
     ) -> u32 {
-        let words = set.literals.words();
+        let words = set.literals[self.side as usize].words();
         let union = self.hits.len();
         self.hits.resize(union + words, 0);
         for slot in slots {
