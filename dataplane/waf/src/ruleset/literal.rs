@@ -11,8 +11,8 @@ use crate::seclang::ast::Phase;
 /// A bit that a value's literals may set.
 pub(crate) type HitBit = u32;
 
-/// Whose literals: rules about requests and rules about responses have automata of their own, so that a page is not read
-/// for what only requests hold.
+/// Whose literals: rules about requests and rules about responses have automata of their own, so that a page is not
+/// read for what only requests hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Request = 0,
