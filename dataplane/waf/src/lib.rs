@@ -13,6 +13,7 @@ pub mod body;
 pub mod byte_set;
 pub mod libinjection;
 pub mod limits;
+mod named;
 pub mod operator;
 pub mod ruleset;
 pub mod seclang;

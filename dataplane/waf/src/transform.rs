@@ -34,41 +34,11 @@ mod url_encode;
 mod utf8_to_unicode;
 mod whitespace;
 
-use crate::{byte_set::ByteSet, seclang::settings::UnicodeMap};
+use crate::{byte_set::ByteSet, named::named, seclang::settings::UnicodeMap};
 
-macro_rules! transformations {
-    ($($(#[$doc:meta])* $name:ident = $text:literal $(| $alias:literal)*;)*) => {
-        /// A transformation (ModSecurity reference manual, "Transformation functions").
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Transformation {
-            $($(#[$doc])* $name,)*
-        }
-
-        impl Transformation {
-            /// Every transformation.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// As SecLang writes it.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)*
-                }
-            }
-
-            /// By its name, in any case, or by another that is in use for it.
-            #[must_use]
-            pub fn from_name(name: &str) -> Option<Self> {
-                $(if name.eq_ignore_ascii_case($text) $(|| name.eq_ignore_ascii_case($alias))* {
-                    return Some(Self::$name);
-                })*
-                None
-            }
-        }
-    };
-}
-
-transformations! {
+named! {
+    /// A transformation (ModSecurity reference manual, "Transformation functions").
+    Transformation;
     /// Base64, strictly: stops at the first byte that is not of the alphabet.
     Base64Decode = "base64Decode";
     /// Base64, forgiving: passes over bytes that are not of the alphabet.

@@ -2,39 +2,11 @@
 //!
 //! Owns: [`Word`], why some are refused, and which word a misspelt one is near. Does not own: what they do.
 
-macro_rules! words {
-    ($($(#[$doc:meta])* $name:ident = $text:literal $(| $alias:literal)*;)*) => {
-        /// The name of an operator (ModSecurity reference manual, "Operators").
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Word {
-            $($(#[$doc])* $name,)*
-        }
+use crate::named::named;
 
-        impl Word {
-            /// Every word.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// As SecLang writes it, without `@`.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)*
-                }
-            }
-
-            /// By its name, in any case, or by another that is in use for it.
-            #[must_use]
-            pub fn from_name(name: &str) -> Option<Self> {
-                $(if name.eq_ignore_ascii_case($text) $(|| name.eq_ignore_ascii_case($alias))* {
-                    return Some(Self::$name);
-                })*
-                None
-            }
-        }
-    };
-}
-
-words! {
+named! {
+    /// The name of an operator (ModSecurity reference manual, "Operators"), without `@`.
+    Word;
     /// The value begins with the argument.
     BeginsWith = "beginsWith";
     /// The argument is somewhere in the value.

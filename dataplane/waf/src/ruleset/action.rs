@@ -4,7 +4,6 @@
 //! disruptive action.
 
 use super::compile::{Compiler, Wanted};
-use super::exception::is_disruptive;
 use super::rule::{Disruption, Effect, Operation, RuleControl, Skip, TxKey};
 use super::text::Text;
 use crate::seclang::ast::{
@@ -81,11 +80,11 @@ impl Meaning {
             accuracy: None,
         };
         let defaults = compiler.defaults().of(phase).to_vec();
-        let disruptive = rule.actions.iter().rev().find(|action| is_disruptive(action));
+        let disruptive = rule.actions.iter().rev().find(|action| action.is_disruptive());
         let is_default = matches!(disruptive, None | Some(Action::Block));
         for action in &defaults {
             // What the default says of blocking holds for those who leave it open.
-            if !is_disruptive(action) || is_default {
+            if !action.is_disruptive() || is_default {
                 meaning.add(compiler, rule.position, action);
             }
         }

@@ -99,30 +99,14 @@ fn react(rule: &mut Rule, link: usize, actions: &[Action]) {
         if matches!(action, Action::Id(_) | Action::Phase(_)) {
             continue;
         }
-        if is_disruptive(action) {
-            part.actions.retain(|own| !is_disruptive(own));
+        if action.is_disruptive() {
+            part.actions.retain(|own| !own.is_disruptive());
         } else if is_single(action) {
             let kind = core::mem::discriminant(action);
             part.actions.retain(|own| core::mem::discriminant(own) != kind);
         }
         part.actions.push(action.clone());
     }
-}
-
-/// Whether the action says what becomes of the request.
-pub(super) const fn is_disruptive(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Block
-            | Action::Deny
-            | Action::Drop
-            | Action::Pass
-            | Action::Allow(_)
-            | Action::Redirect(_)
-            | Action::Proxy(_)
-            | Action::Challenge
-            | Action::Sanitize
-    )
 }
 
 /// Whether a rule has at most one of its kind.

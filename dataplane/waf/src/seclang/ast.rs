@@ -286,6 +286,25 @@ pub enum Action {
     Challenge,
 }
 
+impl Action {
+    /// Whether it says what becomes of the request.
+    #[must_use]
+    pub const fn is_disruptive(&self) -> bool {
+        matches!(
+            self,
+            Self::Block
+                | Self::Deny
+                | Self::Drop
+                | Self::Pass
+                | Self::Allow(_)
+                | Self::Redirect(_)
+                | Self::Proxy(_)
+                | Self::Challenge
+                | Self::Sanitize
+        )
+    }
+}
+
 /// What `allow` lets pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllowScope {

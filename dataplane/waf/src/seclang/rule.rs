@@ -111,21 +111,6 @@ impl Reading {
     }
 }
 
-/// Whether the action decides about the request.
-const fn is_disruptive(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Block
-            | Action::Deny
-            | Action::Drop
-            | Action::Pass
-            | Action::Allow(_)
-            | Action::Redirect(_)
-            | Action::Proxy(_)
-            | Action::Challenge
-    )
-}
-
 /// Actions that may not stand in this rule.
 fn misplaced(actions: &Actions, word: &Word, is_link: bool) -> Vec<Problem> {
     let is_logging = actions.list.contains(&Action::Phase(Phase::Logging));
@@ -139,7 +124,7 @@ fn misplaced(actions: &Actions, word: &Word, is_link: bool) -> Vec<Problem> {
         problems.push(Problem::new(word.line(0), "the rule has two phases"));
     }
     for (action, at) in actions.list.iter().zip(&actions.offsets) {
-        if !is_disruptive(action) {
+        if !action.is_disruptive() {
             continue;
         }
         if is_link {
@@ -189,7 +174,7 @@ pub(super) fn default_action(word: &Word, position: Position) -> Result<DefaultA
             None => list.push(action),
         }
     }
-    let is_decided = list.iter().any(|action| is_disruptive(action) && *action != Action::Block);
+    let is_decided = list.iter().any(|action| action.is_disruptive() && *action != Action::Block);
     if !is_decided && problems.is_empty() {
         problems.push(Problem::new(
             position.line,
