@@ -29,7 +29,7 @@ pub use server::{LogFormat, LogLevel, Logging, Mode, Performance, Server, TcpCon
 pub use syn::{Flows, SynCookies, SynProxy, Udp};
 pub use tls::{Alpn, CERTIFICATES_MAX, Certificate, ClientAuth, Misdirected, Tls, TlsVersion};
 pub use upstream::Upstream;
-pub use waf::{AtLimit, AuditFormat, Waf, WafMode, WafSite};
+pub use waf::{AtLimit, AuditFormat, CsrfCheck, Waf, WafMode, WafSite};
 
 pub use crate::units::{HeaderName, HostPattern, LogTarget, UrlPath};
 

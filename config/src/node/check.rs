@@ -5,6 +5,7 @@ use super::backend::{Backend, Health};
 use super::io::{Driver, Io, Want};
 use super::limits::Lists;
 use super::server::Mode;
+use super::waf::CsrfCheck;
 use crate::reader::Table;
 
 mod resolve;
@@ -163,8 +164,11 @@ pub(super) fn whole(t: &Table<'_>, given: &Given, config: &NodeConfig) {
             ),
         );
     }
-    if config.waf.enable && config.waf.rules_path.is_none() && config.waf.crs_path.is_none() {
-        t.conflict("waf", "enable = true needs rules_path or crs_path");
+    let has_rules = config.waf.rules_path.is_some()
+        || config.waf.crs_path.is_some()
+        || config.waf.csrf_check != CsrfCheck::Off;
+    if config.waf.enable && !has_rules {
+        t.conflict("waf", "enable = true needs rules_path, crs_path or csrf_check");
     }
     if config.waf.enable && !config.has_l7() {
         t.conflict("waf", "enable = true needs [server] mode = \"l7\": other modes do not see requests");

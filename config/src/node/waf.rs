@@ -41,6 +41,22 @@ impl Choice for AtLimit {
     const ALL: &'static [(&'static str, Self)] = &[("block", Self::Block), ("pass", Self::Pass)];
 }
 
+/// What becomes of requests that a page of another site made a browser send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CsrfCheck {
+    /// They are not told from others.
+    Off,
+    /// They are noted.
+    Detect,
+    /// They are refused.
+    Block,
+}
+
+impl Choice for CsrfCheck {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("detect", Self::Detect), ("block", Self::Block)];
+}
+
 /// Form of the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditFormat {
@@ -75,6 +91,10 @@ pub struct Waf {
     pub inbound_threshold: Option<u32>,
     /// Score at which a response is blocked; `None` = as the rule set says.
     pub outbound_threshold: Option<u32>,
+    /// Requests that a page of another site made a browser send.
+    pub csrf_check: CsrfCheck,
+    /// Origins that may, besides the site itself: `https://app.example`, in lower case.
+    pub csrf_origins: Vec<String>,
     /// Requests per second from one source; `None` = no limit.
     pub rate_limit_rps: Option<u32>,
     /// Longest request body, files included, bytes.
@@ -133,6 +153,7 @@ pub struct WafSite {
 impl Waf {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         let mut waf = Self::read_rules(t);
+        waf.read_csrf(t);
         waf.read_limits(t);
         waf.read_audit(t);
         waf.sites = t.tables("sites", SITES_MAX, WafSite::read);
@@ -192,6 +213,8 @@ impl Waf {
                 "Requests per second from one source to `l7` listeners; more are answered with 429. 0 = no limit. \
                  Works without `enable`; the burst is `[limits] request_burst`.",
             ),
+            csrf_check: CsrfCheck::Off,
+            csrf_origins: Vec::new(),
             request_body_bytes_max: 0,
             request_body_no_files_bytes_max: 0,
             inspect_responses: true,
@@ -208,6 +231,30 @@ impl Waf {
             audit_parts: String::new(),
             audit_all: false,
             sites: Vec::new(),
+        }
+    }
+
+    fn read_csrf(&mut self, t: &mut Table<'_>) {
+        self.csrf_check = t.choice(
+            "csrf_check",
+            CsrfCheck::Off,
+            "Requests that change something (not GET, HEAD, OPTIONS, ...) and that a page of another site made a browser \
+             send, by Sec-Fetch-Site, Origin or Referer. Clients that send none of them pass.",
+        );
+        self.csrf_origins = t.list(
+            "csrf_origins",
+            &[],
+            256,
+            "Origins that may send such requests, besides the site itself: `https://app.example`, `http://localhost:3000`.",
+        );
+        for origin in &self.csrf_origins {
+            if !is_origin(origin) {
+                t.invalid(
+                    "csrf_origins",
+                    origin,
+                    "must be http:// or https://, a name or address in lower case, and perhaps a port",
+                );
+            }
         }
     }
 
@@ -307,6 +354,13 @@ impl Waf {
             "Write all inspected requests; false: those with a match, or that the server failed to answer.",
         );
     }
+}
+
+/// Scheme, name or address, perhaps a port; nothing else.
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b':' | b'[' | b']');
+    rest.is_some_and(|rest| !rest.is_empty() && rest.len() <= 255 && rest.bytes().all(is_allowed))
 }
 
 impl WafSite {

@@ -9,6 +9,7 @@
 //! (`session::inspect`). Compiling takes up to a second and is never done on a worker.
 
 pub mod added;
+mod csrf;
 pub mod explain;
 pub mod files;
 pub mod hits;

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //!  settings of [waf]          as modsecurity.conf-recommended has them; what a later file says wins
+//!  requests of other sites     csrf_check
 //!  paranoia level, thresholds  not for a single file
 //!  crs-setup.conf              not for a single file
 //!  before_path
@@ -63,6 +64,7 @@ pub(super) fn text(config: &Config) -> Result<String, Error> {
     if !matches!(rules, Rules::File(_)) {
         out.push_str(BODIES);
     }
+    let _ = super::csrf::write(config, &mut out);
     if let Rules::Folder { setup, .. } = &rules {
         let _ = levels(config, &mut out);
         if let Some(setup) = setup {
