@@ -1,11 +1,12 @@
 //! Requests that a page of another site made a browser send (`[waf] csrf_check`).
 //!
-//! Owns: the rules, written in SecLang. Browsers say where a request comes from, and pages cannot change it: Sec-Fetch-Site
-//! in all current ones, Origin with every request that changes something, Referer in old ones. A client that says none of
-//! them is no browser that somebody was lured into, and passes.
+//! Owns: the rules, written in SecLang. Browsers say where a request comes from, and pages cannot change it:
+//! Sec-Fetch-Site in all current ones, Origin with every request that changes something, Referer in old ones. A
+//! client that says none of them is no browser that somebody was lured into, and passes.
 //!
-//! Nothing of a request becomes part of an expression: authorities are captured and compared as texts, in lower case and
-//! without the ports 80 and 443. Sources: Fetch Standard §3.2 (`Origin`), Fetch Metadata (`Sec-Fetch-Site`), RFC 9110 §10.1.3.
+//! Nothing of a request becomes part of an expression: authorities are captured and compared as texts, in lower case
+//! and without the ports 80 and 443. Sources: Fetch Standard §3.2 (`Origin`), Fetch Metadata (`Sec-Fetch-Site`), RFC
+//! 9110 §10.1.3.
 
 use std::fmt::Write;
 
