@@ -157,7 +157,7 @@ pub fn load(config: &Config, added: &[Rule], lasting: &Arc<Lasting>) -> Result<A
     json::append(&mut read, &name, own, 0);
     json::append(&mut read, "[rules of the API]", of_api, own.len());
     let ruleset = Arc::new(Ruleset::compile(&read).map_err(Error::Rules)?);
-    let notes = read.settings.without_effect.iter().map(|(position, note)| {
+    let notes = ruleset.settings().without_effect.iter().map(|(position, note)| {
         let file = read.files.get(usize::from(position.file)).map_or("", String::as_str);
         format!("{file}:{}: {note}", position.line)
     });
