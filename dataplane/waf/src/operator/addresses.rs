@@ -2,11 +2,11 @@
 //!
 //! A list holds IPv4 and IPv6 addresses and prefixes; bits behind a prefix count for nothing. It is kept as ranges,
 //! sorted and joined, so that asking costs reading the address and a binary search. An IPv4 address written in IPv6
-//! (`::ffff:192.0.2.1`) is an IPv6 address.
+//! (`::ffff:192.0.2.1`) is that IPv4 address, in lists and in values: another spelling gets past no list.
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::{Call, OperatorError};
 use crate::limits;
@@ -49,7 +49,7 @@ impl Addresses {
             let network = entry.parse::<IpNet>().or_else(|_| entry.parse::<IpAddr>().map(IpNet::from));
             let network =
                 network.map_err(|_| call.wrong(format!("{entry:?} is neither an address nor a prefix")))?;
-            match network {
+            match canonical(network) {
                 IpNet::V4(net) => self.v4.push((net.network().into(), net.broadcast().into())),
                 IpNet::V6(net) => self.v6.push((net.network().into(), net.broadcast().into())),
             }
@@ -69,12 +69,24 @@ impl Addresses {
         if value.len() > ADDRESS_BYTES_MAX {
             return false;
         }
-        match std::str::from_utf8(value).map(|text| text.trim_ascii().parse()) {
+        match std::str::from_utf8(value)
+            .map(|text| text.trim_ascii().parse().map(|address: IpAddr| address.to_canonical()))
+        {
             Ok(Ok(IpAddr::V4(address))) => holds(&self.v4, u32::from(address)),
             Ok(Ok(IpAddr::V6(address))) => holds(&self.v6, u128::from(address)),
             _ => false,
         }
     }
+}
+
+/// A prefix of IPv4 addresses written in IPv6, as that of IPv4.
+fn canonical(network: IpNet) -> IpNet {
+    /// Bits of `::ffff:0:0`.
+    const MAPPED_BITS: u8 = 96;
+    let IpNet::V6(net) = network else { return network };
+    let mapped = net.network().to_ipv4_mapped().filter(|_| net.prefix_len() >= MAPPED_BITS);
+    let net4 = mapped.and_then(|address| Ipv4Net::new(address, net.prefix_len() - MAPPED_BITS).ok());
+    net4.map_or(network, IpNet::V4)
 }
 
 /// Sorts ranges and joins those that overlap.
@@ -116,7 +128,9 @@ mod tests {
             ("2001:db8::/32", "2001:db8:ffff::1", true),
             ("2001:db8::/32", "2001:db9::", false),
             ("10.0.0.0/9,10.128.0.0/9,10.64.0.0/10", "10.200.0.1", true),
-            ("192.0.2.1", "::ffff:192.0.2.1", false),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("::ffff:192.0.2.0/120", "192.0.2.7", true),
+            ("::/80", "::ffff:192.0.2.1", false),
             ("192.0.2.1", "192.0.2.1:80", false),
             ("192.0.2.1", "", false),
             ("192.0.2.1", "192.0.2.01", false),
