@@ -36,6 +36,7 @@ mod word;
 use std::fmt;
 
 pub use captures::{CAPTURES_MAX, Captures};
+pub(crate) use number::number_of;
 use thiserror::Error;
 pub use word::Word;
 

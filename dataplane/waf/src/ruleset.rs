@@ -13,6 +13,7 @@ mod literal;
 mod name;
 mod pipeline;
 mod rule;
+mod selection;
 mod site;
 mod target;
 mod text;
@@ -31,7 +32,7 @@ pub(crate) use pipeline::{Node, Pipelines, ROOT, Step};
 pub(crate) use rule::{
     Comparison, Disruption, Effect, Number, Operation, Rule, RuleControl, Skip, Test, TxKey, TxRead,
 };
-pub(crate) use site::Described;
+pub(crate) use selection::Described;
 pub use site::{Site, SiteError};
 pub(crate) use target::{Group, Include, Select, SelectCache, TargetList};
 pub(crate) use text::{Part, Text};

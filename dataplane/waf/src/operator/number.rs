@@ -50,7 +50,7 @@ impl Number {
 }
 
 /// The number a text begins with, or 0.
-fn number_of(text: &[u8]) -> i64 {
+pub(crate) fn number_of(text: &[u8]) -> i64 {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
     let text = &text[text.iter().take_while(|byte| is_space(byte)).count()..];
     let (is_negative, digits) = match text {

@@ -3,8 +3,9 @@
 //! Owns: [`Meaning`], the sum of a rule's actions. `block` is what `SecDefaultAction` says; so is a rule without any
 //! disruptive action.
 
-use super::compile::{Compiler, Wanted};
+use super::compile::Compiler;
 use super::rule::{Disruption, Effect, Operation, RuleControl, Skip, TxKey};
+use super::selection::Wanted;
 use super::text::Text;
 use crate::seclang::ast::{
     self, Action, Control, DefaultAction, Phase, Position, SetVar, SetVarOperation, Target,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::action::{Defaults, Meaning};
 use super::exception::{self, Entry};
 use super::literal::{LiteralsBuilder, Side};
+use super::selection::Wanted;
 use super::target::TargetList;
 use super::text::Text;
 use super::{
@@ -17,10 +18,9 @@ use super::{
 };
 use crate::byte_set::ByteSet;
 use crate::operator::rx::Rx;
-use crate::operator::{Operator, OperatorError, Word};
+use crate::operator::{Operator, Word};
 use crate::seclang::ast::{
-    self, Action, Configuration, IdRange, OperatorCall, Phase, Position, Selector, Target, Template,
-    TemplatePart,
+    self, Action, Configuration, OperatorCall, Phase, Position, Selector, Target, Template, TemplatePart,
 };
 use crate::seclang::settings::UnicodeMap;
 use crate::seclang::{Diagnostics, Files};
@@ -259,7 +259,7 @@ impl<'a> Compiler<'a> {
                 (Test::Operator(Box::new(compiled), argument), hit)
             }
             Err(error) => {
-                self.wrong(rule.position, operator_message(&error));
+                self.wrong(rule.position, error.to_string());
                 (Test::Always, None)
             }
         }
@@ -370,12 +370,7 @@ impl<'a> Compiler<'a> {
 
     /// The number of a set of rules: by identifiers, tag or message.
     pub(super) fn selection(&mut self, wanted: &Wanted<'_>) -> u32 {
-        let mut bits = vec![0_u64; self.rules_count.div_ceil(64)].into_boxed_slice();
-        for description in self.descriptions.iter().filter(|description| wanted.takes(description)) {
-            for index in description.head..=description.head + description.links {
-                bits[index / 64] |= 1 << (index % 64);
-            }
-        }
+        let bits = wanted.bits(&self.descriptions, self.rules_count);
         if let Some(known) = self.selections.iter().position(|selection| *selection == bits) {
             return known as u32;
         }
@@ -446,23 +441,6 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// Which rules are meant.
-pub(super) enum Wanted<'a> {
-    Ids(&'a [IdRange]),
-    Tag(&'a str),
-    Message(&'a str),
-}
-
-impl Wanted<'_> {
-    fn takes(&self, description: &Described) -> bool {
-        match self {
-            Self::Ids(ranges) => ranges.iter().any(|range| range.contains(description.id)),
-            Self::Tag(tag) => description.tags.iter().any(|own| own == tag),
-            Self::Message(message) => description.message.as_deref() == Some(message),
-        }
-    }
-}
-
 pub(super) fn phase_of(rule: &ast::Rule) -> Phase {
     let mut phases = rule.actions.iter().rev().filter_map(|action| match action {
         Action::Phase(phase) => Some(*phase),
@@ -476,8 +454,4 @@ fn needed_by(test: &Test) -> Option<ByteSet> {
         Test::Operator(operator, _) => operator.bytes_needed(),
         _ => None,
     }
-}
-
-fn operator_message(error: &OperatorError) -> String {
-    error.to_string()
 }

@@ -5,9 +5,10 @@
 //! sets. A site is written in SecLang: `SecRuleEngine`, `SecRuleRemoveBy...`, `SecRuleUpdateTargetBy...` with
 //! exclusions, and `SecAction` with `setvar`.
 
+use super::selection::Wanted;
 use super::target::TargetList;
 use super::{RuleBits, Ruleset};
-use crate::seclang::ast::{Action, Configuration, Directive, EngineMode, IdRange, SetVarOperation, Target};
+use crate::seclang::ast::{Action, Configuration, Directive, EngineMode, SetVarOperation, Target};
 use crate::variable::Variable;
 
 /// Why a site's rules were refused.
@@ -36,28 +37,6 @@ pub struct Site {
 /// A name in lower case, and a value.
 type NamedValue = (Box<[u8]>, Box<[u8]>);
 
-/// What selects rules of a compiled set.
-pub(crate) struct Described {
-    pub(crate) id: u64,
-    pub(crate) tags: Vec<String>,
-    pub(crate) message: Option<String>,
-    pub(crate) head: usize,
-    pub(crate) links: usize,
-}
-
-impl core::fmt::Debug for Described {
-    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(formatter, "rule {}", self.id)
-    }
-}
-
-/// Rules of a set that a directive means.
-enum Meant<'a> {
-    Ids(&'a [IdRange]),
-    Tag(&'a str),
-    Message(&'a str),
-}
-
 impl Site {
     /// Compiles a site's directives against the set it shares.
     ///
@@ -71,17 +50,17 @@ impl Site {
         }
         for directive in &configuration.directives {
             match directive {
-                Directive::RemoveById(ids) => site.remove(ruleset, &Meant::Ids(ids)),
-                Directive::RemoveByTag(tag) => site.remove(ruleset, &Meant::Tag(tag)),
-                Directive::RemoveByMsg(message) => site.remove(ruleset, &Meant::Message(message)),
+                Directive::RemoveById(ids) => site.remove(ruleset, &Wanted::Ids(ids)),
+                Directive::RemoveByTag(tag) => site.remove(ruleset, &Wanted::Tag(tag)),
+                Directive::RemoveByMsg(message) => site.remove(ruleset, &Wanted::Message(message)),
                 Directive::UpdateTargetById(ids, targets) => {
-                    site.untarget(ruleset, &Meant::Ids(ids), targets)?;
+                    site.untarget(ruleset, &Wanted::Ids(ids), targets)?;
                 }
                 Directive::UpdateTargetByTag(tag, targets) => {
-                    site.untarget(ruleset, &Meant::Tag(tag), targets)?;
+                    site.untarget(ruleset, &Wanted::Tag(tag), targets)?;
                 }
                 Directive::UpdateTargetByMsg(message, targets) => {
-                    site.untarget(ruleset, &Meant::Message(message), targets)?;
+                    site.untarget(ruleset, &Wanted::Message(message), targets)?;
                 }
                 Directive::Rule(rule) if rule.operator.is_none() && rule.links.is_empty() => {
                     for action in &rule.actions {
@@ -109,8 +88,10 @@ impl Site {
         Ok(site)
     }
 
-    fn remove(&mut self, ruleset: &Ruleset, meant: &Meant<'_>) {
-        for (word, more) in self.removed.iter_mut().zip(bits_of(ruleset, meant)) {
+    fn remove(&mut self, ruleset: &Ruleset, meant: &Wanted<'_>) {
+        for (word, more) in
+            self.removed.iter_mut().zip(meant.bits(&ruleset.descriptions, ruleset.rules.len()))
+        {
             *word |= more;
         }
     }
@@ -118,7 +99,7 @@ impl Site {
     fn untarget(
         &mut self,
         ruleset: &Ruleset,
-        meant: &Meant<'_>,
+        meant: &Wanted<'_>,
         targets: &[Target],
     ) -> Result<(), SiteError> {
         if targets.iter().any(|target| !target.is_exclusion) {
@@ -126,7 +107,7 @@ impl Site {
         }
         let list =
             TargetList::compile(targets, None).map_err(|error| refused(&format!("selector: {error}")))?;
-        self.untargeted.push((bits_of(ruleset, meant), list));
+        self.untargeted.push((meant.bits(&ruleset.descriptions, ruleset.rules.len()), list));
         Ok(())
     }
 
@@ -150,21 +131,4 @@ impl Site {
 
 fn refused(message: &str) -> SiteError {
     SiteError { file: String::new(), line: 0, message: message.to_owned() }
-}
-
-fn bits_of(ruleset: &Ruleset, meant: &Meant<'_>) -> RuleBits {
-    let mut bits = vec![0_u64; ruleset.rules.len().div_ceil(64)].into_boxed_slice();
-    for rule in &ruleset.descriptions {
-        let is_meant = match meant {
-            Meant::Ids(ranges) => ranges.iter().any(|range| range.contains(rule.id)),
-            Meant::Tag(tag) => rule.tags.iter().any(|own| own == tag),
-            Meant::Message(message) => rule.message.as_deref() == Some(message),
-        };
-        if is_meant {
-            for index in rule.head..=rule.head + rule.links {
-                bits[index / 64] |= 1 << (index % 64);
-            }
-        }
-    }
-    bits
 }

@@ -4,6 +4,7 @@
 //! `response`, `effect`), or how rules see them (`group`).
 
 use super::value::{ValueId, Values};
+use crate::operator::number_of;
 use crate::ruleset::{CAPTURE_NAMES, Names, TxId};
 use crate::seclang::ast::BodyProcessor;
 use crate::variable::Variable;
@@ -231,7 +232,7 @@ impl Data {
         match value {
             TxValue::Unset => None,
             TxValue::Number(number) => Some(number),
-            TxValue::Text(text) => Some(leading_number(self.values.get(text))),
+            TxValue::Text(text) => Some(number_of(self.values.get(text))),
         }
     }
 }
@@ -249,21 +250,6 @@ pub(crate) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// The number a text begins with, as `atoi` reads it; 0 when it begins with none. Saturates.
-pub(crate) fn leading_number(text: &[u8]) -> i64 {
-    let text = text.trim_ascii_start();
-    let (is_negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        _ => (false, text),
-    };
-    let mut number = 0_i64;
-    for digit in digits.iter().take_while(|byte| byte.is_ascii_digit()) {
-        number = number.saturating_mul(10).saturating_add(i64::from(digit - b'0'));
-    }
-    if is_negative { -number } else { number }
-}
-
 /// A number if the text is one written in the shortest way, so that nothing is lost by keeping the number.
 pub(crate) fn exact_number(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
@@ -272,7 +258,7 @@ pub(crate) fn exact_number(text: &[u8]) -> Option<i64> {
         [b'1'..=b'9', rest @ ..] => rest.len() < 18 && rest.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    is_plain.then(|| leading_number(text))
+    is_plain.then(|| number_of(text))
 }
 
 #[cfg(test)]
@@ -284,7 +270,7 @@ mod tests {
         for (text, number) in
             [("12", 12), ("-3x", -3), ("", 0), ("abc", 0), (" 7", 7), ("99999999999999999999", i64::MAX)]
         {
-            assert_eq!(leading_number(text.as_bytes()), number, "{text}");
+            assert_eq!(number_of(text.as_bytes()), number, "{text}");
         }
         for (text, number) in
             [("0", Some(0)), ("05", None), ("-0", None), ("5", Some(5)), ("5 ", None), ("-12", Some(-12))]

@@ -2,11 +2,12 @@
 //!
 //! Owns: effects in the order written, once per value that matches.
 
-use super::data::{Data, TxValue, exact_number, leading_number};
+use super::data::{Data, TxValue, exact_number};
 use super::evaluate::Evaluation;
 use super::sanitize::Masked;
 use super::value::ValueId;
 use super::workspace::Seen;
+use crate::operator::number_of;
 use crate::ruleset::{Effect, Operation, Rule, RuleControl, Text, TxKey};
 use crate::seclang::ast::EngineMode;
 use crate::variable::Variable;
@@ -94,7 +95,7 @@ impl Evaluation<'_> {
     fn amount(&mut self, text: &Text) -> i64 {
         match self.text_number(text) {
             Ok(number) => number,
-            Err(value) => leading_number(self.tx.data.values.get(value)),
+            Err(value) => number_of(self.tx.data.values.get(value)),
         }
     }
 

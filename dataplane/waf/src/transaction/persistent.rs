@@ -9,9 +9,10 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::data::{Data, leading_number};
+use super::data::Data;
 use super::evaluate::Evaluation;
 use super::value::ValueId;
+use crate::operator::number_of;
 use crate::ruleset::{Operation, Text};
 use crate::variable::Variable;
 
@@ -142,7 +143,7 @@ impl Persistent {
                 }
                 Change::Set(value) => value[..value.len().min(TEXT_BYTES_MAX)].to_vec(),
                 Change::Add(by) => {
-                    let before = found.map_or(0, |index| leading_number(&record.members[index].value));
+                    let before = found.map_or(0, |index| number_of(&record.members[index].value));
                     before.saturating_add(*by).to_string().into_bytes()
                 }
             };
@@ -222,8 +223,8 @@ impl Evaluation<'_> {
         let text = data.values.get(text);
         let change = match operation {
             Operation::Set(_) => Change::Set(text),
-            Operation::Add(_) => Change::Add(leading_number(text)),
-            Operation::Subtract(_) => Change::Add(leading_number(text).saturating_neg()),
+            Operation::Add(_) => Change::Add(number_of(text)),
+            Operation::Subtract(_) => Change::Add(number_of(text).saturating_neg()),
             Operation::Unset => Change::Unset,
         };
         let lower = data.values.get(name).to_ascii_lowercase();
@@ -238,7 +239,7 @@ impl Evaluation<'_> {
         let name = self.expanded_value(name);
         let seconds = self.expanded_value(seconds);
         let data = &self.tx.data;
-        let life_s = leading_number(data.values.get(seconds)).max(0).unsigned_abs();
+        let life_s = number_of(data.values.get(seconds)).max(0).unsigned_abs();
         let lower = data.values.get(name).to_ascii_lowercase();
         let at_s = data.time_unix_s.saturating_add(life_s);
         self.persistent.expire(variable, data.values.get(key), &lower, at_s);
