@@ -75,7 +75,9 @@ impl Evaluation<'_> {
             place += 1;
             let head = brief.head as usize;
             match &brief.kind {
-                BriefKind::Steer { read, comparison, is_negated, argument, skip } if !is_watched => {
+                BriefKind::Steer { read, comparison, is_negated, argument, skip }
+                    if !is_watched && self.is_all_targeted() =>
+                {
                     let holds = self
                         .tx_number(*read, *argument)
                         .is_some_and(|(value, argument)| comparison.holds(value, argument) != *is_negated);
@@ -91,6 +93,9 @@ impl Evaluation<'_> {
                     if !self.group_may_match(look) {
                         if is_watched {
                             self.observe_end(&set.rules[head], 0, false);
+                        }
+                        if self.is_exhausted(head) {
+                            return;
                         }
                         continue;
                     }

@@ -156,3 +156,17 @@ SecRule TX:other "@ge 5" "id:13,phase:1,pass,log"
     let mut with_site = world(rules).with_site("SecRuleUpdateTargetById 13 !TX:other");
     assert_eq!(with_site.matches_of(&get("/")), [11, 12]);
 }
+
+#[test]
+fn rules_that_only_steer_lose_their_targets_too() {
+    let rules = r#"
+SecAction "id:1,phase:1,pass,nolog,setvar:tx.score=5"
+SecRule ARGS:without "@streq 1" "id:2,phase:1,pass,nolog,ctl:ruleRemoveTargetById=11;TX:score"
+SecRule TX:score "@ge 5" "id:11,phase:1,pass,nolog,skipAfter:END"
+SecAction "id:12,phase:1,pass,log"
+SecMarker END
+"#;
+    let mut plain = world(rules);
+    assert_eq!(plain.matches_of(&get("/")), [0; 0]);
+    assert_eq!(plain.matches_of(&get("/?without=1")), [12]);
+}
