@@ -229,7 +229,8 @@ fn descriptors_that_run_out_pause_accepting_and_it_recovers() {
 #[ignore = "run by descriptors_that_run_out_pause_accepting_and_it_recovers in a process of its own"]
 fn child_with_few_descriptors() {
     let front = Front::tcp(&[origin(echo)]);
-    setrlimit(Resource::RLIMIT_NOFILE, 150, 150).unwrap();
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 150, hard).unwrap();
     let mut hogs: Vec<std::fs::File> =
         core::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
     // One descriptor is left, and the client itself takes it.
@@ -237,7 +238,9 @@ fn child_with_few_descriptors() {
     let mut waiting = front.connect();
     waiting.write_all(b"patience").unwrap();
     eventually("a pause", || front.handle().accept_pauses() > 0);
-    drop(hogs);
+    // All at once: given back one by one, the first would go to the accepted client, and the connection to
+    // its backend might find none.
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096), hard).unwrap();
     waiting.read_exact(&mut [0; 8]).unwrap();
     drop(waiting);
     eventually("release", || front.handle().connections() == 0);
