@@ -38,7 +38,13 @@ const fn pure(rule: CrateRule) -> CrateRule {
 /// Every crate, from the lowest layer up.
 pub(super) const CRATES: &[CrateRule] = &[
     unsafe_crate(rule("secbeat-hugepages", "hugepages", &[], "layer 0 depends on nothing of ours")),
-    rule("secbeat-config", "config", &[], "configuration is read by both planes and knows neither"),
+    rule("secbeat-proto", "proto", &[], "layer 0 depends on nothing of ours"),
+    rule(
+        "secbeat-config",
+        "config",
+        &["secbeat-proto"],
+        "configuration is read by both planes and knows neither",
+    ),
     unsafe_crate(rule("secbeat-pktio", "dataplane/pktio", &["secbeat-hugepages"], "layer 1: arrows go down")),
     pure(rule("secbeat-net", "dataplane/net", &[], "net, http and waf depend on no crate of ours")),
     pure(rule("secbeat-http", "dataplane/http", &[], "net, http and waf depend on no crate of ours")),
@@ -56,7 +62,27 @@ pub(super) const CRATES: &[CrateRule] = &[
         "the node's lock-free files once more, under the model checker",
     ),
     rule("secbeat-sim", "dataplane/sim", SIM_USES, "layer 3: the simulation stands on the data plane"),
-    rule("secbeat-bench", "bench", BENCH_USES, "measurements use packet code, never the node's inside"),
+    CrateRule {
+        tests_may_use: &["secbeat-node"],
+        ..rule(
+            "secbeat-orchestrator",
+            "controlplane/orchestrator",
+            &["secbeat-config", "secbeat-proto", "secbeat-waf"],
+            "the planes never import each other; tests let a real agent speak with it",
+        )
+    },
+    rule(
+        "secbeat-cli",
+        "controlplane/cli",
+        &["secbeat-config", "secbeat-proto"],
+        "the command line speaks gRPC and knows nothing else",
+    ),
+    rule(
+        "secbeat-bench",
+        "bench",
+        BENCH_USES,
+        "measurements use packet code, and the node's agent to make a fleet, never the node's inside",
+    ),
     rule(
         "secbeat-xtask",
         "xtask",
@@ -65,10 +91,18 @@ pub(super) const CRATES: &[CrateRule] = &[
     ),
 ];
 
-const NODE_USES: &[&str] =
-    &["secbeat-hugepages", "secbeat-config", "secbeat-pktio", "secbeat-net", "secbeat-http", "secbeat-waf"];
+const NODE_USES: &[&str] = &[
+    "secbeat-hugepages",
+    "secbeat-proto",
+    "secbeat-config",
+    "secbeat-pktio",
+    "secbeat-net",
+    "secbeat-http",
+    "secbeat-waf",
+];
 const SIM_USES: &[&str] = &["secbeat-config", "secbeat-pktio", "secbeat-net", "secbeat-node"];
-const BENCH_USES: &[&str] = &["secbeat-hugepages", "secbeat-pktio", "secbeat-net"];
+const BENCH_USES: &[&str] =
+    &["secbeat-hugepages", "secbeat-config", "secbeat-pktio", "secbeat-net", "secbeat-node", "secbeat-proto"];
 
 /// A file that may hold unsafe code although its crate may not.
 pub(super) struct UnsafeFile {
@@ -104,18 +138,24 @@ impl PlacedCrate {
     }
 }
 
+const CONTROL: &[&str] = &["secbeat-orchestrator", "secbeat-cli", "secbeat-node", "secbeat-bench"];
+
 /// Placement of runtimes, kernel interfaces and sources of surprise.
 pub(super) const PLACED_CRATES: &[PlacedCrate] = &[
-    PlacedCrate { name: "tokio*", only_in: &[], reason: "async runtimes belong to the control plane" },
+    PlacedCrate {
+        name: "tokio*",
+        only_in: CONTROL,
+        reason: "async runtimes belong to the control plane and the node's agent",
+    },
     PlacedCrate {
         name: "tonic*",
-        only_in: &[],
+        only_in: &["secbeat-proto", "secbeat-orchestrator", "secbeat-cli", "secbeat-node", "secbeat-bench"],
         reason: "gRPC belongs to the control plane and the node's agent",
     },
     PlacedCrate { name: "mio", only_in: &["secbeat-node"], reason: "the data plane has one event loop" },
     PlacedCrate {
         name: "rustls*",
-        only_in: &["secbeat-node", "secbeat-bench"],
+        only_in: &["secbeat-node", "secbeat-bench", "secbeat-orchestrator", "secbeat-cli"],
         reason: "TLS belongs to the node's session, to API servers and to clients that measure them",
     },
     PlacedCrate { name: "xsk-rs", only_in: &["secbeat-pktio"], reason: "one crate speaks AF_XDP" },
@@ -190,7 +230,13 @@ pub(super) const WORD_PLACES: &[WordPlace] = &[
     WordPlace {
         word: "tokio::",
         // peer.rs: the traits through which the `h2` crate, the independent peer of the tests, is driven by hand.
-        only_under: &["controlplane/", "dataplane/node/src/agent", "dataplane/http/tests/h2/peer.rs"],
+        only_under: &[
+            "controlplane/",
+            "dataplane/node/src/agent",
+            "dataplane/node/tests/agent",
+            "bench/src/fleet",
+            "dataplane/http/tests/h2/peer.rs",
+        ],
         reason: "async runtimes belong to the control plane and the node's agent",
     },
     WordPlace {
@@ -213,7 +259,13 @@ pub(super) const WORD_PLACES: &[WordPlace] = &[
     },
     WordPlace {
         word: "secbeat_proto::",
-        only_under: &["controlplane/", "config/src/policy/wire", "dataplane/node/src/agent"],
+        only_under: &[
+            "controlplane/",
+            "config/src/policy/wire",
+            "config/src/ban/wire",
+            "dataplane/node/src/agent",
+            "bench/src/fleet",
+        ],
         reason: "generated types stay at the edge",
     },
 ];
