@@ -1,0 +1,173 @@
+//! One resource: kind, name, canonical body, hash.
+//!
+//! Owns: the strict reading of a body, and its canonical form. Cost: linear in the body.
+
+use core::fmt;
+use core::str::FromStr;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+/// What a resource is. The order is that of application: what others refer to comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Backends that listeners and routes name: `[[backends]]` of a configuration.
+    BackendGroup,
+    /// Addresses with an action: `[lists] allow` or `block`.
+    List,
+    /// Rules on packets: `[[filter.rules]]`.
+    FilterSet,
+    /// `[limits]`.
+    Limits,
+    /// `[waf]` and JSON rules.
+    WafSet,
+    /// One of `[[listeners]]`.
+    Listener,
+}
+
+impl Kind {
+    /// Every kind, in the order of application.
+    pub const ALL: [Self; 6] =
+        [Self::BackendGroup, Self::List, Self::FilterSet, Self::Limits, Self::WafSet, Self::Listener];
+
+    /// The word in names and paths.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::BackendGroup => "backend-group",
+            Self::List => "list",
+            Self::FilterSet => "filter-set",
+            Self::Limits => "limits",
+            Self::WafSet => "waf-set",
+            Self::Listener => "listener",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// Names a resource: `filter-set/edge`. In paths of URLs `filter-set:edge` is read too.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// What it is.
+    pub kind: Kind,
+    /// Which: 1 to 63 letters, digits, `-`, `_`, `.`.
+    pub name: Arc<str>,
+}
+
+/// Longest name of a resource, in bytes.
+pub const NAME_BYTES_MAX: usize = 63;
+
+impl Key {
+    /// A key.
+    ///
+    /// # Errors
+    /// When the name is empty, too long, or has other characters.
+    pub fn new(kind: Kind, name: &str) -> Result<Self, ResourceError> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_allowed) {
+            return Err(ResourceError::Name(name.chars().take(80).collect()));
+        }
+        Ok(Self { kind, name: name.into() })
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+impl FromStr for Key {
+    type Err = ResourceError;
+
+    fn from_str(text: &str) -> Result<Self, ResourceError> {
+        let (kind, name) = text
+            .split_once(['/', ':'])
+            .ok_or_else(|| ResourceError::Name(text.chars().take(80).collect()))?;
+        let kind = Kind::ALL
+            .into_iter()
+            .find(|known| known.word() == kind)
+            .ok_or_else(|| ResourceError::Kind(kind.chars().take(80).collect()))?;
+        Self::new(kind, name)
+    }
+}
+
+/// SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hash(pub [u8; 32]);
+
+impl Hash {
+    /// Of these parts, each with its length before it.
+    pub fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        Self(hasher.finalize().into())
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(6).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A resource, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// Its name.
+    pub key: Key,
+    /// Canonical JSON: keys sorted, no spaces, defaults not written out.
+    pub body: Arc<str>,
+    /// Over kind, name and body.
+    pub hash: Hash,
+}
+
+/// Why a resource is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResourceError {
+    /// Not a name.
+    #[error("`{0}` is not a name of a resource: 1 to 63 letters, digits, `-`, `_`, `.`, after `kind/`")]
+    Name(String),
+    /// Not a kind.
+    #[error("`{0}` is not a kind: one of backend-group, list, filter-set, limits, waf-set, listener")]
+    Kind(String),
+    /// Not JSON, or not an object.
+    #[error("{key}: the body is not a JSON object: {why}")]
+    Json {
+        /// Which.
+        key: Key,
+        /// What the parser says.
+        why: String,
+    },
+    /// Too large.
+    #[error("{key}: {bytes} bytes are more than the {bytes_max} that one resource may have")]
+    TooLarge {
+        /// Which.
+        key: Key,
+        /// How large.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// Mistakes in its keys.
+    #[error("{key}: {errors}")]
+    Invalid {
+        /// Which.
+        key: Key,
+        /// All of them.
+        errors: crate::ConfigErrors,
+    },
+}
