@@ -25,8 +25,6 @@ mod session;
 mod settings;
 pub mod simulated;
 mod telemetry;
-#[cfg(test)]
-mod tests;
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -115,7 +113,11 @@ impl Agent {
                     Err(error) => End::Lost { error: error.to_string(), was_welcome: false },
                 },
             };
-            let End::Lost { error, was_welcome } = end else { return };
+            let (error, was_welcome) = match end {
+                End::Stopped => return,
+                End::Again => continue,
+                End::Lost { error, was_welcome } => (error, was_welcome),
+            };
             if was_welcome {
                 backoff.reset();
                 last_told.clear();

@@ -84,7 +84,11 @@ async fn connect_securely(context: &Context, uri: &Uri) -> Result<Connected, Err
     let held = identity::load(directory).map_err(Error::Files)?;
     let identity = match held {
         Some(identity) if !identity.is_over(now) => {
-            if identity.renew_at() <= now { renew(context, uri, directory, identity).await } else { identity }
+            if identity.renew_at() <= now {
+                renew(context, uri, directory, identity).await
+            } else {
+                identity
+            }
         }
         other => enroll(context, uri, directory, other.is_some()).await?,
     };
@@ -111,10 +115,8 @@ async fn open(
     tls: Option<ClientTlsConfig>,
 ) -> Result<NodeServiceClient<Channel>, Error> {
     let settings = &context.settings;
-    let failed = |error: tonic::transport::Error| Error::Connect {
-        url: settings.url.clone(),
-        why: chain(&error),
-    };
+    let failed =
+        |error: tonic::transport::Error| Error::Connect { url: settings.url.clone(), why: chain(&error) };
     let mut endpoint = Endpoint::from(uri.clone())
         .connect_timeout(settings.connect_timeout)
         .tcp_nodelay(true)
@@ -150,12 +152,15 @@ async fn enroll(context: &Context, uri: &Uri, directory: &Path, was_one: bool) -
     message.set_timeout(settings.connect_timeout);
     let token = String::from_utf8_lossy(token.expose()).into_owned();
     let value = format!("Bearer {token}").parse();
-    let value = value.map_err(|_| Error::Enroll("[orchestrator] join_token has characters no token has".into()))?;
+    let value =
+        value.map_err(|_| Error::Enroll("[orchestrator] join_token has characters no token has".into()))?;
     message.metadata_mut().insert("authorization", value);
     let response = client.enroll(message).await.map_err(|status| Error::Enroll(explain(&status)))?;
     let identity = keep(directory, key, response.into_inner())?;
     let event = SecurityEvent::new(Class::Policy, Level::Info, "agent", "enrolled");
-    context.host.record(event.with("not_after", humantime::format_rfc3339_seconds(identity.not_after).to_string()));
+    context
+        .host
+        .record(event.with("not_after", humantime::format_rfc3339_seconds(identity.not_after).to_string()));
     Ok(identity)
 }
 

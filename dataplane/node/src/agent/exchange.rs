@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use ipnet::IpNet;
-use secbeat_config::ban::{Entry, Stamp, wire};
+use secbeat_config::ban::{Entry, Stamp};
 use secbeat_proto::v1;
 
 use super::host::Host;
@@ -34,7 +34,7 @@ impl Exchange {
         let mut entries = Vec::with_capacity(delta.entries.len().min(PART_ENTRIES_MAX));
         let mut refused = 0;
         for message in delta.entries {
-            match wire::entry_from(message) {
+            match Entry::try_from(message) {
                 Ok(entry) => entries.push(entry),
                 Err(_) => refused += 1,
             }
@@ -80,7 +80,7 @@ pub(super) fn parts(entries: &[Entry], is_whole: bool, host: &dyn Host) -> Vec<v
 
 fn message(entries: &[Entry], is_whole: bool, has_more: bool, host: &dyn Host) -> v1::BanDelta {
     v1::BanDelta {
-        entries: entries.iter().map(wire::entry_to).collect(),
+        entries: entries.iter().cloned().map(v1::BanEntry::from).collect(),
         is_whole,
         digest: host.bans_digest().0.to_vec(),
         has_more,

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use secbeat_config::policy::{Delta, Hash, Held, Key, Outcome, Set, State};
 
+use secbeat_proto::v1::ResourceResult;
+
 use super::file;
 use super::host::{Applied, Host};
 use super::link::Numbers;
@@ -70,8 +72,16 @@ pub(super) struct Pending {
     pub(super) revision: u64,
     pub(super) epoch: u64,
     pub(super) delta: Delta,
-    /// What the message held that could not be read: refused without looking further.
-    pub(super) unreadable: Vec<Outcome>,
+    /// What of the message could not be read: refused without looking further.
+    pub(super) unreadable: Vec<ResourceResult>,
+}
+
+/// A change on its way through: what it wanted and what was refused of it at once.
+struct Staged {
+    nonce: u64,
+    refusals: Vec<Outcome>,
+    unreadable: Vec<ResourceResult>,
+    wanted: BTreeMap<Key, (u64, Hash)>,
 }
 
 /// The answer to a change.
@@ -79,6 +89,7 @@ pub(super) struct Pending {
 pub(super) struct Ack {
     pub(super) nonce: u64,
     pub(super) outcomes: Vec<Outcome>,
+    pub(super) unreadable: Vec<ResourceResult>,
     pub(super) applied_hash: Hash,
     pub(super) generation: u64,
 }
@@ -105,20 +116,12 @@ impl Policy {
         self.resync.as_deref()
     }
 
-    pub(super) fn ask_for_everything(&mut self, why: &str) {
-        self.resync = Some(why.to_owned());
-    }
-
     pub(super) fn revision(&self) -> u64 {
         self.revision
     }
 
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
-    }
-
-    pub(super) fn rejected(&self) -> &BTreeMap<Key, String> {
-        &self.rejected
     }
 
     /// Takes note of a leadership. `false`: it is an earlier one than was seen already, and has nothing to say.
@@ -153,27 +156,25 @@ impl Policy {
     /// Brings changes into force, all at once, and answers each.
     pub(super) fn take(&mut self, changes: Vec<Pending>, host: &dyn Host) -> Vec<Ack> {
         let mut candidate = self.held.clone();
-        let mut answers: Vec<(u64, Vec<Outcome>, BTreeMap<Key, (u64, Hash)>)> = Vec::new();
-        let mut removals = BTreeSet::new();
+        let mut staged = Vec::with_capacity(changes.len());
         let (mut revision, mut set_hash) = (self.revision, None);
         for change in changes {
-            let Pending { nonce, delta, mut unreadable, .. } = change;
+            let Pending { nonce, delta, unreadable, .. } = change;
             if change.epoch < self.epoch {
-                answers.push((nonce, stale(&delta, change.epoch, self.epoch), BTreeMap::new()));
+                let refusals = stale(&delta, change.epoch, self.epoch);
+                staged.push(Staged { nonce, refusals, unreadable, wanted: BTreeMap::new() });
                 continue;
             }
             let (next, refusals) = candidate.stage(&delta);
-            let refused: BTreeSet<Key> = refusals.iter().map(|outcome| outcome.key.clone()).collect();
+            let refused: BTreeSet<&Key> = refusals.iter().map(|outcome| &outcome.key).collect();
             let wanted = delta.updates.iter().filter(|update| !refused.contains(&update.key));
             let wanted = wanted.map(|update| (update.key.clone(), (update.version, update.hash))).collect();
-            removals.extend(delta.removals.iter().cloned());
-            unreadable.extend(refusals);
-            // Only a whole change makes the revision; the hash can be compared only when nothing was refused.
-            set_hash = unreadable.is_empty().then_some(delta.set_hash);
+            // It can be compared only when nothing was refused.
+            set_hash = (unreadable.is_empty() && refusals.is_empty()).then_some(delta.set_hash);
             revision = revision.max(change.revision);
             self.epoch = self.epoch.max(change.epoch);
             candidate = next;
-            answers.push((nonce, unreadable, wanted));
+            staged.push(Staged { nonce, refusals, unreadable, wanted });
         }
         let (applied, refused) = self.apply(candidate, host);
         if let Some(announced) = set_hash
@@ -184,10 +185,14 @@ impl Policy {
             let event = SecurityEvent::new(Class::Policy, Level::Warn, "agent", "policy_differs");
             host.record(event.with("announced", announced.to_string()));
         }
+        if let Some(note) = &applied.note {
+            let event = SecurityEvent::new(Class::Policy, Level::Warn, "agent", "policy_slow");
+            host.record(event.with("note", note.as_str()));
+        }
         self.revision = revision;
         self.resync = None;
         self.keep(host);
-        self.answer(answers, &applied, &refused)
+        self.answer(staged, &applied, &refused)
     }
 
     /// Applies a candidate, puts earlier resources in the place of refused ones, and holds the result.
@@ -202,7 +207,7 @@ impl Policy {
             let news: Vec<_> = applied.rejected.iter().filter(earlier).cloned().collect();
             let is_settled = news.is_empty();
             for (key, error) in news {
-                candidate = with_key_of(&candidate, &self.held, &key);
+                candidate = candidate.with_earlier(&self.held, [&key]);
                 refused.insert(key, error);
             }
             if is_settled {
@@ -230,7 +235,7 @@ impl Policy {
         }
         let mut last = None;
         for key in keys {
-            let next = with_key_of(&self.held, candidate, &key);
+            let next = self.held.with_earlier(candidate, [&key]);
             match host.apply(next.set()) {
                 Ok(applied) => {
                     if let Some((_, why)) = applied.rejected.iter().find(|(rejected, _)| *rejected == key) {
@@ -279,51 +284,35 @@ impl Policy {
         applied
     }
 
-    fn answer(
-        &self,
-        answers: Vec<(u64, Vec<Outcome>, BTreeMap<Key, (u64, Hash)>)>,
-        applied: &Applied,
-        refused: &BTreeMap<Key, String>,
-    ) -> Vec<Ack> {
-        let held: BTreeMap<Key, (u64, Hash)> =
-            self.held.digests().map(|(key, version, hash)| (key, (version, hash))).collect();
+    fn answer(&self, staged: Vec<Staged>, applied: &Applied, refused: &BTreeMap<Key, String>) -> Vec<Ack> {
         let restarts: BTreeMap<&Key, &str> =
             applied.needs_restart.iter().map(|(key, why)| (key, why.as_str())).collect();
         // The last change that names a resource is the one that counts.
-        let mut last: BTreeMap<&Key, usize> = BTreeMap::new();
-        for (index, (_, _, wanted)) in answers.iter().enumerate() {
-            last.extend(wanted.keys().map(|key| (key, index)));
+        let mut last: BTreeMap<Key, u64> = BTreeMap::new();
+        for change in &staged {
+            last.extend(change.wanted.keys().map(|key| (key.clone(), change.nonce)));
         }
-        let outcome = |index: usize, key: &Key, version: u64, hash: Hash| {
-            let made = |state, error: &str| Outcome {
-                key: key.clone(),
-                version,
-                hash: held.get(key).map_or(hash, |(_, hash)| *hash),
-                state,
-                error: error.to_owned(),
+        let outcome = |nonce: u64, key: Key, version: u64, hash: Hash| {
+            let (state, error) = if last.get(&key) != Some(&nonce) {
+                (State::Superseded, "")
+            } else if let Some(error) = refused.get(&key).or_else(|| self.rejected.get(&key)) {
+                (State::Rejected, error.as_str())
+            } else if let Some(why) = restarts.get(&key) {
+                (State::NeedsRestart, *why)
+            } else {
+                (State::Applied, "")
             };
-            if last.get(key) != Some(&index) {
-                return made(State::Superseded, "");
-            }
-            if let Some(error) = refused.get(key).or_else(|| self.rejected.get(key)) {
-                return made(State::Rejected, error);
-            }
-            match restarts.get(key) {
-                Some(why) => made(State::NeedsRestart, why),
-                None => made(State::Applied, ""),
-            }
+            let held = self.held.set().get(&key).map(|resource| resource.hash);
+            Outcome { version, hash: held.unwrap_or(hash), state, error: error.to_owned(), key }
         };
-        let acks = answers.iter().enumerate().map(|(index, (nonce, refusals, wanted))| {
-            let mut outcomes = refusals.clone();
-            outcomes.extend(wanted.iter().map(|(key, (version, hash))| outcome(index, key, *version, *hash)));
-            Ack {
-                nonce: *nonce,
-                outcomes,
-                applied_hash: applied.hash,
-                generation: applied.generation,
-            }
-        });
-        acks.collect()
+        let ack = |change: Staged| {
+            let Staged { nonce, refusals, unreadable, wanted } = change;
+            let mut outcomes = refusals;
+            outcomes
+                .extend(wanted.into_iter().map(|(key, (version, hash))| outcome(nonce, key, version, hash)));
+            Ack { nonce, outcomes, unreadable, applied_hash: applied.hash, generation: applied.generation }
+        };
+        staged.into_iter().map(ack).collect()
     }
 
     /// Writes what is held to disk. Failing to is said once; the policy is in force all the same.
@@ -348,10 +337,10 @@ impl Policy {
         Numbers::add(&link.numbers.deltas_applied, acks.len());
         let hash = host.condition().applied_hash;
         link.set_applied(&hash);
-        let rejected = self.rejected.iter().map(|(key, error)| super::link::Rejected {
-            resource: key.to_string(),
-            error: error.clone(),
-        });
+        let rejected = self
+            .rejected
+            .iter()
+            .map(|(key, error)| super::link::Rejected { resource: key.to_string(), error: error.clone() });
         let rejected: Vec<_> = rejected.collect();
         link.change_status(|status| {
             status.revision = self.revision;
@@ -382,22 +371,6 @@ fn differs(one: &Held, other: &Held, key: &Key) -> bool {
 
 /// Keys under which the candidate has something else than what is held, in the order of application.
 fn changed_keys(held: &Held, candidate: &Held) -> Vec<Key> {
-    let keys: BTreeSet<Key> =
-        held.digests().chain(candidate.digests()).map(|(key, ..)| key).collect();
+    let keys: BTreeSet<Key> = held.digests().chain(candidate.digests()).map(|(key, ..)| key).collect();
     keys.into_iter().filter(|key| differs(held, candidate, key)).collect()
-}
-
-/// `base` with what `source` has under `key`.
-fn with_key_of(base: &Held, source: &Held, key: &Key) -> Held {
-    let mut set = base.set().clone();
-    let mut versions: BTreeMap<Key, u64> =
-        base.digests().map(|(key, version, _)| (key, version)).collect();
-    set.remove(key);
-    versions.remove(key);
-    if let Some(resource) = source.set().get(key) {
-        // There was room for it: one was taken out, or `base` had one more before.
-        let _ = set.insert(resource.as_ref().clone());
-        versions.extend(source.digests().filter(|(k, ..)| k == key).map(|(key, version, _)| (key, version)));
-    }
-    Held::new(set, versions)
 }

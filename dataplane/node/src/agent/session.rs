@@ -51,9 +51,6 @@ const BANS_WAITING_MAX: usize = 64;
 /// How long events are gathered before they are sent.
 const EVENTS_GATHERED: Duration = Duration::from_millis(200);
 
-/// Why a stream ends that the orchestrator wanted begun anew.
-const BEGIN_ANEW: &str = "the orchestrator asked for everything anew";
-
 /// Bounds for what an orchestrator may ask for.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 const INTERVAL_MAX: Duration = Duration::from_secs(3_600);
@@ -63,6 +60,8 @@ const INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 pub(super) enum End {
     /// The agent was told to stop.
     Stopped,
+    /// A new stream is to begin at once: the certificate is due, or the orchestrator wants everything told anew.
+    Again,
     /// The connection, or what came over it, was no good.
     Lost {
         /// Why.
@@ -136,7 +135,7 @@ impl<'a> Session<'a> {
         // What was begun is finished: a policy half held would be worse than a late reconnection.
         while session.jobs.join_next().await.is_some() {}
         match end {
-            Ok(()) => End::Stopped,
+            Ok(end) => end,
             Err(error) => End::Lost { error, was_welcome: session.was_welcome },
         }
     }
@@ -145,7 +144,7 @@ impl<'a> Session<'a> {
         &mut self,
         connected: Connected,
         messages: mpsc::Receiver<v1::NodeMessage>,
-    ) -> Result<(), String> {
+    ) -> Result<End, String> {
         let Connected { mut client, renew_at } = connected;
         let hello = self.hello();
         // There is room: the channel is new.
@@ -174,11 +173,11 @@ impl<'a> Session<'a> {
         mut heartbeat: Interval,
         mut telemetry: Interval,
         renew: Option<Instant>,
-    ) -> Result<(), String> {
+    ) -> Result<End, String> {
         let link = Arc::clone(self.context.host.link());
         loop {
             if self.is_to_begin_anew && self.urgent.is_empty() {
-                return Err(BEGIN_ANEW.into());
+                return Ok(End::Again);
             }
             let may_read = self.urgent.len() < URGENT_MAX
                 && self.deltas.len() < DELTAS_WAITING_MAX
@@ -207,8 +206,8 @@ impl<'a> Session<'a> {
             };
             match step {
                 Step::Sent => {}
-                Step::Stop => return Ok(()),
-                Step::Renew => return Err("the node's certificate is due for renewal".into()),
+                Step::Stop => return Ok(End::Stopped),
+                Step::Renew => return Ok(End::Again),
                 Step::Done(Ok(done)) => self.handle_done(done),
                 Step::Done(Err(error)) => return Err(format!("the agent's work failed: {error}")),
                 Step::Message(Ok(Some(message))) => self.handle_message(message)?,

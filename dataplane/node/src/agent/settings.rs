@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use secbeat_config::{NodeConfig, Secret};
+use secbeat_config::Secret;
 use uuid::Uuid;
 
 use super::policy::Restored;

@@ -53,8 +53,7 @@ impl Encoder {
             }
             return report;
         }
-        let sample =
-            |(name, value): &(Arc<str>, f64)| v1::Sample { name: name.to_string(), value: *value };
+        let sample = |(name, value): &(Arc<str>, f64)| v1::Sample { name: name.to_string(), value: *value };
         report.samples = snapshot.samples.iter().map(sample).collect();
         (self.names, self.values) = snapshot.samples.into_iter().unzip();
         self.is_begun = true;

@@ -5,7 +5,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
-use secbeat_config::policy::{Hash, Key, Outcome, wire};
+use secbeat_config::policy::{Delta, Hash, Key, Outcome, wire};
 use secbeat_proto::v1;
 use secbeat_proto::v1::command::Kind as Ordered;
 use secbeat_proto::v1::node_message::Kind as Up;
@@ -81,7 +81,7 @@ impl Session<'_> {
     pub(super) fn begin_command(&mut self, command: v1::Command) {
         let host = Arc::clone(&self.context.host);
         let id = command.id;
-        let mut policy = self.context.policy.lock().unwrap_or_else(PoisonError::into_inner);
+        let policy = self.context.policy.lock().unwrap_or_else(PoisonError::into_inner);
         if command.epoch < policy.epoch() {
             let message =
                 format!("leadership {} is over: this node has seen {}", command.epoch, policy.epoch());
@@ -94,7 +94,6 @@ impl Session<'_> {
             Some(Ordered::Restart(restart)) => Order::Restart { now: restart.now },
             Some(Ordered::Reload(_)) => Order::Reload,
             Some(Ordered::Resync(_)) => {
-                policy.ask_for_everything("the orchestrator asked for it");
                 drop(policy);
                 let message = "the node begins anew".to_owned();
                 self.urgent.push_back(Up::CommandResult(v1::CommandResult { id, is_ok: true, message }));
@@ -159,6 +158,7 @@ impl Session<'_> {
         self.urgent.push_back(Up::PolicyAck(acknowledgement(&Ack {
             nonce: 0,
             outcomes: refusals.to_vec(),
+            unreadable: Vec::new(),
             applied_hash: now.applied_hash,
             generation: now.generation,
         })));
@@ -167,19 +167,37 @@ impl Session<'_> {
 
 /// What is held, on the wire.
 pub(super) fn digests(held: &[(Key, u64, Hash)]) -> Vec<v1::ResourceDigest> {
-    held.iter().map(|(key, version, hash)| wire::digest_to(key, *version, hash)).collect()
+    held.iter().map(|(key, version, hash)| wire::digest_to_wire(key, *version, hash)).collect()
 }
 
 fn pending(message: v1::PolicyDelta) -> Pending {
     let (nonce, revision, epoch) = (message.nonce, message.revision, message.epoch);
-    let (delta, unreadable) = wire::delta_from(message);
-    Pending { nonce, revision, epoch, delta, unreadable }
+    match wire::delta_from_wire(&message) {
+        Ok((delta, unreadable)) => Pending { nonce, revision, epoch, delta, unreadable },
+        Err(error) => {
+            // Nothing of it is taken; whatever it names is answered.
+            let error = error.to_string();
+            let refused = |update: v1::ResourceUpdate| v1::ResourceResult {
+                key: update.key,
+                version: update.version,
+                hash: update.hash,
+                state: v1::ResourceState::Rejected.into(),
+                error: error.clone(),
+            };
+            let unreadable = message.upserts.into_iter().map(refused).collect();
+            let delta = Delta { updates: Vec::new(), removals: Vec::new(), set_hash: Hash([0; 32]) };
+            // The revision was not reached.
+            Pending { nonce, revision: 0, epoch, delta, unreadable }
+        }
+    }
 }
 
 fn acknowledgement(ack: &Ack) -> v1::PolicyAck {
+    let outcomes = ack.outcomes.iter().map(wire::outcome_to_wire);
+    let results = outcomes.chain(ack.unreadable.iter().cloned()).collect();
     v1::PolicyAck {
         nonce: ack.nonce,
-        results: ack.outcomes.iter().map(wire::outcome_to).collect(),
+        results,
         applied_hash: ack.applied_hash.0.to_vec(),
         dataplane_generation: ack.generation,
     }
