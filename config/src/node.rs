@@ -18,6 +18,7 @@ mod tls;
 mod upstream;
 mod waf;
 
+pub(crate) use backend::ListenerEntry;
 pub use backend::{BACKENDS_MAX, Backend, Health, LISTENERS_MAX, Listener, ProxyProtocol, Transport};
 pub use http::{ErrorPage, ForwardedStyle, H2, Http, ServerHeader};
 pub use io::{Attach, Driver, Io, Unbound, Want};

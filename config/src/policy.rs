@@ -20,7 +20,6 @@ mod delta;
 mod diff;
 mod document;
 mod file;
-mod json;
 mod resource;
 mod rules;
 mod set;

@@ -1,6 +1,6 @@
 //! A document as a tree, whatever it was written in: TOML of a configuration, JSON of a policy resource.
 //!
-//! Owns: the tree, and how it is made of TOML. Does not own: JSON (`crate::policy::json`), what keys mean. Strings are
+//! Owns: the tree, and how it is made of TOML. Does not own: JSON (`json`), what keys mean. Strings are
 //! borrowed from the text. Cost: linear; looking a key up is linear in the table, which knows some dozens of keys.
 
 use std::borrow::Cow;
@@ -51,8 +51,17 @@ pub(crate) enum Tree<'d> {
 }
 
 impl Tree<'_> {
-    pub(crate) fn is_table(&self) -> bool {
+    pub(crate) const fn is_table(&self) -> bool {
         matches!(self, Self::Table(_))
+    }
+
+    /// A whole number of 64 bits.
+    pub(crate) const fn integer(&self) -> Option<i64> {
+        match self {
+            Self::Integer(value) => Some(*value),
+            Self::OddInteger { value, .. } => *value,
+            _ => None,
+        }
     }
 }
 
