@@ -83,6 +83,10 @@ impl<'d> Entries<'d> {
         self.entry(key).map(|entry| &entry.item)
     }
 
+    pub(crate) fn item_mut(&mut self, key: &str) -> Option<&mut Item<'d>> {
+        self.0.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.item)
+    }
+
     /// Puts a value in the place of the one with this key, or at the end.
     pub(crate) fn set(&mut self, key: Cow<'d, str>, item: Item<'d>) {
         match self.0.iter_mut().find(|entry| entry.key == key) {
