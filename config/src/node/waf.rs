@@ -369,7 +369,7 @@ fn read_json_rules(t: &mut Table<'_>) -> Vec<Rule> {
         "rules",
         RULES_MAX,
         "JSON rules in place: `[[waf.rules]]` with the keys of a rule of `rules_path`, where one with the same id is \
-         replaced.",
+         replaced. `${NAME}` is not expanded in them.",
     );
     let mut rules = Vec::with_capacity(elements.len());
     let mut ids = HashSet::new();
