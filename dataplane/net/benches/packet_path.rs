@@ -308,17 +308,19 @@ fn mixed_rules(count: usize) -> Vec<Rule> {
         .collect()
 }
 
-/// Rules that all share their conditions with the packets, but never all of them in one rule: the worst there is.
+/// Rules whose conditions all hold for the packets in some rule of every 64, but never all in one rule: the worst there
+/// is.
 fn near_misses(count: usize) -> Vec<Rule> {
     (0..count)
         .map(|at| {
-            let (port, source) = if at % 2 == 0 { (443, "10.0.0.0/8") } else { (444, "11.0.0.0/8") };
+            let (source, destination) =
+                if at % 2 == 0 { ("10.0.0.0/8", "203.0.113.0/24") } else { ("11.0.0.0/8", "203.0.114.0/24") };
             Rule {
                 protocol: Some(protocol::TCP),
                 sources: vec![source.parse().unwrap()],
-                destinations: vec!["203.0.113.0/24".parse().unwrap()],
-                source_ports: vec![1024..=65_535 - at as u16 % 7],
-                destination_ports: vec![port..=port],
+                destinations: vec![destination.parse().unwrap()],
+                source_ports: vec![1024..=65_535],
+                destination_ports: vec![at as u16..=at as u16, 443..=443],
                 ..Rule::any(Action::Drop)
             }
         })

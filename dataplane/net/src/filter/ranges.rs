@@ -13,6 +13,9 @@
 /// Most leading bits that the index tells apart: 2^16 entries of 4 bytes still fit a second-level cache.
 const INDEX_BITS_MAX: u32 = 16;
 
+/// Up to so many ranges all starts are looked at, which takes less than the search.
+const COUNTED_MAX: usize = 8;
+
 /// "No target".
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -118,6 +121,10 @@ impl<K: Bits> Ranges<K> {
     /// Number of ranges that start at or before `addr`; at least one, since the first starts at zero.
     #[inline]
     fn starts_up_to(&self, addr: K) -> usize {
+        if self.starts.len() <= COUNTED_MAX {
+            // No branch that depends on the number: nothing to mispredict.
+            return self.starts.iter().map(|start| usize::from(*start <= addr)).sum();
+        }
         let Some(first) = self.starts.get(1) else { return 1 };
         if addr < *first {
             return 1;

@@ -12,6 +12,7 @@
 //! though perhaps no single rule has all: at most 256 times. No allocation, no lock. Memory: some 100 bytes a rule for
 //! rules as people write them; never more than [`MEMORY_BYTES_MAX`], and while it is built twice that.
 
+use core::cmp::Ordering;
 use core::net::IpAddr;
 use core::ops::RangeInclusive;
 
@@ -42,6 +43,8 @@ const FIELDS: usize = 5;
 #[derive(Debug)]
 pub struct Rules {
     actions: Box<[Action]>,
+    /// With two levels, the rule at each place of the sets; empty with one, where the places are the rules.
+    order: Box<[u16]>,
     /// All rules.
     top: Top,
     kinds: Option<Axis<u16>>,
@@ -74,18 +77,21 @@ impl Rules {
         if rules.len() > RULES_MAX {
             return Err(Error::TooManyRules);
         }
-        let mut all = RuleSet::new(rules.len());
-        numbered(rules).for_each(|(number, _)| all.insert(number));
         let mut budget = Budget(MEMORY_BYTES_MAX);
-        budget.take(rules.len() * size_of::<Action>())?;
+        budget.take(rules.len() * (size_of::<Action>() + size_of::<u16>()))?;
+        let order = order(rules);
+        let placed: Vec<&Rule> = order.iter().filter_map(|number| rules.get(usize::from(*number))).collect();
+        let mut all = RuleSet::new(rules.len());
+        numbered(&placed).for_each(|(place, _)| all.insert(place));
         Ok(Self {
             actions: rules.iter().map(|rule| rule.action).collect(),
+            order: if is_one_level(rules.len()) { Box::default() } else { order },
             top: all.top(),
-            kinds: kinds(rules, &mut budget)?,
-            destination_ports: ports(rules, |rule| &rule.destination_ports, &mut budget)?,
-            source_ports: ports(rules, |rule| &rule.source_ports, &mut budget)?,
-            sources: addresses(rules, |rule| &rule.sources, &mut budget)?,
-            destinations: addresses(rules, |rule| &rule.destinations, &mut budget)?,
+            kinds: kinds(&placed, &mut budget)?,
+            destination_ports: ports(&placed, |rule| &rule.destination_ports, &mut budget)?,
+            source_ports: ports(&placed, |rule| &rule.source_ports, &mut budget)?,
+            sources: addresses(&placed, |rule| &rule.sources, &mut budget)?,
+            destinations: addresses(&placed, |rule| &rule.destinations, &mut budget)?,
             bytes: MEMORY_BYTES_MAX - budget.0,
         })
     }
@@ -94,6 +100,7 @@ impl Rules {
     pub fn none() -> Self {
         Self {
             actions: Box::default(),
+            order: Box::default(),
             top: Top::default(),
             kinds: None,
             destination_ports: None,
@@ -120,12 +127,21 @@ impl Rules {
         if self.actions.is_empty() {
             return None;
         }
-        let at = self.search(headers)?;
+        let at = if self.order.is_empty() {
+            let mut found = Found { top: self.top, sets: None };
+            self.narrow(headers, &mut found)?;
+            bits(found.top).next()?
+        } else {
+            let mut found = Found { top: self.top, sets: Some(ArrayVec::new()) };
+            self.narrow(headers, &mut found)?;
+            found.least(&self.order)?
+        };
         Some((RuleId(at as u16), self.actions.get(at)?))
     }
 
-    fn search(&self, headers: &Headers) -> Option<usize> {
-        let mut found = Found { top: self.top, sets: ArrayVec::new() };
+    /// Adds the sets of a packet's fields, the cheapest first; `None` when no rule can be left.
+    #[inline(always)]
+    fn narrow<'a>(&'a self, headers: &Headers, found: &mut Found<'a>) -> Option<()> {
         if let Some(axis) = &self.kinds {
             found.narrow(axis.of(kind(headers.protocol, headers.fragment.is_some())))?;
         }
@@ -144,7 +160,7 @@ impl Rules {
         if let Some(addresses) = &self.destinations {
             found.narrow(addresses.of(headers.destination))?;
         }
-        if is_one_level(self.actions.len()) { bits(found.top).next() } else { found.first() }
+        Some(())
     }
 }
 
@@ -169,31 +185,45 @@ impl Addresses {
 struct Found<'a> {
     /// What their tops have in common.
     top: Top,
-    sets: ArrayVec<Matching<'a>, FIELDS>,
+    /// The sets, where they have a second level to look at.
+    sets: Option<ArrayVec<Matching<'a>, FIELDS>>,
 }
 
 impl<'a> Found<'a> {
     /// Adds a field's set; `None` when no rule can be left.
-    #[inline]
+    #[inline(always)]
     fn narrow(&mut self, set: Matching<'a>) -> Option<()> {
-        // Never refused: there are as many places as fields.
-        let _ = self.sets.try_push(set);
+        if let Some(sets) = &mut self.sets {
+            // Never refused: there are as many places as fields.
+            let _ = sets.try_push(set);
+        }
         set.narrow(&mut self.top).then_some(())
     }
 
-    /// The least rule in all sets, of those with two levels.
+    /// The least rule that is in all sets, by the rules at the sets' places.
     #[inline]
-    fn first(&self) -> Option<usize> {
-        bits(self.top).find_map(|top_bit| {
+    fn least(&self, order: &[u16]) -> Option<usize> {
+        let sets = self.sets.as_deref().unwrap_or(&[]);
+        let mut least = None;
+        for top_bit in bits(self.top) {
+            // The rules of a word are in order: none behind its first can be less.
+            let first = order.get(top_bit * 64).copied();
+            if least.is_some() && first >= least {
+                continue;
+            }
             let mut word = u64::MAX;
-            for set in &self.sets {
+            for set in sets {
                 word &= set.word(top_bit);
                 if word == 0 {
-                    return None;
+                    break;
                 }
             }
-            Some(top_bit * 64 + word.trailing_zeros() as usize)
-        })
+            if word != 0 {
+                let found = order.get(top_bit * 64 + word.trailing_zeros() as usize).copied();
+                least = [least, found].into_iter().flatten().min();
+            }
+        }
+        least.map(usize::from)
     }
 }
 
@@ -214,11 +244,53 @@ const fn kind(protocol: u8, is_fragment: bool) -> u16 {
     (is_fragment as u16) << 8 | protocol as u16
 }
 
-fn numbered(rules: &[Rule]) -> impl Iterator<Item = (u16, &Rule)> {
-    rules.iter().enumerate().map(|(at, rule)| (at as u16, rule))
+/// The rules by the places that they have in the sets.
+///
+/// A word of 64 rules must be looked at when each field's value is accepted by any of them, though it may be by others
+/// in each field. So rules with like conditions share words: then most words are left out for one condition that holds
+/// in none of their rules. Within a word they stand in their order, so that its first match is its least rule.
+fn order(rules: &[Rule]) -> Box<[u16]> {
+    let mut order: Vec<u16> = (0..rules.len() as u16).collect();
+    if !is_one_level(rules.len()) {
+        order.sort_by(|a, b| match (rules.get(usize::from(*a)), rules.get(usize::from(*b))) {
+            (Some(a), Some(b)) => by_conditions(a, b),
+            _ => Ordering::Equal,
+        });
+        order.chunks_mut(64).for_each(<[u16]>::sort_unstable);
+    }
+    order.into()
 }
 
-fn kinds(rules: &[Rule], budget: &mut Budget) -> Result<Option<Axis<u16>>, Error> {
+/// Rules with conditions on the same fields beside each other, and of those the ones with the same conditions.
+fn by_conditions(a: &Rule, b: &Rule) -> Ordering {
+    let fields = |rule: &Rule| {
+        (
+            rule.protocol,
+            rule.fragment,
+            rule.sources.is_empty(),
+            rule.destinations.is_empty(),
+            rule.source_ports.is_empty(),
+            rule.destination_ports.is_empty(),
+        )
+    };
+    let ports = |a: &[RangeInclusive<u16>], b: &[RangeInclusive<u16>]| {
+        let ends = |range: &RangeInclusive<u16>| (*range.start(), *range.end());
+        a.iter().map(ends).cmp(b.iter().map(ends))
+    };
+    fields(a)
+        .cmp(&fields(b))
+        .then_with(|| ports(&a.destination_ports, &b.destination_ports))
+        .then_with(|| ports(&a.source_ports, &b.source_ports))
+        .then_with(|| a.destinations.cmp(&b.destinations))
+        .then_with(|| a.sources.cmp(&b.sources))
+}
+
+/// Rules with their places.
+fn numbered<'a>(rules: &[&'a Rule]) -> impl Iterator<Item = (u16, &'a Rule)> {
+    rules.iter().enumerate().map(|(at, rule)| (at as u16, *rule))
+}
+
+fn kinds(rules: &[&Rule], budget: &mut Budget) -> Result<Option<Axis<u16>>, Error> {
     let mut every = RuleSet::new(rules.len());
     let mut spans = Vec::new();
     for (number, rule) in numbered(rules) {
@@ -238,7 +310,7 @@ fn kinds(rules: &[Rule], budget: &mut Budget) -> Result<Option<Axis<u16>>, Error
 }
 
 fn ports(
-    rules: &[Rule],
+    rules: &[&Rule],
     condition: impl Fn(&Rule) -> &[RangeInclusive<u16>],
     budget: &mut Budget,
 ) -> Result<Option<Ports>, Error> {
@@ -267,7 +339,7 @@ fn ports(
 }
 
 fn addresses(
-    rules: &[Rule],
+    rules: &[&Rule],
     condition: impl Fn(&Rule) -> &[Prefix],
     budget: &mut Budget,
 ) -> Result<Option<Addresses>, Error> {
