@@ -22,14 +22,17 @@ use std::collections::hash_map::Entry;
 use super::Error;
 use super::ranges::{Bits, NONE, Ranges};
 
+/// Rules, or bits, of a word.
+pub(super) const WORD_RULES: usize = u64::BITS as usize;
+
 /// Words of a set's top.
-const TOP_WORDS: usize = 4;
+pub(super) const TOP_WORDS: usize = 4;
 
 /// Bits of a set's top.
-const TOP_BITS: usize = TOP_WORDS * 64;
+const TOP_BITS: usize = TOP_WORDS * WORD_RULES;
 
 /// Most rules that two levels tell apart.
-pub(super) const SET_RULES_MAX: usize = TOP_BITS * 64;
+pub(super) const SET_RULES_MAX: usize = TOP_BITS * WORD_RULES;
 
 /// The upper level of a set.
 pub(super) type Top = [u64; TOP_WORDS];
@@ -65,7 +68,7 @@ pub(super) struct RuleSet {
 impl RuleSet {
     /// The empty set of so many rules.
     pub(super) fn new(rules: usize) -> Self {
-        let words = if is_one_level(rules) { 0 } else { rules.div_ceil(64) };
+        let words = if is_one_level(rules) { 0 } else { rules.div_ceil(WORD_RULES) };
         Self { top: [0; TOP_WORDS], words: vec![0; words].into() }
     }
 
@@ -73,27 +76,27 @@ impl RuleSet {
     pub(super) fn insert(&mut self, rule: u16) {
         let rule = usize::from(rule);
         let mut top_bit = rule;
-        if let Some(word) = self.words.get_mut(rule / 64) {
-            *word |= 1 << (rule % 64);
-            top_bit = rule / 64;
+        if let Some(word) = self.words.get_mut(rule / WORD_RULES) {
+            *word |= 1 << (rule % WORD_RULES);
+            top_bit = rule / WORD_RULES;
         }
-        if let Some(top) = self.top.get_mut(top_bit / 64) {
-            *top |= 1 << (top_bit % 64);
+        if let Some(top) = self.top.get_mut(top_bit / WORD_RULES) {
+            *top |= 1 << (top_bit % WORD_RULES);
         }
     }
 
     fn remove(&mut self, rule: u16) {
         let rule = usize::from(rule);
         let mut top_bit = rule;
-        if let Some(word) = self.words.get_mut(rule / 64) {
-            *word &= !(1 << (rule % 64));
+        if let Some(word) = self.words.get_mut(rule / WORD_RULES) {
+            *word &= !(1 << (rule % WORD_RULES));
             if *word != 0 {
                 return;
             }
-            top_bit = rule / 64;
+            top_bit = rule / WORD_RULES;
         }
-        if let Some(top) = self.top.get_mut(top_bit / 64) {
-            *top &= !(1 << (top_bit % 64));
+        if let Some(top) = self.top.get_mut(top_bit / WORD_RULES) {
+            *top &= !(1 << (top_bit % WORD_RULES));
         }
     }
 
@@ -157,11 +160,11 @@ pub(super) struct Matching<'a> {
 }
 
 impl Matching<'_> {
-    /// Takes from `top` what is not in the set's; whether anything is left.
+    /// Takes from the first `WORDS` words of `top` what is not in the set's; whether anything is left.
     #[inline]
-    pub(super) fn narrow(&self, top: &mut Top) -> bool {
+    pub(super) fn narrow<const WORDS: usize>(&self, top: &mut Top) -> bool {
         let mut left = 0;
-        for ((top, every), row) in top.iter_mut().zip(&self.every.top).zip(&self.row.top) {
+        for ((top, every), row) in top.iter_mut().zip(&self.every.top).zip(&self.row.top).take(WORDS) {
             *top &= every | row;
             left |= *top;
         }
@@ -172,11 +175,12 @@ impl Matching<'_> {
     #[inline]
     pub(super) fn word(&self, top_bit: usize) -> u64 {
         let every = self.every.words.get(top_bit).copied().unwrap_or(0);
-        let (Some(top), Some(before)) = (self.row.top.get(top_bit / 64), self.row.before.get(top_bit / 64))
+        let (Some(top), Some(before)) =
+            (self.row.top.get(top_bit / WORD_RULES), self.row.before.get(top_bit / WORD_RULES))
         else {
             return every;
         };
-        let bit = 1 << (top_bit % 64);
+        let bit = 1 << (top_bit % WORD_RULES);
         if top & bit == 0 {
             return every;
         }

@@ -2,15 +2,17 @@
 //!
 //! A packet's value of each field gives a set of rules (`classes`); the rule sought is the least in all sets, after
 //! Baboescu and Varghese, "Scalable Packet Classification" (aggregated bit vectors). First the tops of the sets are put
-//! together, the cheapest fields first, until nothing is left or only words remain to look at.
+//! together, the cheapest fields first, until nothing is left or only words remain to look at. Rules with like
+//! conditions share words ([`order`]), so that few remain.
 //!
 //! Owns: which fields there are, what conditions on them mean, the search. Does not own: what a rule is (`rules`), the
 //! lists (`Filter`).
 //!
-//! Cost per packet: a search in ranges for each field that any rule has a condition on (5 to 30 ns each), and with more
-//! than 256 rules some nanoseconds for each 64 rules of which some have every condition in common with the packet,
-//! though perhaps no single rule has all: at most 256 times. No allocation, no lock. Memory: some 100 bytes a rule for
-//! rules as people write them; never more than [`MEMORY_BYTES_MAX`], and while it is built twice that.
+//! Cost per packet: 2 to 10 ns for each field that any rule has a condition on, and with more than 256 rules about
+//! 10 ns for each word of 64 rules whose conditions hold one by one, though perhaps never all in one rule: a few words
+//! for rules as people write them, 256 at most. No allocation, no lock. Memory: some 100 bytes a rule for rules as
+//! people write them, never more than [`MEMORY_BYTES_MAX`]. Building takes up to as much again, and for 10,000 rules
+//! some milliseconds.
 
 use core::cmp::Ordering;
 use core::net::IpAddr;
@@ -18,7 +20,9 @@ use core::ops::RangeInclusive;
 
 use arrayvec::ArrayVec;
 
-use super::classes::{Axis, Budget, Matching, RuleSet, SET_RULES_MAX, Span, Top, is_one_level};
+use super::classes::{
+    Axis, Budget, Matching, RuleSet, SET_RULES_MAX, Span, TOP_WORDS, Top, WORD_RULES, is_one_level,
+};
 use super::lpm::Prefix;
 use super::ranges::Bits;
 use super::rules::{Action, Rule, RuleId};
@@ -129,11 +133,16 @@ impl Rules {
         }
         let at = if self.order.is_empty() {
             let mut found = Found { top: self.top, sets: None };
-            self.narrow(headers, &mut found)?;
-            bits(found.top).next()?
+            if self.actions.len() <= WORD_RULES {
+                self.narrow::<1>(headers, &mut found)?;
+                found.top[0].trailing_zeros() as usize
+            } else {
+                self.narrow::<TOP_WORDS>(headers, &mut found)?;
+                bits(found.top).next()?
+            }
         } else {
             let mut found = Found { top: self.top, sets: Some(ArrayVec::new()) };
-            self.narrow(headers, &mut found)?;
+            self.narrow::<TOP_WORDS>(headers, &mut found)?;
             found.least(&self.order)?
         };
         Some((RuleId(at as u16), self.actions.get(at)?))
@@ -141,24 +150,24 @@ impl Rules {
 
     /// Adds the sets of a packet's fields, the cheapest first; `None` when no rule can be left.
     #[inline(always)]
-    fn narrow<'a>(&'a self, headers: &Headers, found: &mut Found<'a>) -> Option<()> {
+    fn narrow<'a, const WORDS: usize>(&'a self, headers: &Headers, found: &mut Found<'a>) -> Option<()> {
         if let Some(axis) = &self.kinds {
-            found.narrow(axis.of(kind(headers.protocol, headers.fragment.is_some())))?;
+            found.narrow::<WORDS>(axis.of(kind(headers.protocol, headers.fragment.is_some())))?;
         }
         if self.destination_ports.is_some() || self.source_ports.is_some() {
             let has_ports = headers.flow_key().is_some();
             if let Some(ports) = &self.destination_ports {
-                found.narrow(ports.of(headers.destination_port, has_ports))?;
+                found.narrow::<WORDS>(ports.of(headers.destination_port, has_ports))?;
             }
             if let Some(ports) = &self.source_ports {
-                found.narrow(ports.of(headers.source_port, has_ports))?;
+                found.narrow::<WORDS>(ports.of(headers.source_port, has_ports))?;
             }
         }
         if let Some(addresses) = &self.sources {
-            found.narrow(addresses.of(headers.source))?;
+            found.narrow::<WORDS>(addresses.of(headers.source))?;
         }
         if let Some(addresses) = &self.destinations {
-            found.narrow(addresses.of(headers.destination))?;
+            found.narrow::<WORDS>(addresses.of(headers.destination))?;
         }
         Some(())
     }
@@ -192,12 +201,12 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     /// Adds a field's set; `None` when no rule can be left.
     #[inline(always)]
-    fn narrow(&mut self, set: Matching<'a>) -> Option<()> {
+    fn narrow<const WORDS: usize>(&mut self, set: Matching<'a>) -> Option<()> {
         if let Some(sets) = &mut self.sets {
             // Never refused: there are as many places as fields.
             let _ = sets.try_push(set);
         }
-        set.narrow(&mut self.top).then_some(())
+        set.narrow::<WORDS>(&mut self.top).then_some(())
     }
 
     /// The least rule that is in all sets, by the rules at the sets' places.
@@ -207,7 +216,7 @@ impl<'a> Found<'a> {
         let mut least = None;
         for top_bit in bits(self.top) {
             // The rules of a word are in order: none behind its first can be less.
-            let first = order.get(top_bit * 64).copied();
+            let first = order.get(top_bit * WORD_RULES).copied();
             if least.is_some() && first >= least {
                 continue;
             }
@@ -219,7 +228,7 @@ impl<'a> Found<'a> {
                 }
             }
             if word != 0 {
-                let found = order.get(top_bit * 64 + word.trailing_zeros() as usize).copied();
+                let found = order.get(top_bit * WORD_RULES + word.trailing_zeros() as usize).copied();
                 least = [least, found].into_iter().flatten().min();
             }
         }
@@ -232,7 +241,7 @@ impl<'a> Found<'a> {
 fn bits(top: Top) -> impl Iterator<Item = usize> {
     top.into_iter().enumerate().flat_map(|(at, mut word)| {
         core::iter::from_fn(move || {
-            let bit = (word != 0).then(|| at * 64 + word.trailing_zeros() as usize)?;
+            let bit = (word != 0).then(|| at * WORD_RULES + word.trailing_zeros() as usize)?;
             word &= word - 1;
             Some(bit)
         })
@@ -256,7 +265,7 @@ fn order(rules: &[Rule]) -> Box<[u16]> {
             (Some(a), Some(b)) => by_conditions(a, b),
             _ => Ordering::Equal,
         });
-        order.chunks_mut(64).for_each(<[u16]>::sort_unstable);
+        order.chunks_mut(WORD_RULES).for_each(<[u16]>::sort_unstable);
     }
     order.into()
 }
