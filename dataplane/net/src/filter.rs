@@ -5,18 +5,21 @@
 //! limiter that a `Limit` rule refers to, counters ([`RuleCounters`] are the caller's, one per worker). ICMP is never
 //! dropped here: an error about our own packets and neighbour discovery must come through whatever the lists say.
 //!
-//! Cost: allowlist and blocklist are one range search each (`lpm`, 10 to 60 ns; an empty list nothing). All rules
-//! together are one range search for each field that they have conditions on, and a look at the rules that may match:
-//! COST. No allocation, no lock. Lists are built anew with every change, rules only when they change
-//! ([`Filter::with_rules`]).
+//! Cost: allowlist and blocklist are one range search each (`lpm`, 10 to 60 ns; an empty list nothing). Up to four
+//! rules are tried in order, 1 to 10 ns each; more together take one range search for each field that any has a
+//! condition on, and a look at the rules that may match: 20 to 60 ns for any number of rules as people write them, 2 us
+//! for the worst 10,000 (`table`). No allocation, no lock. Lists are built anew with every change, rules only when they
+//! change ([`Filter::with_rules`]).
 //!
 //! **Fragments**: rules with ports do not match fragments that carry none. That is no way round a drop rule: its
 //! first fragment is dropped, and without it no datagram is ever complete.
 
 mod classes;
+mod conditions;
 pub mod lpm;
 mod ranges;
 mod rules;
+mod sets;
 mod table;
 
 use core::fmt;

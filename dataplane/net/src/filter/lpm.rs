@@ -165,6 +165,11 @@ impl<V> Lpm<V> {
         self.entries.len()
     }
 
+    /// Memory in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.v4.bytes() + self.v6.bytes() + size_of_val(&*self.entries)
+    }
+
     /// Whether there are no prefixes.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

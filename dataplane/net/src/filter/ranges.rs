@@ -13,7 +13,8 @@
 /// Most leading bits that the index tells apart: 2^16 entries of 4 bytes still fit a second-level cache.
 const INDEX_BITS_MAX: u32 = 16;
 
-/// Up to so many ranges all starts are looked at, which takes less than the search.
+/// Up to so many ranges all starts are looked at, which takes less than the search; not of 128 bits, which no
+/// instruction compares.
 const COUNTED_MAX: usize = 8;
 
 /// "No target".
@@ -121,7 +122,7 @@ impl<K: Bits> Ranges<K> {
     /// Number of ranges that start at or before `addr`; at least one, since the first starts at zero.
     #[inline]
     fn starts_up_to(&self, addr: K) -> usize {
-        if self.starts.len() <= COUNTED_MAX {
+        if K::WIDTH <= 32 && self.starts.len() <= COUNTED_MAX {
             // No branch that depends on the number: nothing to mispredict.
             return self.starts.iter().map(|start| usize::from(*start <= addr)).sum();
         }
