@@ -14,7 +14,7 @@ use secbeat_proto::v1;
 use tokio::sync::Mutex;
 
 use crate::failure::Failure;
-use crate::store::{Store, Table};
+use crate::store::{Order, Store, Table};
 
 /// Bytes of `before` and of `after`; longer ones are cut and say so.
 pub const STATE_BYTES_MAX: usize = 4_096;
@@ -61,7 +61,7 @@ impl Audit {
     /// When the store cannot be read, or its newest entry is damaged.
     pub fn open(store: Store) -> Result<Self, Failure> {
         let anchor = anchor(&store)?;
-        let newest = store.read(|reader| reader.last(TABLE, &entry_key(0), &entry_key(u64::MAX)))?;
+        let newest = store.read(|reader| reader.prefix(TABLE, b"e", 1, Order::Down)?.next().transpose())?;
         let head = match newest {
             Some((_, value)) => {
                 let entry = decode(&value)?;
@@ -110,13 +110,11 @@ impl Audit {
         let mut next = 0;
         let values = self.store.read(|reader| {
             let mut values = Vec::new();
-            for entry in reader.range(TABLE, &entry_key(0), &entry_key(end))?.rev().take(LOOKED_AT_MAX) {
+            let (from, to) = (entry_key(0), entry_key(end));
+            for entry in reader.range(TABLE, from.as_slice()..to.as_slice(), LOOKED_AT_MAX, Order::Down)? {
                 values.push(entry?.1);
-                if values.len() == LOOKED_AT_MAX {
-                    break;
-                }
             }
-            Ok(values)
+            Ok::<_, Failure>(values)
         })?;
         let was_cut = values.len() == LOOKED_AT_MAX;
         for value in values {
@@ -142,8 +140,9 @@ impl Audit {
         let mut broken_at = None;
         let values = |from: u64| {
             self.store.read(|reader| {
-                let found = reader.range(TABLE, &entry_key(from), &entry_key(u64::MAX))?;
-                found.take(REMOVED_AT_ONCE).collect::<Result<Vec<_>, _>>()
+                let (from, to) = (entry_key(from), entry_key(u64::MAX));
+                let keys = from.as_slice()..to.as_slice();
+                reader.range(TABLE, keys, REMOVED_AT_ONCE, Order::Up)?.collect::<Result<Vec<_>, _>>()
             })
         };
         loop {
@@ -176,8 +175,7 @@ impl Audit {
         let mut removed = 0;
         loop {
             let oldest = self.store.read(|reader| {
-                let found = reader.range(TABLE, &entry_key(0), &entry_key(u64::MAX))?;
-                found.take(REMOVED_AT_ONCE).collect::<Result<Vec<_>, _>>()
+                reader.prefix(TABLE, b"e", REMOVED_AT_ONCE, Order::Up)?.collect::<Result<Vec<_>, _>>()
             })?;
             let mut gone = Vec::new();
             let mut last = None;
@@ -195,7 +193,7 @@ impl Audit {
             anchor.extend_from_slice(&last.hash);
             self.store.write(move |transaction| {
                 transaction.put(TABLE, ANCHOR_KEY, &anchor)?;
-                gone.iter().try_for_each(|key| transaction.remove(TABLE, key).map(drop))
+                gone.iter().try_for_each(|key| transaction.remove(TABLE, key))
             })?;
         }
     }

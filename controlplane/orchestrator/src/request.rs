@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use secbeat_config::policy::Hash;
 
 use crate::failure::Failure;
-use crate::store::{Store, Table};
+use crate::store::{Order, Store, Table};
 
 /// How long an answer is remembered. A client that repeats a request later than this gave up long ago.
 pub const REMEMBERED: Duration = Duration::from_secs(86_400);
@@ -77,7 +77,13 @@ impl Requests {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn remember(&self, slot: Slot, now_ms: u64, request: &[u8], answer: &[u8]) -> Result<(), Failure> {
+    pub async fn remember(
+        &self,
+        slot: Slot,
+        now_ms: u64,
+        request: &[u8],
+        answer: &[u8],
+    ) -> Result<(), Failure> {
         if self.store.read(|reader| reader.len(TABLE))? >= REQUESTS_MAX as u64 {
             tracing::warn!(requests_max = REQUESTS_MAX, "a request is not remembered: too many in a day");
             return Ok(());
@@ -98,19 +104,18 @@ impl Requests {
     pub fn remove_old(&self, before_ms: u64) -> Result<u64, Failure> {
         let old = self.store.read(|reader| {
             let mut old = Vec::new();
-            for entry in reader.range(TABLE, &[0; 32], &[0xff; 33])? {
+            for entry in reader.prefix(TABLE, b"", usize::MAX, Order::Up)? {
                 let (key, value) = entry?;
-                let at_ms = value.get(..8).and_then(|part| part.try_into().ok()).map_or(0, u64::from_be_bytes);
+                let at_ms =
+                    value.get(..8).and_then(|part| part.try_into().ok()).map_or(0, u64::from_be_bytes);
                 if at_ms < before_ms {
                     old.push(key);
                 }
             }
-            Ok(old)
+            Ok::<_, Failure>(old)
         })?;
         let count = old.len() as u64;
-        self.store.write(move |transaction| {
-            old.iter().try_for_each(|key| transaction.remove(TABLE, key).map(drop))
-        })?;
+        self.store.write(move |transaction| old.iter().try_for_each(|key| transaction.remove(TABLE, key)))?;
         Ok(count)
     }
 }

@@ -11,7 +11,7 @@ use super::block::Header;
 use crate::failure::Failure;
 
 /// Values in one list of a filter.
-pub const FILTER_VALUES_MAX: usize = 64;
+pub(super) const FILTER_VALUES_MAX: usize = 64;
 
 /// A filter, checked.
 #[derive(Clone, Debug, Default)]
@@ -124,7 +124,8 @@ mod tests {
         assert!(!asked(|f| f.classes = vec!["ban".into()]));
         assert!(!asked(|f| f.client = "203.0.113.8".into()));
         assert!(!asked(|f| f.severity_min = 3));
-        assert!(!asked(|f| f.since_ms = 51) || !asked(|f| f.until_ms = 49));
+        assert!(!asked(|f| (f.since_ms, f.until_ms) = (51, 0)));
+        assert!(!asked(|f| (f.since_ms, f.until_ms) = (0, 49)));
         assert!(!asked(|f| f.attack_types = vec!["syn_flood".into()]));
     }
 

@@ -15,7 +15,7 @@ use crate::orchestrator::now_ms;
 use crate::store::Store;
 
 /// Ids in one request; a filter reaches more.
-pub const IDS_MAX: usize = 10_000;
+pub(super) const IDS_MAX: usize = 10_000;
 
 /// Blocks written in one transaction.
 const BLOCKS_AT_ONCE: usize = 64;
@@ -108,7 +108,7 @@ impl Events {
             for (first_id, _, bytes) in &written {
                 transaction.put(TABLE, &key(b'a', *first_id), bytes)?;
             }
-            Ok(())
+            Ok::<_, Failure>(())
         })?;
         let mut state = self.state();
         for (first_id, total, _) in records {

@@ -10,13 +10,13 @@ use super::block::{self, HEADER_BYTES, Header};
 use super::filter::Filter;
 use super::{Events, State, TABLE, header_key, key, ledger};
 use crate::failure::Failure;
-use crate::store::Store;
+use crate::store::{Order, Store};
 
 /// Events of one page.
-pub const PAGE_EVENTS_MAX: usize = 1_000;
+pub(super) const PAGE_EVENTS_MAX: usize = 1_000;
 
 /// Blocks read for one page: some 400,000 events, half a second. A rarer event is found by the pages after it.
-pub const BLOCKS_PER_PAGE_MAX: usize = 200;
+pub(super) const BLOCKS_PER_PAGE_MAX: usize = 200;
 
 /// Blocks read at start, newest last, to know again who attacks.
 const BLOCKS_REREAD: usize = 100;
@@ -34,11 +34,11 @@ pub struct Page {
 pub(super) fn load(store: &Store, state: &mut State) -> Result<(), Failure> {
     let headers = store.read(|reader| {
         let mut headers = Vec::new();
-        for entry in reader.range(TABLE, &header_key(0), &header_key(u64::MAX))? {
+        for entry in reader.prefix(TABLE, b"h", usize::MAX, Order::Up)? {
             let (_, value) = entry?;
             headers.push(Header::parse(&value));
         }
-        Ok(headers)
+        Ok::<_, Failure>(headers)
     })?;
     for header in headers {
         match header {
@@ -49,10 +49,10 @@ pub(super) fn load(store: &Store, state: &mut State) -> Result<(), Failure> {
     state.next_id = state.blocks.back().map_or(1, Header::end_id);
     let acknowledged = store.read(|reader| {
         let mut counts = Vec::new();
-        for entry in reader.range(TABLE, &key(b'a', 0), &key(b'a', u64::MAX))? {
+        for entry in reader.prefix(TABLE, b"a", usize::MAX, Order::Up)? {
             counts.push(entry?);
         }
-        Ok(counts)
+        Ok::<_, Failure>(counts)
     })?;
     for (stored, value) in acknowledged {
         let first_id = stored.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
@@ -74,7 +74,8 @@ fn read_block(store: &Store, header: &Header) -> Result<Vec<v1::Event>, Failure>
     let bytes = store.read(|reader| reader.get(TABLE, &key(b'b', header.first_id)))?;
     // Removed by retention meanwhile: it is no longer there for anybody.
     let Some(bytes) = bytes else { return Ok(Vec::new()) };
-    block::unpack(&bytes).map_err(|error| Failure::Internal(format!("events from {}: {error}", header.first_id)))
+    block::unpack(&bytes)
+        .map_err(|error| Failure::Internal(format!("events from {}: {error}", header.first_id)))
 }
 
 impl Events {

@@ -29,13 +29,15 @@ impl Events {
             if old.is_empty() {
                 return Ok(removed);
             }
-            let keys: Vec<[u8; 9]> =
-                old.iter().flat_map(|block| [b'h', b'b', b'a'].map(|kind| key(kind, block.first_id))).collect();
+            let keys: Vec<[u8; 9]> = old
+                .iter()
+                .flat_map(|block| [b'h', b'b', b'a'].map(|kind| key(kind, block.first_id)))
+                .collect();
             self.inner.store.write(move |transaction| {
                 for key in &keys {
                     transaction.remove(TABLE, key)?;
                 }
-                Ok(())
+                Ok::<_, Failure>(())
             })?;
             let mut state = self.state();
             for block in &old {

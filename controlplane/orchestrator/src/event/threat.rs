@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use secbeat_proto::v1;
 
 /// Sources remembered.
-pub const SOURCES_MAX: usize = 65_536;
+pub(super) const SOURCES_MAX: usize = 65_536;
 
 /// How many go at once when there is no room: looking for the oldest costs a pass over all.
 const EVICTED_AT_ONCE: usize = SOURCES_MAX / 16;
@@ -31,7 +31,7 @@ struct Source {
 
 /// The table.
 #[derive(Debug, Default)]
-pub struct Threats {
+pub(super) struct Threats {
     sources: HashMap<String, Source>,
     /// Names of attacks and nodes by number, so that a source holds two bytes of each.
     names: Vec<String>,
@@ -41,7 +41,7 @@ pub struct Threats {
 
 impl Threats {
     /// Counts an event that has a source and tells of an attack.
-    pub fn count(&mut self, event: &v1::Event) {
+    pub(super) fn count(&mut self, event: &v1::Event) {
         if event.client_ip.is_empty() || event.client_ip.len() > 45 {
             return;
         }
@@ -97,7 +97,7 @@ impl Threats {
     }
 
     /// Sources seen since `since_ms`, most events first.
-    pub fn top(&self, since_ms: u64, count_max: usize) -> Vec<v1::Threat> {
+    pub(super) fn top(&self, since_ms: u64, count_max: usize) -> Vec<v1::Threat> {
         let mut found: Vec<_> =
             self.sources.iter().filter(|(_, source)| source.last_ms >= since_ms).collect();
         found.sort_unstable_by(|(a, x), (b, y)| y.events.cmp(&x.events).then_with(|| a.cmp(b)));
@@ -119,7 +119,7 @@ impl Threats {
     }
 
     /// Sources forgotten for others since the start.
-    pub fn evicted(&self) -> u64 {
+    pub(super) fn evicted(&self) -> u64 {
         self.evicted
     }
 }
@@ -154,7 +154,11 @@ mod tests {
     fn full_table_forgets_those_not_seen_for_longest() {
         let mut threats = Threats::default();
         for number in 0..=SOURCES_MAX as u64 {
-            threats.count(&event(&format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255), number, "a"));
+            threats.count(&event(
+                &format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255),
+                number,
+                "a",
+            ));
         }
         assert!(threats.evicted() > 0 && threats.top(0, usize::MAX).len() <= SOURCES_MAX);
         assert!(threats.top(SOURCES_MAX as u64, 1).len() == 1, "the newest stays");

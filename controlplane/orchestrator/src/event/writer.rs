@@ -43,11 +43,7 @@ impl Events {
     pub async fn write_waiting(&self) -> Result<(), Failure> {
         let (waiting, receipts, first_id) = {
             let mut state = self.state();
-            (
-                core::mem::take(&mut state.waiting),
-                core::mem::take(&mut state.receipts),
-                state.next_id,
-            )
+            (core::mem::take(&mut state.waiting), core::mem::take(&mut state.receipts), state.next_id)
         };
         if waiting.is_empty() {
             receipts.into_iter().for_each(|receipt| drop(receipt.send(Ok(()))));
@@ -118,10 +114,10 @@ fn write(
         for (key, value) in &values {
             transaction.put(TABLE, key, value)?;
         }
-        Ok(())
+        Ok::<_, Failure>(())
     });
     match stored {
         Ok(()) => Ok(blocks),
-        Err(error) => Err((error.into(), blocks.into_iter().flat_map(|(_, events)| events).collect())),
+        Err(failure) => Err((failure, blocks.into_iter().flat_map(|(_, events)| events).collect())),
     }
 }

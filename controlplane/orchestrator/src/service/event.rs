@@ -118,7 +118,8 @@ pub async fn acknowledge_events(
         }
         let target = format!("{} ids", ids.len());
         let acknowledged = blocking(move || events.acknowledge(&ids, &filter, &actor)).await?;
-        let record = Record { target, after: format!("{{\"acknowledged\":{acknowledged}}}"), ..Record::default() };
+        let record =
+            Record { target, after: format!("{{\"acknowledged\":{acknowledged}}}"), ..Record::default() };
         Ok((v1::AcknowledgeEventsResponse { acknowledged }, record))
     };
     carry_out(o, caller, "event.acknowledge", &mutation, &request, change).await
