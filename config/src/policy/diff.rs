@@ -187,3 +187,6 @@ fn named(value: Option<&Value>) -> Option<BTreeMap<&str, &Map<String, Value>>> {
     }
     (found.len() == items.len() && !items.is_empty()).then_some(found)
 }
+
+#[cfg(test)]
+mod tests;

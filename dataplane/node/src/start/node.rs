@@ -151,7 +151,8 @@ pub struct State {
     pub master: Master,
     /// Certificates and pages, as last read.
     pub resources: Resources,
-    /// The filter as last compiled, with the lists' generation it was made of.
+    /// The filter as last compiled, with the lists' generation it was made of; `u64::MAX` when its rules may be those
+    /// of another configuration.
     pub filter: (u64, Arc<Filter>),
     /// Epoch of the cookie keys in force.
     pub epoch: u32,
@@ -404,14 +405,19 @@ pub fn socket_policy(
     Ok(front::Policy::from_config(&state.config, filter, l7))
 }
 
-/// The filter of the lists as they are, compiled anew if they changed.
+/// The filter of the lists as they are, compiled anew if they changed; its rules only if the configuration changed.
 ///
 /// # Errors
 /// When there are more entries than a filter holds; the earlier one stays.
 pub fn refresh_filter(state: &mut State, now: secbeat_net::time::Instant) -> Result<&Filter, policy::Error> {
     if state.filter.0 != state.lists.generation() {
         let view = state.lists.view(SystemTime::now());
-        let filter = policy::filter::compile(&state.config, &view, now)?;
+        // Rules take long to compile and change with the configuration only, which `u64::MAX` stands for.
+        let filter = if state.filter.0 == u64::MAX {
+            policy::filter::compile(&state.config, &view, now)?
+        } else {
+            policy::filter::with_lists(Arc::clone(state.filter.1.rules()), &view, now)?
+        };
         state.filter = (view.generation, Arc::new(filter));
     }
     Ok(&state.filter.1)

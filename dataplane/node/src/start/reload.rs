@@ -99,10 +99,11 @@ impl Node {
         let old = core::mem::replace(&mut state.config, config);
         state.resources = resources;
         // The filter's rules may have changed even if the lists did not.
-        let filter_generation = core::mem::replace(&mut state.filter.0, u64::MAX);
+        let old_filter = state.filter.clone();
+        state.filter.0 = u64::MAX;
         if let Err(error) = self.adopt_policy(&mut state) {
             state.config = old;
-            state.filter.0 = filter_generation;
+            state.filter = old_filter;
             let _ = self.upstream.reload(upstream::Settings::from_config(&state.config));
             if let Traffic::Sockets { handle, .. } = &self.traffic {
                 let _ = handle.reload(front::Settings::from_config(&state.config));
