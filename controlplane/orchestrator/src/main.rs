@@ -1,1 +1,3 @@
+//! The program `secbeat-orchestrator`.
+
 fn main() {}
