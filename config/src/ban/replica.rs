@@ -80,6 +80,7 @@ impl Replica {
 
     /// One that lifts bans that come too late, as the head of [`crate::ban`] says. `forgotten_ms` is what
     /// [`Self::forgotten_ms`] said last; it is to be kept as long as the entries are. 0: nothing forgotten yet.
+    /// After a restart the entries come back by [`Self::restore`].
     pub fn keeper(writer: [u8; 16], entries_max: usize, forgotten_ms: u64) -> Self {
         Self { is_keeper: true, forgotten_ms, ..Self::new(writer, entries_max) }
     }
@@ -140,6 +141,20 @@ impl Replica {
     /// Takes entries of another replica; gives back those that changed this one, and what it decided about them.
     pub fn merge(&mut self, entries: impl IntoIterator<Item = Entry>, now_ms: u64) -> Vec<Entry> {
         entries.into_iter().filter_map(|entry| self.merge_one(normal(entry), now_ms)).collect()
+    }
+
+    /// Takes back what this replica held before a restart: nothing of it comes too late or is too far ahead.
+    pub fn restore(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        for entry in entries {
+            let Some(prefix) = canonical(entry.prefix) else { continue };
+            self.clock.restore(&entry.stamp);
+            // A smaller limit than before the restart holds from now on.
+            if self.len() < self.entries_max || self.table.stamp(&prefix).is_some() {
+                self.put(&normal(Entry { prefix, ..entry }));
+            } else {
+                self.losses.full += 1;
+            }
+        }
     }
 
     fn merge_one(&mut self, mut entry: Entry, now_ms: u64) -> Option<Entry> {
@@ -362,3 +377,8 @@ fn normal(mut entry: Entry) -> Entry {
     entry.until_ms = entry.until_ms.filter(|until_ms| *until_ms != u64::MAX).map(|until_ms| until_ms.max(1));
     entry
 }
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod tests;
