@@ -14,11 +14,16 @@
 //! response or a [`failure::Failure`]; rights, idempotency and the audit log are part of it, not of the face.
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod batch;
 pub mod caller;
 pub mod failure;
 pub mod orchestrator;
+pub mod policy;
+pub mod registry;
 pub mod service;
 pub mod session;
 pub mod store;
+pub mod task;
 
 pub use orchestrator::Orchestrator;
