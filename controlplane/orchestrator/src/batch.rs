@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
-use crate::store::{Store, Table};
+use crate::store::{self, Order, Reader, Store, Table};
 
 /// Changes; all of them or none.
 #[derive(Debug, Default)]
@@ -48,8 +48,23 @@ impl Batch {
         if self.changes.is_empty() {
             return Ok(());
         }
-        Ok(store.put_all(self.changes)?)
+        let changes = self.changes;
+        let written: Result<(), store::Error> = store.write(move |writer| {
+            changes.iter().try_for_each(|(table, key, value)| match value {
+                Some(value) => writer.put(*table, key, value),
+                None => writer.remove(*table, key),
+            })
+        });
+        Ok(written?)
     }
+}
+
+/// The bytes under a key.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn get(store: &Store, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+    store.read(|reader: &Reader<'_>| Ok(reader.get(table, key)?))
 }
 
 /// One record.
@@ -57,21 +72,33 @@ impl Batch {
 /// # Errors
 /// When it cannot be read.
 pub fn get_json<T: DeserializeOwned>(store: &Store, table: Table, key: &[u8]) -> Result<Option<T>, Failure> {
-    store.get(table, key)?.map(|value| of_json(table, key, &value)).transpose()
+    get(store, table, key)?.map(|value| of_json(table, key, &value)).transpose()
 }
 
-/// Every record of a table in the order of keys.
+/// Every record whose key begins so, in the order of keys.
 ///
 /// # Errors
 /// When one cannot be read.
-pub fn scan_json<T: DeserializeOwned>(store: &Store, table: Table) -> Result<Vec<(Vec<u8>, T)>, Failure> {
-    let records = store.scan(table)?;
-    records.into_iter().map(|(key, value)| of_json(table, &key, &value).map(|value| (key, value))).collect()
+pub fn scan_json<T: DeserializeOwned>(
+    store: &Store,
+    table: Table,
+    prefix: &[u8],
+) -> Result<Vec<(Vec<u8>, T)>, Failure> {
+    store.read(|reader: &Reader<'_>| {
+        let records = reader.prefix(table, prefix, usize::MAX, Order::Up)?;
+        records
+            .map(|record| {
+                let (key, value) = record?;
+                let value = of_json(table, &key, &value)?;
+                Ok((key, value))
+            })
+            .collect()
+    })
 }
 
 fn of_json<T: DeserializeOwned>(table: Table, key: &[u8], value: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(value).map_err(|error| {
         let key = String::from_utf8_lossy(key);
-        Failure::Internal(format!("the record {key} of {table:?} cannot be understood: {error}"))
+        Failure::Internal(format!("the record {key} of table {} cannot be understood: {error}", table.name()))
     })
 }

@@ -65,11 +65,11 @@ impl Orchestrator {
     /// What cannot be opened.
     pub fn open(config: OrchestratorConfig, store: Store) -> anyhow::Result<Self> {
         let started_ms = now_ms();
-        let identity = identity::start(&store)?;
+        let epoch = epoch::start(&store)?;
         let nodes_max = usize::try_from(config.fleet.nodes_max).unwrap_or(usize::MAX);
         let parts = Parts {
-            id: identity.id,
-            epoch: identity.epoch,
+            id: store.id(),
+            epoch,
             policy: Policies::open(store.clone(), started_ms)?,
             registry: Registry::open(store.clone(), nodes_max)?,
             sessions: Sessions::default(),
@@ -85,7 +85,7 @@ impl Orchestrator {
     }
 }
 
-mod identity;
+mod epoch;
 
 /// Milliseconds since 1970: the clock of every time that leaves the process.
 pub fn now_ms() -> u64 {

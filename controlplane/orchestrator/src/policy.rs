@@ -248,8 +248,10 @@ impl Policies {
     pub fn retain(&self, _turn: &Turn<'_>) -> Result<u64, Failure> {
         let mut book = lock(&self.book).clone();
         let dropped = book.shorten(self.rollouts.oldest_needed());
-        records::retain(&self.store, &book, &dropped)?;
+        let mut batch = Batch::new();
+        records::drop_all(&mut batch, &dropped);
+        batch.write(&self.store)?;
         *lock(&self.book) = book;
-        Ok(dropped.len() as u64)
+        Ok(dropped.revisions.len() as u64)
     }
 }

@@ -4,7 +4,7 @@
 //! Pure. A revision holds only what it changed, with the state before and after: going back `n` revisions costs what
 //! these changed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use secbeat_config::policy::{Hash, Key};
@@ -66,6 +66,17 @@ impl Revision {
     }
 }
 
+/// What is no longer kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Numbers of revisions.
+    pub revisions: Vec<u64>,
+    /// Contents that nothing needs any more.
+    pub hashes: BTreeSet<Hash>,
+    /// Removed resources whose version is forgotten.
+    pub retired: Vec<Key>,
+}
+
 /// History and present.
 #[derive(Clone, Debug, Default)]
 pub struct Book {
@@ -78,6 +89,8 @@ pub struct Book {
     /// Kept revisions, oldest first, without gaps.
     pub(super) revisions: VecDeque<Arc<Revision>>,
     pub(super) newest: u64,
+    /// Removed resources whose version was forgotten since the last [`Book::shorten`].
+    pub(super) forgotten: Vec<Key>,
 }
 
 impl Book {
@@ -157,23 +170,30 @@ impl Book {
             if let Some((key, version)) = lowest.map(|(key, version)| (key.clone(), *version)) {
                 self.floor = self.floor.max(version);
                 self.retired.remove(&key);
+                self.forgotten.push(key);
             }
         }
     }
 
-    /// Lets the oldest revisions go, but none from `needed` on. Gives their numbers.
-    pub fn shorten(&mut self, needed: u64) -> Vec<u64> {
+    /// Lets the oldest revisions go, but none that is needed to get back to `needed`.
+    pub fn shorten(&mut self, needed: u64) -> Dropped {
         let mut changes: usize = self.revisions.iter().map(|revision| revision.changes.len()).sum();
-        let mut dropped = Vec::new();
+        let mut dropped = Dropped { retired: core::mem::take(&mut self.forgotten), ..Dropped::default() };
         while self.revisions.len() > REVISIONS_MAX || changes > CHANGES_MAX {
             // To reach `needed` again, every later revision is walked back.
-            let Some(oldest) = self.revisions.front().filter(|oldest| oldest.number <= needed) else { break };
-            if oldest.number == self.newest {
+            let is_free = |oldest: &Arc<Revision>| oldest.number <= needed && oldest.number != self.newest;
+            if !self.revisions.front().is_some_and(is_free) {
                 break;
             }
+            let Some(oldest) = self.revisions.pop_front() else { break };
             changes -= oldest.changes.len();
-            dropped.push(oldest.number);
-            self.revisions.pop_front();
+            dropped.revisions.push(oldest.number);
+            let entries = oldest.changes.iter().flat_map(|change| [change.before, change.after]).flatten();
+            dropped.hashes.extend(entries.map(|(_, hash)| hash));
+        }
+        if !dropped.hashes.is_empty() {
+            let needed = self.hashes();
+            dropped.hashes.retain(|hash| !needed.contains(hash));
         }
         dropped
     }
@@ -215,7 +235,7 @@ impl Book {
     }
 
     /// Every content that the present or a kept revision needs.
-    pub fn hashes(&self) -> std::collections::BTreeSet<Hash> {
+    pub fn hashes(&self) -> BTreeSet<Hash> {
         let present = self.entries.values().map(|(_, hash)| *hash);
         let past = self.revisions.iter().flat_map(|revision| &revision.changes);
         let past = past.flat_map(|change| [change.before, change.after]).flatten().map(|(_, hash)| hash);

@@ -1,17 +1,17 @@
 //! The policy in the store.
 //!
-//! Owns: the layout. Table `policy`: `e/<kind>/<name>` the wanted version and hash, `b/<hash>` a body, `t/<kind>/<name>`
+//! Owns: the layout. Table `policy`: `e/<kind>/<name>` the wanted version and hash, `b/<hash>` a body (LZ4), `t/<kind>/<name>`
 //! the last version of a removed resource, `f` the highest forgotten one. Table `revisions`: number (big-endian) to
 //! what that revision changed. A revision writes what it changed and nothing else, in one transaction.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use secbeat_config::policy::{Hash, Key, Resource};
 use serde::{Deserialize, Serialize};
 
+use super::book::Dropped;
 use super::{Book, Candidate, Changed, Revision};
-use crate::batch::Batch;
+use crate::batch::{self, Batch};
 use crate::failure::Failure;
 use crate::store::{Store, Table};
 
@@ -109,53 +109,44 @@ fn body_key(hash: &Hash) -> Vec<u8> {
 /// Reads the book.
 pub(super) fn read_book(store: &Store) -> Result<Book, Failure> {
     let mut book = Book::default();
-    for (_, record) in crate::batch::scan_json::<RevisionRecord>(store, Table::Revisions)? {
+    // Numbers are big-endian: in the order of keys.
+    for (_, record) in batch::scan_json::<RevisionRecord>(store, Table::Revisions, b"")? {
         let revision = record.read()?;
         book.newest = book.newest.max(revision.number);
         book.revisions.push_back(Arc::new(revision));
     }
-    book.revisions.make_contiguous().sort_by_key(|revision| revision.number);
-    for (key, value) in store.scan(Table::Policy)? {
-        if key.starts_with(b"b/") {
-            continue;
-        }
-        if key == FLOOR {
-            book.floor = read_json(&value)?;
-            continue;
-        }
-        let text = core::str::from_utf8(&key).map_err(|error| damaged(error.to_string()))?;
-        match text.split_once('/') {
-            Some(("e", name)) => {
-                book.entries.insert(key_of(name)?, entry_of(read_json(&value)?)?);
-            }
-            Some(("t", name)) => {
-                book.retired.insert(key_of(name)?, read_json(&value)?);
-            }
-            _ => return Err(damaged(format!("a record `{text}` is of no known kind"))),
-        }
+    for (key, entry) in batch::scan_json::<EntryRecord>(store, Table::Policy, b"e/")? {
+        book.entries.insert(named(&key)?, entry_of(entry)?);
+    }
+    book.floor = batch::get_json(store, Table::Policy, FLOOR)?.unwrap_or_default();
+    for (key, version) in batch::scan_json::<u64>(store, Table::Policy, b"t/")? {
+        book.retired.insert(named(&key)?, version);
     }
     Ok(book)
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(value).map_err(|error| damaged(error.to_string()))
+/// The key in a key of the table.
+fn named(key: &[u8]) -> Result<Key, Failure> {
+    let text = core::str::from_utf8(key).map_err(|error| damaged(error.to_string()))?;
+    key_of(text.get(2..).unwrap_or_default())
 }
 
 /// Reads a body.
 pub(super) fn read_body(store: &Store, key: &Key, hash: &Hash) -> Result<Resource, Failure> {
-    let body = store.get(Table::Policy, &body_key(hash))?;
+    let body = batch::get(store, Table::Policy, &body_key(hash))?;
     let body = body.ok_or_else(|| damaged(format!("the body of {key} with hash {hash} is missing")))?;
+    let body = lz4_flex::decompress_size_prepended(&body).map_err(|error| damaged(error.to_string()))?;
     let body = String::from_utf8(body).map_err(|error| damaged(error.to_string()))?;
     Ok(Resource { key: key.clone(), body: body.into(), hash: *hash })
 }
 
-/// A revision: what it changed, the bodies it brought; lets old revisions go.
+/// A revision: what it changed, the bodies it brought; lets old revisions and their bodies go.
 pub(super) fn put(
     batch: &mut Batch,
     revision: &Revision,
     candidate: &Candidate,
     book: &Book,
-    dropped: &[u64],
+    dropped: &Dropped,
 ) -> Result<(), Failure> {
     batch.put_json(Table::Revisions, &revision.number.to_be_bytes(), &RevisionRecord::of(revision))?;
     for change in &revision.changes {
@@ -169,26 +160,18 @@ pub(super) fn put(
         batch.put_json(Table::Policy, &entry_key(&change.key), &entry_record((version, hash)))?;
         batch.delete(Table::Policy, &retired_key(&change.key));
         if let Some(resource) = candidate.set.get(&change.key) {
-            batch.put(Table::Policy, &body_key(&hash), resource.body.as_bytes().to_vec());
+            let body = lz4_flex::compress_prepend_size(resource.body.as_bytes());
+            batch.put(Table::Policy, &body_key(&hash), body);
         }
     }
     batch.put_json(Table::Policy, FLOOR, &book.floor)?;
-    dropped.iter().for_each(|number| batch.delete(Table::Revisions, &number.to_be_bytes()));
+    drop_all(batch, dropped);
     Ok(())
 }
 
-/// Removes revisions that are no longer kept, bodies that nothing needs, versions that were forgotten.
-pub(super) fn retain(store: &Store, book: &Book, dropped: &[u64]) -> Result<(), Failure> {
-    let needed: BTreeSet<Vec<u8>> = book.hashes().iter().map(body_key).collect();
-    let retired: BTreeSet<Vec<u8>> = book.retired.keys().map(retired_key).collect();
-    let mut batch = Batch::new();
-    dropped.iter().for_each(|number| batch.delete(Table::Revisions, &number.to_be_bytes()));
-    for key in store.keys(Table::Policy)? {
-        let is_body = key.starts_with(b"b/") && !needed.contains(&key);
-        let is_retired = key.starts_with(b"t/") && !retired.contains(&key);
-        if is_body || is_retired {
-            batch.delete(Table::Policy, &key);
-        }
-    }
-    batch.write(store)
+/// Lets old revisions go.
+pub(super) fn drop_all(batch: &mut Batch, dropped: &Dropped) {
+    dropped.revisions.iter().for_each(|number| batch.delete(Table::Revisions, &number.to_be_bytes()));
+    dropped.hashes.iter().for_each(|hash| batch.delete(Table::Policy, &body_key(hash)));
+    dropped.retired.iter().for_each(|key| batch.delete(Table::Policy, &retired_key(key)));
 }

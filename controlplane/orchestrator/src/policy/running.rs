@@ -32,7 +32,7 @@ impl Rollouts {
     /// # Errors
     /// When the store cannot be read.
     pub fn open(store: &Store, now_ms: u64) -> Result<Self, Failure> {
-        let records = batch::scan_json::<Rollout>(store, Table::Rollouts)?;
+        let records = batch::scan_json::<Rollout>(store, Table::Rollouts, b"")?;
         let resume = |(_, mut rollout): (Vec<u8>, Rollout)| {
             if rollout.state.is_open() {
                 rollout.resume(now_ms);

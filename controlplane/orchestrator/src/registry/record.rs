@@ -25,7 +25,7 @@ impl Record {
 }
 
 pub(super) fn read_all(store: &Store) -> Result<BTreeMap<Uuid, Node>, Failure> {
-    let records = batch::scan_json::<Record>(store, Table::Nodes)?;
+    let records = batch::scan_json::<Record>(store, Table::Nodes, b"")?;
     let node = |(_, record): (Vec<u8>, Record)| {
         (record.facts.id, Node::new(record.facts, record.phase, record.last_seen_ms))
     };

@@ -16,9 +16,11 @@ use crate::registry::{Node, Phase};
 use crate::service::mutation::{Record, carry_out};
 
 mod order;
+mod scale;
 mod watch;
 
 pub use order::order_nodes;
+pub use scale::scale;
 pub use watch::watch_nodes;
 
 /// Nodes on one page.
@@ -186,8 +188,8 @@ pub async fn get_server_info(
         orchestrator_id: o.id.to_string(),
         version: env!("CARGO_PKG_VERSION").into(),
         started_ms: o.started_ms,
-        store_schema: 0,
-        store_bytes: 0,
+        store_schema: u64::from(crate::store::SCHEMA),
+        store_bytes: o.store.size_bytes()?,
         principal: caller.name.clone(),
         scopes: caller.scopes.iter().map(|scope| scope.word().to_owned()).collect(),
     })
