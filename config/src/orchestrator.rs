@@ -29,8 +29,19 @@ pub struct OrchestratorConfig {
     pub scaling_policy: Option<PathBuf>,
     /// `[actions]`
     pub actions: Actions,
+    /// `[metrics]`
+    pub metrics: Metrics,
     /// `[logging]`
     pub logging: Logging,
+}
+
+/// `[metrics]`: metrics and health of the orchestrator itself.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Serve `/metrics` and `/health`.
+    pub enable: bool,
+    /// Where.
+    pub bind_address: SocketAddr,
 }
 
 /// `[server]`
@@ -157,6 +168,10 @@ impl OrchestratorConfig {
             scaling_policy: t
                 .section("scaling", |t| t.value_optional("policy_path", "When the fleet grows and shrinks.")),
             actions: t.section("actions", Actions::read),
+            metrics: t.section("metrics", |t| Metrics {
+                enable: t.boolean("enable", true, "Serve `/metrics` and `/health`."),
+                bind_address: t.value("bind_address", "127.0.0.1:9192", "Where."),
+            }),
             logging: t.section("logging", Logging::read),
         }
     }

@@ -17,7 +17,10 @@
 pub mod api;
 pub mod batch;
 pub mod caller;
+pub mod cli;
+pub mod command;
 pub mod failure;
+pub mod metrics;
 pub mod orchestrator;
 pub mod policy;
 pub mod registry;

@@ -6,7 +6,6 @@ use crate::store::{Store, Table};
 
 const KEY: &[u8] = b"epoch";
 
-
 /// Counts this start: nodes refuse orders of an earlier one.
 pub(super) fn start(store: &Store) -> Result<u64, Failure> {
     let known: Option<u64> = batch::get_json(store, Table::Settings, KEY)?;

@@ -102,14 +102,18 @@ pub async fn scale(
 
 fn wanted(nodes_now: u32, request: &v1::ScaleRequest, nodes_max: u32) -> Result<u32, Failure> {
     let wanted = match (request.nodes, request.delta) {
-        (0, 0) => return Err(Failure::Invalid("nodes: how many? Give `nodes`, or a difference in `delta`".into())),
+        (0, 0) => {
+            return Err(Failure::Invalid("nodes: how many? Give `nodes`, or a difference in `delta`".into()));
+        }
         (nodes, 0) => i64::from(nodes),
         (0, delta) => i64::from(nodes_now) + i64::from(delta),
         _ => return Err(Failure::Invalid("give either `nodes` or `delta`".into())),
     };
     let allowed = u32::try_from(wanted).ok().filter(|wanted| (1..=nodes_max).contains(wanted));
     allowed.ok_or_else(|| {
-        Failure::Invalid(format!("nodes: {wanted} is out of range: must be 1 to {nodes_max} (`[fleet] max_nodes`)"))
+        Failure::Invalid(format!(
+            "nodes: {wanted} is out of range: must be 1 to {nodes_max} (`[fleet] max_nodes`)"
+        ))
     })
 }
 
@@ -190,5 +194,8 @@ async fn deliver(delivery: Delivery, retries: u8) -> Result<Said, Failure> {
         }
         tracing::warn!(id = delivery.id, attempt, why = last, "a webhook was not taken");
     }
-    Err(Failure::Unavailable(format!("the webhook did not take it in {} attempts: {last}", u32::from(retries) + 1)))
+    Err(Failure::Unavailable(format!(
+        "the webhook did not take it in {} attempts: {last}",
+        u32::from(retries) + 1
+    )))
 }
