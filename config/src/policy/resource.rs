@@ -200,7 +200,9 @@ impl Resource {
 
     /// The rules of a filter set or WAF set in their order, each with its id; nothing of other kinds.
     pub fn rules(&self) -> Vec<(String, serde_json::Value)> {
-        let Some(pieces) = Pieces::of(&self.body).filter(|_| self.key.kind.has_rules()) else { return Vec::new() };
+        let Some(pieces) = Pieces::of(&self.body).filter(|_| self.key.kind.has_rules()) else {
+            return Vec::new();
+        };
         let value = |text: &str| serde_json::from_str(text).unwrap_or_default();
         pieces.rules.iter().map(|rule| (rule.id.clone().into_owned(), value(&rule.text))).collect()
     }

@@ -139,7 +139,8 @@ pub(super) fn apply(
     place(&mut pieces, patch).ok_or_else(|| whole("the patch does not fit"))?;
     let count = pieces.rules.len();
     if count > RULES_MAX {
-        let why = format!("{}: rules: {count} entries are out of range: must be at most {RULES_MAX}", update.key);
+        let why =
+            format!("{}: rules: {count} entries are out of range: must be at most {RULES_MAX}", update.key);
         return Err((State::Rejected, why));
     }
     let body = pieces.join();
