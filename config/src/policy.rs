@@ -15,18 +15,19 @@
 //! policy is what may stand in a configuration, checked by the same code.
 
 mod body;
+mod check;
 mod compose;
 mod delta;
 mod diff;
 mod document;
 mod file;
-mod json;
 mod resource;
 mod rules;
 mod set;
 pub mod wire;
 
-pub use compose::{Composed, check, compose};
+pub use check::check;
+pub use compose::{Composed, compose};
 pub use delta::{Content, Delta, Held, Outcome, RulePatch, State, Update, delta};
 pub use diff::{Action, Change, FIELDS_MAX, FieldChange, diff};
 pub use document::{BAN_REASON_BYTES_MAX, BANS_MAX, BanSpec, Document};

@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use super::json;
 use crate::error::Problem;
+use crate::reader::json;
 use crate::reader::nearest;
 use crate::reader::tree::Tree;
 

@@ -14,9 +14,12 @@
 //! response or a [`failure::Failure`]; rights, idempotency and the audit log are part of it, not of the face.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod caller;
+pub mod event;
 pub mod failure;
 pub mod orchestrator;
+pub mod request;
 pub mod service;
 pub mod session;
 pub mod store;

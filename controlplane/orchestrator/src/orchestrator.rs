@@ -7,8 +7,14 @@ use std::time::{Instant, SystemTime};
 
 use secbeat_config::orchestrator::OrchestratorConfig;
 
+use crate::audit::Audit;
+use crate::event::Events;
+use crate::request::Requests;
 use crate::session::Sessions;
 use crate::store::Store;
+
+/// Events kept. A million takes some 30 MB on disk. More push the oldest out.
+const EVENTS_MAX: u64 = 1_000_000;
 
 /// Handle to the parts. Fields are added by the parts' owners: `policy: Policies`, `registry: Registry`,
 /// `bans: Bans`, `events: Events`, `audit: Audit`, `requests: Requests`, `tokens: Tokens`, `authority: Authority`.
@@ -24,6 +30,12 @@ pub struct Parts {
     pub config: OrchestratorConfig,
     /// The database.
     pub store: Store,
+    /// Security events.
+    pub events: Events,
+    /// Who did what.
+    pub audit: Audit,
+    /// Requests carried out of late.
+    pub requests: Requests,
     /// Nodes with an open stream.
     pub sessions: Sessions,
     /// Since when it runs.
@@ -44,7 +56,15 @@ impl Orchestrator {
     /// # Errors
     /// What cannot be opened.
     pub fn open(config: OrchestratorConfig, store: Store) -> anyhow::Result<Self> {
-        let parts = Parts { config, store, sessions: Sessions::default(), started: Instant::now() };
+        let parts = Parts {
+            events: Events::open(store.clone(), EVENTS_MAX)?,
+            audit: Audit::open(store.clone())?,
+            requests: Requests::new(store.clone()),
+            config,
+            store,
+            sessions: Sessions::default(),
+            started: Instant::now(),
+        };
         Ok(Self { parts: Arc::new(parts) })
     }
 }

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use super::{RulePatch, State, Update};
 use crate::policy::RULES_MAX;
 use crate::policy::body;
-use crate::policy::json;
 use crate::policy::resource::Resource;
 use crate::policy::rules::{Piece, Pieces, members, text_of};
+use crate::reader::json;
 
 /// The key of an upsert that says which rule it follows. Sorts before every key of a rule.
 const AFTER: &str = "@after";
