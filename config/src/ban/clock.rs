@@ -56,6 +56,11 @@ impl Clock {
         true
     }
 
+    /// Goes on from a stamp that this replica has held before, however far ahead that is.
+    pub fn restore(&mut self, stamp: &Stamp) {
+        (self.wall_ms, self.counter) = (self.wall_ms, self.counter).max((stamp.wall_ms, stamp.counter));
+    }
+
     /// Whether it stands further ahead of `now_ms` than it would let others be.
     pub const fn is_ahead(&self, now_ms: u64) -> bool {
         self.wall_ms > now_ms.saturating_add(SKEW_MS_MAX)
