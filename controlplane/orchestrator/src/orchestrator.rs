@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use secbeat_config::orchestrator::OrchestratorConfig;
 
+use crate::access::Access;
 use crate::session::Sessions;
 use crate::store::Store;
 
@@ -24,6 +25,8 @@ pub struct Parts {
     pub config: OrchestratorConfig,
     /// The database.
     pub store: Store,
+    /// Tokens, the authority, revocations.
+    pub access: Access,
     /// Nodes with an open stream.
     pub sessions: Sessions,
     /// Since when it runs.
@@ -44,7 +47,8 @@ impl Orchestrator {
     /// # Errors
     /// What cannot be opened.
     pub fn open(config: OrchestratorConfig, store: Store) -> anyhow::Result<Self> {
-        let parts = Parts { config, store, sessions: Sessions::default(), started: Instant::now() };
+        let access = Access::open(&config, &store)?;
+        let parts = Parts { config, access, store, sessions: Sessions::default(), started: Instant::now() };
         Ok(Self { parts: Arc::new(parts) })
     }
 }
