@@ -7,3 +7,6 @@ pub mod auth;
 pub mod counters;
 pub mod rate;
 pub mod tls;
+
+#[cfg(test)]
+pub(crate) mod tests;

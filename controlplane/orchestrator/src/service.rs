@@ -25,6 +25,7 @@ use crate::failure::Failure;
 
 pub mod access;
 pub mod ban;
+pub mod enrol;
 pub mod event;
 pub mod explain;
 pub mod fleet;
