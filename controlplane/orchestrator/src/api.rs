@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod counters;
 pub mod rate;
+pub mod rest;
 pub mod tls;
 
 #[cfg(test)]

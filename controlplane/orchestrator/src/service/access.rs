@@ -30,7 +30,8 @@ pub async fn create_token(
         };
         let (record, text) = o.access.tokens.create(new, mutation.dry_run, now_ms()).await?;
         shown = text;
-        let audit = Record { target: format!("token/{}", record.name), before: String::new(), after: json(&record) };
+        let audit =
+            Record { target: format!("token/{}", record.name), before: String::new(), after: json(&record) };
         Ok((v1::CreateTokenResponse { info: Some(info(record)), token: String::new() }, audit))
     };
     let response = carry_out(o, caller, "token.create", &mutation, &request, change).await?;
@@ -63,7 +64,8 @@ pub async fn revoke_token(
     let mutation = request.mutation.clone().unwrap_or_default();
     let change = async {
         let record = o.access.tokens.revoke(&request.token_id, mutation.dry_run, now_ms()).await?;
-        let audit = Record { target: format!("token/{}", record.name), before: String::new(), after: json(&record) };
+        let audit =
+            Record { target: format!("token/{}", record.name), before: String::new(), after: json(&record) };
         Ok((v1::RevokeTokenResponse { info: Some(info(record)) }, audit))
     };
     carry_out(o, caller, "token.revoke", &mutation, &request, change).await

@@ -51,7 +51,8 @@ pub async fn renew(
     request: v1::RenewRequest,
 ) -> Result<v1::EnrollResponse, Failure> {
     let node_id = node_of(caller).and_then(|id| Uuid::parse_str(id).ok());
-    let node_id = node_id.ok_or_else(|| Failure::Denied("only a node renews its certificate, by showing it".into()))?;
+    let node_id =
+        node_id.ok_or_else(|| Failure::Denied("only a node renews its certificate, by showing it".into()))?;
     let change = async { Ok((issue(o, node_id, &request.certificate_request)?, record(node_id))) };
     carry_out(o, caller, "node.renew", &v1::Mutation::default(), &request, change).await
 }
@@ -59,7 +60,9 @@ pub async fn renew(
 fn issue(o: &Orchestrator, node_id: Uuid, certificate_request: &[u8]) -> Result<v1::EnrollResponse, Failure> {
     let authority = authority_of(o)?;
     if o.access.revoked.entry(&What::Node(node_id)).is_some() {
-        return Err(Failure::Refused(format!("node {node_id} is revoked; reinstate it, or give it a new id")));
+        return Err(Failure::Refused(format!(
+            "node {node_id} is revoked; reinstate it, or give it a new id"
+        )));
     }
     let now_ms = now_ms();
     let issued = authority.issue_node(node_id, certificate_request, now_ms).map_err(|error| match error {
@@ -75,7 +78,9 @@ fn issue(o: &Orchestrator, node_id: Uuid, certificate_request: &[u8]) -> Result<
 
 fn authority_of(o: &Orchestrator) -> Result<&Authority, Failure> {
     o.access.authority.as_ref().ok_or_else(|| {
-        Failure::Refused("this orchestrator has no authority; make one with `secbeat-orchestrator ca init`".into())
+        Failure::Refused(
+            "this orchestrator has no authority; make one with `secbeat-orchestrator ca init`".into(),
+        )
     })
 }
 

@@ -9,7 +9,8 @@ fn caller(scope: Scope) -> Caller {
 async fn the_administrator_makes_lists_and_revokes_tokens() {
     let place = Place::new("");
     let (o, admin) = (&place.orchestrator, caller(Scope::Admin));
-    let request = v1::CreateTokenRequest { name: "ci".into(), scopes: vec!["read".into()], ..Default::default() };
+    let request =
+        v1::CreateTokenRequest { name: "ci".into(), scopes: vec!["read".into()], ..Default::default() };
     let made = create_token(o, &admin, request.clone()).await.unwrap();
     let info = made.info.unwrap();
     assert_eq!((info.name.as_str(), info.created_by.as_str()), ("ci", "alice"));

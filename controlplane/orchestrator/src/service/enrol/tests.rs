@@ -51,7 +51,8 @@ async fn only_a_join_token_enrols_and_only_a_node_renews() {
         assert!(matches!(renew(o, &caller("x", scope), request).await, Err(Failure::Denied(_))));
     }
     let node = caller(&format!("node {id}"), Scope::Node);
-    let answer = renew(o, &node, v1::RenewRequest { certificate_request: certificate_request.clone() }).await.unwrap();
+    let answer =
+        renew(o, &node, v1::RenewRequest { certificate_request: certificate_request.clone() }).await.unwrap();
     assert!(answer.not_after_ms > now_ms());
 }
 
@@ -71,6 +72,8 @@ async fn a_revoked_node_gets_no_certificate() {
 #[tokio::test]
 async fn without_an_authority_it_is_said_how_to_make_one() {
     let place = Place::new("");
-    let got = enroll(&place.orchestrator, &caller("alice", Scope::Admin), request(&Uuid::new_v4().to_string())).await;
+    let got =
+        enroll(&place.orchestrator, &caller("alice", Scope::Admin), request(&Uuid::new_v4().to_string()))
+            .await;
     assert!(matches!(got, Err(Failure::Refused(why)) if why.contains("ca init")));
 }
