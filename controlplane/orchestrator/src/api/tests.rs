@@ -35,7 +35,8 @@ impl Place {
             folder.path()
         );
         let config = OrchestratorConfig::parse("test", &text, &BTreeMap::new()).unwrap();
-        let orchestrator = Orchestrator::open(config, Store).unwrap();
+        let (store, _) = Store::open(&folder.path().join("store")).unwrap();
+        let orchestrator = Orchestrator::open(config, store).unwrap();
         Self { _folder: folder, orchestrator }
     }
 

@@ -2,7 +2,9 @@ use super::*;
 
 #[tokio::test]
 async fn a_node_is_revoked_with_every_certificate_and_a_certificate_alone() {
-    let revoked = Revoked::open(Store).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(folder.path()).unwrap();
+    let revoked = Revoked::open(store.clone()).unwrap();
     let id = Uuid::new_v4();
     let identity = |holder, serial: &str| Identity { holder, serial: serial.into(), not_after_ms: 0 };
     let node = identity(Holder::Node(id), "4a");
@@ -13,6 +15,8 @@ async fn a_node_is_revoked_with_every_certificate_and_a_certificate_alone() {
     revoked.add(&What::parse("4B").unwrap(), "left", 7).await.unwrap();
     assert!(revoked.has(&node) && revoked.has(&alice));
     assert!(revoked.has(&identity(Holder::Node(id), "77")));
+    let reopened = Revoked::open(store).unwrap();
+    assert!(reopened.has(&node) && reopened.has(&alice), "the list is kept");
     revoked.remove(&What::Node(id)).await.unwrap();
     assert!(!revoked.has(&node) && revoked.has(&alice));
     assert!(matches!(revoked.remove(&What::Node(id)).await, Err(Failure::NotFound(_))));

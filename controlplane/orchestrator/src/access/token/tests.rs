@@ -3,8 +3,13 @@ use super::*;
 const NOW: u64 = 1_800_000_000_000;
 const DAY: u64 = 86_400_000;
 
-fn tokens() -> Tokens {
-    Tokens::open(Store, Duration::from_secs(365 * 86_400)).unwrap()
+const LIFE: Duration = Duration::from_secs(365 * 86_400);
+
+/// The folder goes with the last of both.
+fn tokens() -> (tempfile::TempDir, Tokens) {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(folder.path()).unwrap();
+    (folder, Tokens::open(store, LIFE).unwrap())
 }
 
 fn new(name: &str, scopes: &[&str], lifetime_ms: u64) -> NewToken {
@@ -14,12 +19,15 @@ fn new(name: &str, scopes: &[&str], lifetime_ms: u64) -> NewToken {
 
 #[tokio::test]
 async fn a_token_is_shown_once_and_only_its_hash_is_kept() {
-    let tokens = tokens();
+    let (folder, tokens) = tokens();
     let (record, text) = tokens.create(new("ci", &["read", "ban:write"], 0), false, NOW).await.unwrap();
     assert!(text.starts_with("sbt_") && text.len() == TOKEN_CHARS, "{text}");
     let secret = text.rsplit('_').next().unwrap();
     let kept = serde_json::to_string(&tokens.list()).unwrap();
     assert!(!kept.contains(secret) && kept.contains(&hash_of(secret)), "{kept}");
+    let files = std::fs::read(folder.path().join("store.redb")).unwrap();
+    let has = |text: &str| files.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(!has(secret) && has(&hash_of(secret)), "at rest there is the hash only");
     assert!(!format!("{tokens:?}").contains(secret));
     let shown = tokens.find(&text, NOW).unwrap();
     assert_eq!(shown, Shown { name: "ci".into(), scopes: vec![Scope::Read, Scope::BanWrite] });
@@ -28,7 +36,7 @@ async fn a_token_is_shown_once_and_only_its_hash_is_kept() {
 
 #[tokio::test]
 async fn what_is_not_the_whole_token_is_no_token() {
-    let tokens = tokens();
+    let (_folder, tokens) = tokens();
     let (_, text) = tokens.create(new("ci", &["read"], 0), false, NOW).await.unwrap();
     let mut other = text.clone().into_bytes();
     let last = other.last_mut().unwrap();
@@ -47,7 +55,7 @@ async fn what_is_not_the_whole_token_is_no_token() {
 
 #[tokio::test]
 async fn a_token_ends_by_itself_or_when_revoked() {
-    let tokens = tokens();
+    let (_folder, tokens) = tokens();
     let (_, short) = tokens.create(new("short", &["read"], 1_000), false, NOW).await.unwrap();
     assert!(tokens.find(&short, NOW + 999).is_some());
     assert!(tokens.find(&short, NOW + 1_000).is_none());
@@ -66,7 +74,7 @@ async fn a_token_ends_by_itself_or_when_revoked() {
 
 #[tokio::test]
 async fn names_scopes_and_lifetimes_are_checked() {
-    let tokens = tokens();
+    let (_folder, tokens) = tokens();
     tokens.create(new("ci", &["read"], 0), false, NOW).await.unwrap();
     assert!(matches!(tokens.create(new("ci", &["read"], 0), false, NOW).await, Err(Failure::Conflict(_))));
     for bad in [
@@ -89,7 +97,7 @@ async fn names_scopes_and_lifetimes_are_checked() {
 
 #[tokio::test]
 async fn a_join_token_is_good_for_one_node_and_key() {
-    let tokens = tokens();
+    let (_folder, tokens) = tokens();
     tokens.create(new("rack-7", &["join"], 0), false, NOW).await.unwrap();
     tokens.create(new("ci", &["read"], 0), false, NOW).await.unwrap();
     tokens.use_up("rack-7", "node-a key-1", NOW).await.unwrap();
@@ -102,12 +110,15 @@ async fn a_join_token_is_good_for_one_node_and_key() {
 
 #[tokio::test]
 async fn the_last_use_changes_at_most_once_a_minute() {
-    let tokens = tokens();
+    let (_folder, tokens) = tokens();
     let (_, text) = tokens.create(new("ci", &["read"], 0), false, NOW).await.unwrap();
     tokens.find(&text, NOW).unwrap();
     tokens.find(&text, NOW + USE_WRITTEN_MS - 1).unwrap();
     assert_eq!(tokens.list()[0].last_used_ms, NOW);
     tokens.save_uses().await.unwrap();
+    let reopened = Tokens::open(tokens.store.clone(), LIFE).unwrap();
+    assert_eq!(reopened.list(), tokens.list());
+    assert!(reopened.find(&text, NOW).is_some(), "tokens outlive the process");
     tokens.find(&text, NOW + USE_WRITTEN_MS).unwrap();
     assert_eq!(tokens.list()[0].last_used_ms, NOW + USE_WRITTEN_MS);
 }
