@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod counters;
+pub mod grpc;
 pub mod rate;
 pub mod rest;
 pub mod tls;

@@ -16,11 +16,15 @@
 
 pub mod access;
 pub mod api;
+pub mod batch;
 pub mod caller;
 pub mod failure;
 pub mod orchestrator;
+pub mod policy;
+pub mod registry;
 pub mod service;
 pub mod session;
 pub mod store;
+pub mod task;
 
 pub use orchestrator::Orchestrator;
