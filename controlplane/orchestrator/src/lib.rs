@@ -14,6 +14,7 @@
 //! response or a [`failure::Failure`]; rights, idempotency and the audit log are part of it, not of the face.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod api;
 pub mod audit;
 pub mod batch;

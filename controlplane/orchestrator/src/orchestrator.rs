@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use secbeat_config::orchestrator::OrchestratorConfig;
 use uuid::Uuid;
 
+use crate::access::Access;
 use crate::policy::Policies;
 use crate::registry::{Leases, Registry};
 use crate::audit::Audit;
@@ -38,6 +39,8 @@ pub struct Parts {
     pub epoch: u64,
     /// The database.
     pub store: Store,
+    /// Tokens, the authority, revocations.
+    pub access: Access,
     /// What the fleet shall hold, and how it gets there.
     pub policy: Policies,
     /// Every node, connected or not.
@@ -85,6 +88,7 @@ impl Orchestrator {
             events: Events::open(store.clone(), EVENTS_MAX)?,
             audit: Audit::open(store.clone())?,
             requests: Requests::new(store.clone()),
+            access: Access::open(&config, &store)?,
             policy: Policies::open(store.clone(), started_ms)?,
             registry: Registry::open(store.clone(), nodes_max)?,
             sessions: Sessions::default(),
