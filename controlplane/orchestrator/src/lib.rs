@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod ban;
 pub mod caller;
 pub mod event;
 pub mod failure;

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use secbeat_config::orchestrator::OrchestratorConfig;
 
 use crate::audit::Audit;
+use crate::ban::Bans;
 use crate::event::Events;
 use crate::request::Requests;
 use crate::session::Sessions;
@@ -36,6 +37,8 @@ pub struct Parts {
     pub audit: Audit,
     /// Requests carried out of late.
     pub requests: Requests,
+    /// The fleet's ban list.
+    pub bans: Bans,
     /// Nodes with an open stream.
     pub sessions: Sessions,
     /// Since when it runs.
@@ -60,6 +63,7 @@ impl Orchestrator {
             events: Events::open(store.clone(), EVENTS_MAX)?,
             audit: Audit::open(store.clone())?,
             requests: Requests::new(store.clone()),
+            bans: Bans::open(store.clone())?,
             config,
             store,
             sessions: Sessions::default(),
