@@ -130,9 +130,12 @@ impl Bans {
     }
 
     /// Takes over the allow lists of a policy: from now on what they cover is refused, and what is banned already is
-    /// lifted by the reconciler.
-    pub fn set_policy(&self, set: &Set) {
-        self.inner.exempt.store(Arc::new(Exempt::of(set)));
+    /// lifted by the reconciler. Costs nothing when it is the one of this revision already.
+    pub fn set_policy(&self, revision: u64, set: &Set) {
+        if self.exempt().revision == Some(revision) {
+            return;
+        }
+        self.inner.exempt.store(Arc::new(Exempt::of(revision, set)));
         self.inner.is_exempt_changed.store(true, Ordering::Relaxed);
         self.inner.signal.notify_one();
     }

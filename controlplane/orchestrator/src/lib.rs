@@ -17,6 +17,7 @@
 pub mod access;
 pub mod api;
 pub mod audit;
+pub mod ban;
 pub mod batch;
 pub mod caller;
 pub mod cli;

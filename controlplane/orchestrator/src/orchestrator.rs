@@ -12,6 +12,7 @@ use crate::access::Access;
 use crate::policy::Policies;
 use crate::registry::{Leases, Registry};
 use crate::audit::Audit;
+use crate::ban::Bans;
 use crate::event::Events;
 use crate::request::Requests;
 use crate::session::Sessions;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub audit: Audit,
     /// Requests carried out of late.
     pub requests: Requests,
+    /// The fleet's ban list.
+    pub bans: Bans,
     /// Nodes with an open stream.
     pub sessions: Sessions,
     /// How long a silent node counts as alive.
@@ -97,9 +100,11 @@ impl Orchestrator {
             tallies: Tallies::default(),
             started: Instant::now(),
             started_ms,
+            bans: Bans::open(store.clone())?,
             config,
             store,
         };
+        parts.bans.set_policy(&parts.policy.newest().set);
         Ok(Self { parts: Arc::new(parts) })
     }
 }

@@ -14,6 +14,8 @@ use secbeat_config::policy::{Key, Kind, Set};
 pub struct Exempt {
     nets: BTreeMap<IpNet, Key>,
     lengths: BTreeSet<u8>,
+    /// Of the policy that they are from; `None`: of none.
+    pub revision: Option<u64>,
 }
 
 /// The prefixes of a list and whether it allows.
@@ -32,8 +34,8 @@ fn parse(text: &str) -> Option<IpNet> {
 
 impl Exempt {
     /// The allow lists of a policy.
-    pub fn of(set: &Set) -> Self {
-        let mut exempt = Self::default();
+    pub fn of(revision: u64, set: &Set) -> Self {
+        let mut exempt = Self { revision: Some(revision), ..Self::default() };
         for (key, resource) in set.iter().filter(|(key, _)| key.kind == Kind::List) {
             let body = resource.value();
             let (allows, prefixes) = read_list(&body);
@@ -82,7 +84,7 @@ mod tests {
             let key = Key::new(Kind::List, name).unwrap();
             set.insert(Resource::parse(key, body).unwrap()).unwrap();
         }
-        Exempt::of(&set)
+        Exempt::of(1, &set)
     }
 
     #[test]
