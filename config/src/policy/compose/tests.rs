@@ -142,7 +142,8 @@ fn rules_of_waf_sets_are_added_and_are_rules_enough() {
 fn filter_sets_come_by_priority_then_name_and_before_the_file() {
     let filter = |name: &str, priority: u16| {
         format!(
-            "[[filter_sets]]\nname = '{name}'\npriority = {priority}\nrules = [{{ id = '1' }}, {{ id = '2', name = 'named-{name}' }}]\n"
+            "[[filter_sets]]\nname = '{name}'\npriority = {priority}\nrules = [{{ id = '1' }}, {{ id = '2', name = \
+             'named-{name}' }}]\n"
         )
     };
     let config = fits(FILE, &format!("{}{}{}", filter("a", 9), filter("b", 3), filter("c", 3)));
