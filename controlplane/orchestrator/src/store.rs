@@ -12,7 +12,7 @@
 //!
 //! Calls block: from async code use `write_async`, and `spawn_blocking` for the rest. A commit costs two syncs of
 //! the disk, shared by all that wait; a read some microseconds. Memory: 32 MiB of pages, and what waits. Disk: twice
-//! what is stored at most, and 4 MiB of reserve.
+//! what is stored at most, and 2 MiB of reserve.
 //!
 //! The database is redb (docs/decisions/0028-store-redb.md); nothing outside this module knows.
 

@@ -24,7 +24,7 @@ fn a_full_disk_is_an_error_and_not_the_end_of_the_store() {
     if let Some(folder) = env::var_os(INSIDE) {
         let folder = Path::new(&folder);
         // The disk is full at different moments of the store's growth.
-        [1 << 20, 4 << 20, 9 << 20].into_iter().for_each(|bytes| fill_and_make_room(folder, bytes));
+        [5 << 20, 8 << 20, 10 << 20].into_iter().for_each(|bytes| fill_and_make_room(folder, bytes));
         fill_and_remove_records(folder);
         return;
     }

@@ -89,7 +89,7 @@ impl Shared {
     }
 
     /// Opens the database anew after `why`. Waits for readers under way.
-    fn reopen(&self, why: &Error) {
+    pub(super) fn reopen(&self, why: &Error) {
         let mut handle = self.handle.write().unwrap_or_else(PoisonError::into_inner);
         // The old one must be closed before the file is opened again.
         *handle = Handle::Closed(why.clone());
