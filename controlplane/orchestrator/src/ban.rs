@@ -35,13 +35,13 @@ use tokio::sync::{Notify, broadcast, watch};
 pub use exchange::PART_ENTRIES_MAX;
 pub use exempt::Exempt;
 pub use hits::{NodeHits, PAIRS_MAX};
-pub use reconcile::{PERIOD, Progress};
 
 use crate::failure::Failure;
 use crate::orchestrator::now_ms;
 use crate::session::Sessions;
 use crate::store::Store;
 use hits::Hits;
+use reconcile::Progress;
 use records::Rows;
 
 /// Entries decided or looked at while the lock is held: a third of a millisecond.
@@ -72,6 +72,7 @@ struct Inner {
     /// The allowlist changed: look at what it covers.
     signal: Notify,
     is_exempt_changed: AtomicBool,
+    progress: Mutex<Progress>,
     malformed: AtomicU64,
     damaged_rows: u64,
 }
@@ -123,6 +124,7 @@ impl Bans {
             reports: watch::channel(0).0,
             signal: Notify::new(),
             is_exempt_changed: AtomicBool::new(true),
+            progress: Mutex::default(),
             malformed: AtomicU64::new(0),
             damaged_rows: loaded.damaged,
         };
@@ -130,12 +132,12 @@ impl Bans {
     }
 
     /// Takes over the allow lists of a policy: from now on what they cover is refused, and what is banned already is
-    /// lifted by the reconciler. Costs nothing when it is the one of this revision already.
-    pub fn set_policy(&self, revision: u64, set: &Set) {
-        if self.exempt().revision == Some(revision) {
+    /// lifted by the reconciler. Cheap when no list has changed.
+    pub fn set_policy(&self, set: &Set) {
+        if self.exempt().is_of(set) {
             return;
         }
-        self.inner.exempt.store(Arc::new(Exempt::of(revision, set)));
+        self.inner.exempt.store(Arc::new(Exempt::of(set)));
         self.inner.is_exempt_changed.store(true, Ordering::Relaxed);
         self.inner.signal.notify_one();
     }
@@ -235,6 +237,11 @@ impl Bans {
     /// What nodes report of a ban.
     pub fn hits_of(&self, prefix: &IpNet) -> Vec<NodeHits> {
         self.hits().of(prefix)
+    }
+
+    /// Wakes the reconciler.
+    pub fn signal(&self) -> &Notify {
+        &self.inner.signal
     }
 
     /// Counts reports of nodes; changes with each.

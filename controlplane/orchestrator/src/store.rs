@@ -52,6 +52,8 @@ use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle, ThreadId};
 use uuid::Uuid;
 
+/// The schema that this release writes.
+pub const SCHEMA: u32 = schema::SCHEMA;
 /// Bytes that the disk counts as one block in the size of a file.
 const BLOCK_BYTES: u64 = 512;
 

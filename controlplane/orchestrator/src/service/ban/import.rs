@@ -10,7 +10,7 @@ use secbeat_proto::v1;
 use secbeat_proto::v1::import_bans_response::ImportRefusal;
 use tokio::task::JoinSet;
 
-use super::{Record, carry_out, check_exempt, check_mutation, detached, drafted, wanted};
+use super::{Record, carry_out, check_exempt, check_mutation, detached, drafted, exempt, wanted};
 use crate::ban::DECIDED_PER_LOCK;
 use crate::caller::{Caller, Scope};
 use crate::failure::Failure;
@@ -58,7 +58,7 @@ async fn import(
     let mut outcome = Outcome::default();
     // Of a prefix that stands twice the last one holds, as with requests one after the other.
     let mut wanted_all = BTreeMap::<IpNet, Entry>::new();
-    let exempt = o.bans.exempt();
+    let exempt = exempt(o);
     for new in &request.bans {
         let entry = wanted(o, caller, new, &mutation.reason);
         match entry.and_then(|entry| check_exempt(&exempt, &entry.prefix).map(|()| entry)) {
