@@ -42,7 +42,7 @@ impl Bans {
         progress.runs = progress.runs.wrapping_add(1);
         loop {
             let now_ms = now_ms();
-            let (rewritten, written) = self.change(|replica| {
+            let (rewritten, written) = self.change(&mut |replica| {
                 replica.expire(now_ms);
                 replica.take_rewritten()
             });
