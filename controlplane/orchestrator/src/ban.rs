@@ -36,13 +36,13 @@ pub use exchange::PART_ENTRIES_MAX;
 pub use exempt::Exempt;
 pub(crate) use exempt::read_list;
 pub use hits::{NodeHits, PAIRS_MAX};
+pub use reconcile::{PERIOD, Progress};
 
 use crate::failure::Failure;
 use crate::orchestrator::now_ms;
 use crate::session::Sessions;
 use crate::store::Store;
 use hits::Hits;
-use reconcile::Progress;
 use records::Rows;
 
 /// Entries decided or looked at while the lock is held: a third of a millisecond.
@@ -73,7 +73,6 @@ struct Inner {
     /// The allowlist changed: look at what it covers.
     signal: Notify,
     is_exempt_changed: AtomicBool,
-    progress: Mutex<Progress>,
     malformed: AtomicU64,
     damaged_rows: u64,
 }
@@ -125,7 +124,6 @@ impl Bans {
             reports: watch::channel(0).0,
             signal: Notify::new(),
             is_exempt_changed: AtomicBool::new(true),
-            progress: Mutex::default(),
             malformed: AtomicU64::new(0),
             damaged_rows: loaded.damaged,
         };
@@ -247,11 +245,6 @@ impl Bans {
     /// What nodes report of a ban.
     pub fn hits_of(&self, prefix: &IpNet) -> Vec<NodeHits> {
         self.hits().of(prefix)
-    }
-
-    /// Wakes the reconciler.
-    pub fn signal(&self) -> &Notify {
-        &self.inner.signal
     }
 
     /// Counts reports of nodes; changes with each.

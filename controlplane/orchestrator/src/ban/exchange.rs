@@ -38,6 +38,12 @@ impl Bans {
         digest != self.digest()
     }
 
+    /// A node's stream has ended: it is no longer among those that others wait for.
+    pub fn farewell(&self, node: Uuid) {
+        self.hits().reset(node);
+        self.inner.reports.send_modify(|reports| *reports += 1);
+    }
+
     /// A part of the whole list: the entries after `last`, and where the next part begins, if there is one. Made when
     /// it is asked for, so that a slow node costs one part of memory.
     pub fn part(&self, last: Option<IpNet>) -> (v1::BanDelta, Option<IpNet>) {
