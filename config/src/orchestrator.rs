@@ -29,6 +29,8 @@ pub struct OrchestratorConfig {
     pub scaling_policy: Option<PathBuf>,
     /// `[actions]`
     pub actions: Actions,
+    /// `[metrics]`
+    pub metrics: Metrics,
     /// `[access]`
     pub access: Access,
     /// `[tls]`
@@ -37,6 +39,15 @@ pub struct OrchestratorConfig {
     pub api: Api,
     /// `[logging]`
     pub logging: Logging,
+}
+
+/// `[metrics]`: metrics and health of the orchestrator itself.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Serve `/metrics` and `/health`.
+    pub enable: bool,
+    /// Where.
+    pub bind_address: SocketAddr,
 }
 
 /// `[server]`
@@ -194,6 +205,10 @@ impl OrchestratorConfig {
             scaling_policy: t
                 .section("scaling", |t| t.value_optional("policy_path", "When the fleet grows and shrinks.")),
             actions: t.section("actions", Actions::read),
+            metrics: t.section("metrics", |t| Metrics {
+                enable: t.boolean("enable", true, "Serve `/metrics` and `/health`."),
+                bind_address: t.value("bind_address", "127.0.0.1:9192", "Where."),
+            }),
             access: t.section("access", Access::read),
             tls: t.section("tls", Tls::read),
             api: t.section("api", Api::read),

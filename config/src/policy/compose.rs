@@ -70,14 +70,20 @@ pub fn compose(layers: &Layers, set: &Set) -> Result<Composed, ConfigErrors> {
     let mut parts = Vec::with_capacity(set.len());
     let mut wrong = Vec::new();
     for (key, resource) in set.iter() {
-        match (body::typed(resource), json::parse(&resource.body)) {
-            (Ok(typed), Ok(body)) => {
-                let body = place::literal(body, PART_BASE + parts.len(), key.kind);
-                parts.push(Part { key, typed, body });
+        let typed = match body::typed(resource) {
+            Ok(typed) => typed,
+            Err(error) => {
+                wrong.push((key.clone(), error.to_string()));
+                continue;
             }
-            (Err(error), _) => wrong.push((key.clone(), error.to_string())),
-            (_, Err(why)) => wrong.push((key.clone(), why)),
-        }
+        };
+        // What goes into the tree is small; it was read as JSON a moment ago.
+        let body = if is_in_tree(key.kind) {
+            json::parse(&resource.body).unwrap_or_default()
+        } else {
+            Entries::default()
+        };
+        parts.push(Part { key, typed, body: place::literal(body, PART_BASE + parts.len()) });
     }
     let mut search =
         Search { layers, base: &base, parts: &parts, chosen: Vec::new(), best: None, attempts: 0 };

@@ -49,7 +49,7 @@ pub const BANS_MAX: usize = 65_536;
 /// Longest reason of a ban, bytes.
 pub const BAN_REASON_BYTES_MAX: usize = 500;
 /// Longest ban that has an end.
-const BAN_TIME_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
+const BAN_TIME_MAX: Duration = Duration::from_secs(315_576_000);
 
 /// Tables of a policy file and the kinds they hold; `[limits]` is one table.
 const TABLES: [(&str, Kind); 5] = [

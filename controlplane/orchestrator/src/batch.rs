@@ -2,11 +2,13 @@
 //!
 //! Owns: the way of the parts' records (JSON or bytes) into tables and back. Does not own: what a record says.
 
+use core::future::Future;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
-use crate::store::{self, Order, Reader, Store, Table};
+use crate::store::{self, Order, Reader, Store, Table, Writer};
 
 /// Changes; all of them or none.
 #[derive(Debug, Default)]
@@ -40,7 +42,7 @@ impl Batch {
         self.changes.push((table, key.to_vec(), None));
     }
 
-    /// Carries them out; durable when this returns.
+    /// Carries them out; durable when this returns. Blocks for a commit.
     ///
     /// # Errors
     /// When the store cannot write; then none of them is carried out.
@@ -48,14 +50,24 @@ impl Batch {
         if self.changes.is_empty() {
             return Ok(());
         }
-        let changes = self.changes;
-        let written: Result<(), store::Error> = store.write(move |writer| {
-            changes.iter().try_for_each(|(table, key, value)| match value {
-                Some(value) => writer.put(*table, key, value),
-                None => writer.remove(*table, key),
-            })
-        });
-        Ok(written?)
+        Ok(store.write(move |writer| self.run(writer))?)
+    }
+
+    /// The same for many at once: the call itself queues, many share one commit. Dropping the future drops only the
+    /// answer.
+    ///
+    /// # Errors
+    /// As [`Self::write`], and when too many wait.
+    pub fn write_async(self, store: &Store) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
+        let written = store.write_async(move |writer: &mut Writer<'_>| self.run(writer));
+        async move { written.await.map_err(|error: store::Error| error.into()) }
+    }
+
+    fn run(self, writer: &mut Writer<'_>) -> store::Result<()> {
+        self.changes.iter().try_for_each(|(table, key, value)| match value {
+            Some(value) => writer.put(*table, key, value),
+            None => writer.remove(*table, key),
+        })
     }
 }
 

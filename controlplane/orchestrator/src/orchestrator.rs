@@ -9,14 +9,21 @@ use secbeat_config::orchestrator::OrchestratorConfig;
 use uuid::Uuid;
 
 use crate::access::Access;
+use crate::audit::Audit;
+use crate::ban::Bans;
+use crate::event::Events;
 use crate::policy::Policies;
 use crate::registry::{Leases, Registry};
+use crate::request::Requests;
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::task::{Signals, Tallies};
 
-/// Handle to the parts. Fields are added by the parts' owners: `bans: Bans`, `events: Events`, `audit: Audit`,
-/// `requests: Requests`, `tokens: Tokens`, `authority: Authority`.
+/// Events kept. A million takes some 30 MB on disk. More push the oldest out.
+const EVENTS_MAX: u64 = 1_000_000;
+
+/// Handle to the parts. Fields are added by the parts' owners: `bans: Bans`, `tokens: Tokens`,
+/// `authority: Authority`.
 #[derive(Clone, Debug)]
 pub struct Orchestrator {
     parts: Arc<Parts>,
@@ -39,6 +46,14 @@ pub struct Parts {
     pub policy: Policies,
     /// Every node, connected or not.
     pub registry: Registry,
+    /// Security events.
+    pub events: Events,
+    /// Who did what.
+    pub audit: Audit,
+    /// Requests carried out of late.
+    pub requests: Requests,
+    /// The fleet's ban list.
+    pub bans: Bans,
     /// Nodes with an open stream.
     pub sessions: Sessions,
     /// How long a silent node counts as alive.
@@ -73,6 +88,10 @@ impl Orchestrator {
         let parts = Parts {
             id: store.id(),
             epoch,
+            events: Events::open(store.clone(), EVENTS_MAX)?,
+            audit: Audit::open(store.clone())?,
+            requests: Requests::new(store.clone()),
+            bans: Bans::open(store.clone())?,
             access: Access::open(&config, &store)?,
             policy: Policies::open(store.clone(), started_ms)?,
             registry: Registry::open(store.clone(), nodes_max)?,

@@ -207,7 +207,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Failure::Exhausted`] when the fleet is full, [`Failure::Unavailable`] when the facts cannot be kept.
-    pub fn connect(&self, facts: Facts, stream: u64, now_ms: u64, node_ms: u64) -> Result<(), Failure> {
+    pub async fn connect(&self, facts: Facts, stream: u64, now_ms: u64, node_ms: u64) -> Result<(), Failure> {
         let id = facts.id;
         let written = {
             let mut nodes = self.nodes();
@@ -232,7 +232,7 @@ impl Registry {
             node.load = None;
             record::Record::of(node)
         };
-        record::write(&self.store, &written)?;
+        record::write(&self.store, &written).await?;
         self.tell(Change::Changed(id));
         Ok(())
     }
@@ -246,8 +246,8 @@ impl Registry {
             node.disconnected_ms = now_ms;
             record::Record::of(node)
         };
-        // Lost facts here are only a late time of the last sign of life; the log has the store's reason.
-        let _ = record::write(&self.store, &written).map_err(Failure::from);
+        // Queued and not waited for: what a crash may lose is the time of the last sign of life.
+        drop(record::write(&self.store, &written));
         self.tell(Change::Changed(id));
     }
 
@@ -264,7 +264,7 @@ impl Registry {
             is_new_phase.then(|| record::Record::of(node))
         });
         if let Some(written) = changed.flatten() {
-            let _ = record::write(&self.store, &written).map_err(Failure::from);
+            drop(record::write(&self.store, &written));
         }
         self.tell(Change::Changed(id));
     }
@@ -338,7 +338,7 @@ impl Registry {
             }
         }
         for record in &died {
-            let _ = record::write(&self.store, record).map_err(Failure::from);
+            drop(record::write(&self.store, record));
             self.tell(Change::Changed(record.facts.id));
         }
         died.into_iter().map(|record| record.facts.id).collect()

@@ -10,7 +10,8 @@
 //! service/explain.rs  explain
 //! service/ban.rs      add_ban remove_ban list_bans import_bans watch_bans
 //! service/event.rs    list_events watch_events acknowledge_events get_event_stats list_threats
-//! service/access.rs   create_token list_tokens revoke_token list_audit verify_audit
+//! service/access.rs   create_token list_tokens revoke_token
+//! service/audit.rs    list_audit verify_audit
 //! service/node.rs     attach enroll renew
 //! ```
 //!
@@ -24,6 +25,7 @@ use tokio_stream::Stream as AnyStream;
 use crate::failure::Failure;
 
 pub mod access;
+pub mod audit;
 pub mod ban;
 pub mod enrol;
 pub mod event;
@@ -35,3 +37,16 @@ pub mod policy;
 
 /// What a watch answers with. Dropping it ends the watch.
 pub type Stream<T> = Pin<Box<dyn AnyStream<Item = Result<T, Failure>> + Send + 'static>>;
+
+/// Runs what blocks (the store) beside the runtime's own threads.
+///
+/// # Errors
+/// Those of `work`; `Internal` when it panicked.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Failure::Internal(format!("a blocking task: {error}"))),
+    }
+}

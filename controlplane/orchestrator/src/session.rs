@@ -88,6 +88,11 @@ impl Handle {
         }
     }
 
+    /// Queues a message once there is room. `false`: the stream has ended.
+    pub(crate) async fn send_in_turn(&self, kind: v1::orchestrator_message::Kind) -> bool {
+        self.outgoing.send(Ok(v1::OrchestratorMessage { kind: Some(kind) })).await.is_ok()
+    }
+
     /// Ends the stream; the first reason holds.
     pub(crate) fn close(&self, why: Failure) {
         self.close.send_if_modified(|reason| {

@@ -48,12 +48,19 @@ pub struct Tallies {
     pub leases: Arc<Tally>,
     /// Forgetting.
     pub retention: Arc<Tally>,
+    /// Ends of bans.
+    pub bans: Arc<Tally>,
 }
 
 impl Tallies {
     /// With their names.
-    pub fn all(&self) -> [(&'static str, &Tally); 3] {
-        [("rollout", &self.rollout), ("leases", &self.leases), ("retention", &self.retention)]
+    pub fn all(&self) -> [(&'static str, &Tally); 4] {
+        [
+            ("rollout", &self.rollout),
+            ("leases", &self.leases),
+            ("retention", &self.retention),
+            ("bans", &self.bans),
+        ]
     }
 }
 
@@ -63,6 +70,9 @@ const ROLLOUT_PERIOD: Duration = Duration::from_millis(200);
 const LEASES_PERIOD: Duration = Duration::from_secs(1);
 /// Time between looks at what can be forgotten.
 const RETENTION_PERIOD: Duration = Duration::from_secs(600);
+
+/// Time between looks at bans that end.
+const BANS_PERIOD: Duration = Duration::from_secs(1);
 
 /// Starts all of them. Dropping the handles does not stop them; aborting does.
 pub fn start(o: &Orchestrator) -> Vec<JoinHandle<()>> {
@@ -92,6 +102,7 @@ pub fn start(o: &Orchestrator) -> Vec<JoinHandle<()>> {
             |o| &o.signals.retention,
             |o| async move { retention(&o).await },
         ),
+        spawn(o, "bans", &tallies.bans, BANS_PERIOD, |o| o.bans.signal(), |o| async move { bans(&o).await }),
     ]
 }
 
@@ -138,6 +149,11 @@ fn leases(o: &Orchestrator) -> Result<(), Failure> {
         tracing::warn!(node = %id, "nothing was heard of a node for too long: it counts as dead");
     }
     Ok(())
+}
+
+async fn bans(o: &Orchestrator) -> Result<(), Failure> {
+    o.bans.set_policy(&o.policy.newest().set);
+    o.bans.reconcile(&o.sessions).await
 }
 
 async fn retention(o: &Orchestrator) -> Result<(), Failure> {

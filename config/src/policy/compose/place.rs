@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Part, is_in_tree, list, table};
+use super::{Part, list, table};
 use crate::node::NodeConfig;
 use crate::policy::resource::Kind;
 use crate::reader::tree::{Entries, Item, Tree};
@@ -68,10 +68,7 @@ fn push(tree: &mut Entries<'_>, key: &'static str, address_key: &'static str, ad
 }
 
 /// A body for a tree in which `$` is expanded: with `$` doubled, and everything at one place.
-pub(super) fn literal(body: Entries<'_>, at: usize, kind: Kind) -> Entries<'_> {
-    if !is_in_tree(kind) {
-        return Entries::default();
-    }
+pub(super) fn literal(body: Entries<'_>, at: usize) -> Entries<'_> {
     Entries(body.0.into_iter().map(|entry| literal_entry(entry, at)).collect())
 }
 

@@ -1,5 +1,6 @@
 //! What is kept of a node over a restart of the orchestrator.
 
+use core::future::Future;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -32,10 +33,17 @@ pub(super) fn read_all(store: &Store) -> Result<BTreeMap<Uuid, Node>, Failure> {
     Ok(records.into_iter().map(node).collect())
 }
 
-pub(super) fn write(store: &Store, record: &Record) -> Result<(), Failure> {
+pub(super) fn write(
+    store: &Store,
+    record: &Record,
+) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
     let mut batch = Batch::new();
-    batch.put_json(Table::Nodes, record.facts.id.as_bytes(), record)?;
-    batch.write(store)
+    let put = batch.put_json(Table::Nodes, record.facts.id.as_bytes(), record);
+    let written = batch.write_async(store);
+    async move {
+        put?;
+        written.await
+    }
 }
 
 pub(super) fn remove(store: &Store, ids: &[Uuid]) -> Result<(), Failure> {

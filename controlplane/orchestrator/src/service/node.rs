@@ -83,13 +83,41 @@ pub(crate) fn welcome(o: &Orchestrator, protocol: u32) -> v1::Welcome {
 }
 
 /// Compares the node's ban list with ours and sends what it lacks.
-pub(crate) fn greet_bans(_o: &Orchestrator, _id: Uuid, _hello: &v1::Hello, _handle: &Arc<Handle>) {}
+pub(crate) fn greet_bans(o: &Orchestrator, id: Uuid, hello: &v1::Hello, handle: &Arc<Handle>) {
+    if o.bans.greet(id, &hello.bans_digest) {
+        send_bans(o, handle);
+    }
+}
+
+/// Sends the whole ban list, part by part as the node takes them.
+fn send_bans(o: &Orchestrator, handle: &Arc<Handle>) {
+    let (bans, handle) = (o.bans.clone(), Arc::clone(handle));
+    tokio::spawn(async move {
+        let mut last = None;
+        loop {
+            let (part, next) = bans.part(last);
+            if !handle.send_in_turn(v1::orchestrator_message::Kind::Bans(part)).await || next.is_none() {
+                return;
+            }
+            last = next;
+        }
+    });
+}
 
 /// Merges what a node knows of bans and hands it to the others.
-pub(crate) fn take_bans(_o: &Orchestrator, _id: Uuid, _delta: v1::BanDelta, _handle: &Arc<Handle>) {}
+pub(crate) async fn take_bans(o: &Orchestrator, id: Uuid, delta: v1::BanDelta, handle: &Arc<Handle>) {
+    match o.bans.receive(&o.sessions, id, delta).await {
+        Ok(true) => send_bans(o, handle),
+        Ok(false) => {}
+        // They hold and are sent; the node has them still and sends them again after a restart of ours.
+        Err(failure) => tracing::error!(node = %id, %failure, "bans of a node cannot be kept"),
+    }
+}
 
 /// Keeps how often bans hit on a node.
-pub(crate) fn take_hits(_o: &Orchestrator, _id: Uuid, _telemetry: &v1::Telemetry) {}
+pub(crate) fn take_hits(o: &Orchestrator, id: Uuid, telemetry: &v1::Telemetry) {
+    o.bans.report(id, &telemetry.ban_hits);
+}
 
 /// Stores events; what may be acknowledged.
 pub(crate) async fn take_events(

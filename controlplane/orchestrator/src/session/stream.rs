@@ -102,7 +102,7 @@ async fn greet(
         heard_ms: now_ms(),
         asked_resync: 0,
     };
-    session.take_hello(&hello)?;
+    session.take_hello(&hello).await?;
     o.sessions.enter(id, &session.handle);
     count(&o.sessions.counters().opened);
     session.send(ToNode::Welcome(node::welcome(o, protocol)));
@@ -193,7 +193,7 @@ impl Session {
                 if node::identify(&Caller::internal("stream"), &hello)? != self.id {
                     return Err(Failure::Invalid("a stream belongs to one node".into()));
                 }
-                self.take_hello(&hello)?;
+                self.take_hello(&hello).await?;
                 node::greet_bans(&self.o, self.id, &hello, &self.handle);
                 self.push().await;
             }
@@ -211,7 +211,7 @@ impl Session {
                 self.o.registry.telemetry(self.id, &telemetry, self.heard_ms);
                 node::take_hits(&self.o, self.id, &telemetry);
             }
-            Some(FromNode::Bans(delta)) => node::take_bans(&self.o, self.id, delta, &self.handle),
+            Some(FromNode::Bans(delta)) => node::take_bans(&self.o, self.id, delta, &self.handle).await,
             Some(FromNode::CommandResult(result)) => self.handle.answer(result),
             None => count(&self.o.sessions.counters().unknown),
         }
@@ -219,10 +219,10 @@ impl Session {
     }
 
     /// What the node says of itself: at the beginning, and again when it was asked to tell everything anew.
-    fn take_hello(&mut self, hello: &v1::Hello) -> Result<(), Failure> {
+    async fn take_hello(&mut self, hello: &v1::Hello) -> Result<(), Failure> {
         let now = now_ms();
         let facts = Facts::of_hello(self.id, hello, &self.address, now);
-        self.o.registry.connect(facts, self.handle.serial, now, hello.now_ms)?;
+        self.o.registry.connect(facts, self.handle.serial, now, hello.now_ms).await?;
         // A digest that is none (a kind of a newer node) is not ours to replace.
         let held = hello.held.iter().filter_map(|digest| digest_from_wire(digest).ok());
         self.view = View::new(held.filter(|_| !hello.wants_resync));

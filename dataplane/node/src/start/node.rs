@@ -147,7 +147,8 @@ pub struct State {
     pub master: Master,
     /// Certificates and pages, as last read.
     pub resources: Resources,
-    /// The filter as last compiled, with the lists' generation it was made of.
+    /// The filter as last compiled, with the lists' generation it was made of; `u64::MAX` when its rules may be those
+    /// of another configuration.
     pub filter: (u64, Arc<Filter>),
     /// Epoch of the cookie keys in force.
     pub epoch: u32,
@@ -345,10 +346,11 @@ impl Node {
         let old = core::mem::replace(&mut state.config, config);
         state.resources = resources;
         // The filter's rules may have changed even if the lists did not.
-        let filter_generation = core::mem::replace(&mut state.filter.0, u64::MAX);
+        let old_filter = state.filter.clone();
+        state.filter.0 = u64::MAX;
         if let Err(error) = self.adopt_policy(&mut state) {
             state.config = old;
-            state.filter.0 = filter_generation;
+            state.filter = old_filter;
             let _ = self.upstream.reload(upstream::Settings::from_config(&state.config));
             if let Traffic::Sockets { handle, .. } = &self.traffic {
                 let _ = handle.reload(front::Settings::from_config(&state.config));
@@ -442,14 +444,19 @@ pub fn socket_policy(
     Ok(front::Policy::from_config(&state.config, filter, l7))
 }
 
-/// The filter of the lists as they are, compiled anew if they changed.
+/// The filter of the lists as they are, compiled anew if they changed; its rules only if the configuration changed.
 ///
 /// # Errors
 /// When there are more entries than a filter holds; the earlier one stays.
 pub fn refresh_filter(state: &mut State, now: secbeat_net::time::Instant) -> Result<&Filter, policy::Error> {
     if state.filter.0 != state.lists.generation() {
         let view = state.lists.view(SystemTime::now());
-        let filter = policy::filter::compile(&state.config, &view, now)?;
+        // Rules take long to compile and change with the configuration only, which `u64::MAX` stands for.
+        let filter = if state.filter.0 == u64::MAX {
+            policy::filter::compile(&state.config, &view, now)?
+        } else {
+            policy::filter::with_lists(Arc::clone(state.filter.1.rules()), &view, now)?
+        };
         state.filter = (view.generation, Arc::new(filter));
     }
     Ok(&state.filter.1)
