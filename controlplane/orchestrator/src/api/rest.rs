@@ -15,7 +15,11 @@
 //! bodies by `[api] body_bytes_max` where a policy or many bans come, [`BODY_BYTES_SMALL`] elsewhere.
 
 mod asked;
+mod audit;
+mod bans;
 mod document;
+mod events;
+
 mod fleet;
 mod gate;
 mod moment;
@@ -90,12 +94,15 @@ fn text_of(mut document: OpenApi) -> String {
 
 fn all_routes(body_bytes_max: usize) -> OpenApiRouter<Rest> {
     let small = OpenApiRouter::new()
-        .merge(status::routes())
+        .merge(audit::routes())
+        .merge(bans::routes())
+        .merge(events::routes())
         .merge(fleet::routes())
         .merge(nodes::routes())
         .merge(rollouts::routes())
+        .merge(status::routes())
         .merge(tokens::routes());
-    let large = OpenApiRouter::new().merge(policies::routes());
+    let large = OpenApiRouter::new().merge(bans::long_routes()).merge(policies::routes());
     OpenApiRouter::new()
         .merge(small.layer(DefaultBodyLimit::max(BODY_BYTES_SMALL)))
         .merge(large.layer(DefaultBodyLimit::max(body_bytes_max)))

@@ -128,7 +128,10 @@ struct AuditVerdict {
 /// Recomputes the chain of hashes. Scope `audit:read`.
 #[utoipa::path(get, path = "/api/v1/audit/verify", operation_id = "verify_audit", tag = "access",
     responses((status = 200, description = "Whether the log is whole.", body = AuditVerdict)))]
-async fn verify_audit(State(o): State<Orchestrator>, Asker(caller): Asker) -> Result<Json<AuditVerdict>, Problem> {
+async fn verify_audit(
+    State(o): State<Orchestrator>,
+    Asker(caller): Asker,
+) -> Result<Json<AuditVerdict>, Problem> {
     let verdict = audit::verify_audit(&o, &caller, v1::VerifyAuditRequest {}).await?;
     Ok(Json(AuditVerdict {
         is_intact: verdict.is_intact,

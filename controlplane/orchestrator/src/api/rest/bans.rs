@@ -137,7 +137,8 @@ async fn list_bans(
     Asker(caller): Asker,
     Query(query): Query<BanQuery>,
 ) -> Result<Json<BanList>, Problem> {
-    let find = |word: &str| ORIGINS.iter().find(|(known, ..)| *known == word).map(|(_, wire, _)| *wire as i32);
+    let find =
+        |word: &str| ORIGINS.iter().find(|(known, ..)| *known == word).map(|(_, wire, _)| *wire as i32);
     let request = v1::ListBansRequest {
         page_size: query.page_size.unwrap_or_default(),
         page_token: query.page_token.unwrap_or_default(),
