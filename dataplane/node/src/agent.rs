@@ -25,6 +25,8 @@ mod session;
 mod settings;
 pub mod simulated;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -130,6 +132,14 @@ impl Agent {
             }
         }
     }
+}
+
+/// Writes a file of the state directory so that after a crash either the old or the new content is there.
+///
+/// # Errors
+/// When the file system refuses; the old file is intact then.
+pub fn write_file(path: &std::path::Path, content: &[u8]) -> io::Result<()> {
+    file::write(path, content, 0o640)
 }
 
 /// Says why there is no connection: each reason once, not at every attempt.
