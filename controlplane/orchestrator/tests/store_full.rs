@@ -3,6 +3,7 @@
 //!
 //! The disk is a small tmpfs in a mount namespace, for which the test runs itself again under `unshare -m`; that
 //! needs root, and without it the test says that it was not run.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use secbeat_orchestrator::store::{Error, Store, Table, check};
 use std::env;

@@ -3,6 +3,7 @@
 //! The test runs itself as a child that writes from several threads and says on a pipe what was acknowledged,
 //! kills it at a random moment, opens the store and looks. The store goes on from round to round, so that later
 //! rounds kill a store that was killed before. `STORE_KILL_ROUNDS` (25 if not set) says how many.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use secbeat_orchestrator::store::{Error, Order, Store, Table, Writer};
 use std::env;

@@ -1,8 +1,8 @@
 //! The folder of the store: `store.redb`, the lock, and how the database is opened.
 //!
 //! A store is made under another name and renamed when it is whole, so that there is never half of one. Every
-//! opening reads the whole file and verifies the checksum of every page (about 0.4 s per GB from memory): what
-//! the disk changed is an error here and not a wrong answer later. The lock is held as long as the value
+//! opening reads the whole file and verifies the checksum of every page: what the disk changed is an error here
+//! and not a wrong answer later. The lock is held as long as the value
 //! lives; it ends with the process, however that ends.
 
 use super::error::{Error, Result};
