@@ -25,7 +25,7 @@ pub const TRANSACTION_BYTES_MAX: usize = 64 << 20;
 
 type Bytes = &'static [u8];
 /// Changes to one table: a framed value, or that the key goes.
-type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// The tables in a transaction of the database, with what earlier transactions of the batch changed.
 pub(super) struct Tables<'t> {
