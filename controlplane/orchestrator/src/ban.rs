@@ -34,6 +34,7 @@ use tokio::sync::{Notify, broadcast, watch};
 
 pub use exchange::PART_ENTRIES_MAX;
 pub use exempt::Exempt;
+pub(crate) use exempt::read_list;
 pub use hits::{NodeHits, PAIRS_MAX};
 pub use reconcile::{PERIOD, Progress};
 
@@ -48,7 +49,7 @@ use records::Rows;
 pub const DECIDED_PER_LOCK: usize = 256;
 
 /// Entries of one message to the nodes: about 300 KB.
-const MESSAGE_ENTRIES_MAX: usize = 2_000;
+pub const MESSAGE_ENTRIES_MAX: usize = 2_000;
 
 /// Messages that a watcher may lag behind, up to 2,000 entries each. More: it is told how many it missed.
 const WATCH_MESSAGES_MAX: usize = 256;
@@ -130,12 +131,12 @@ impl Bans {
     }
 
     /// Takes over the allow lists of a policy: from now on what they cover is refused, and what is banned already is
-    /// lifted by the reconciler. Costs nothing when it is the one of this revision already.
-    pub fn set_policy(&self, revision: u64, set: &Set) {
-        if self.exempt().revision == Some(revision) {
+    /// lifted by the reconciler. Cheap when no list has changed.
+    pub fn set_policy(&self, set: &Set) {
+        if self.exempt().is_of(set) {
             return;
         }
-        self.inner.exempt.store(Arc::new(Exempt::of(revision, set)));
+        self.inner.exempt.store(Arc::new(Exempt::of(set)));
         self.inner.is_exempt_changed.store(true, Ordering::Relaxed);
         self.inner.signal.notify_one();
     }
@@ -158,6 +159,16 @@ impl Bans {
         sessions: &Sessions,
         decide: impl FnOnce(&mut Decisions<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        let (result, decided) = self.keep(decide).await?;
+        self.publish(sessions, decided, None);
+        Ok(result)
+    }
+
+    /// As [`Self::decide`], without sending: what is to be sent is given back, so that many parts make few messages.
+    pub(crate) async fn keep<T>(
+        &self,
+        decide: impl FnOnce(&mut Decisions<'_>) -> Result<T, Failure>,
+    ) -> Result<(T, Vec<Entry>), Failure> {
         let (result, undo, written) = {
             let mut replica = self.replica();
             let mut decisions = Decisions { replica: &mut replica, undo: Vec::new(), now_ms: now_ms() };
@@ -175,15 +186,14 @@ impl Bans {
             }
             return Err(failure);
         }
-        self.publish(sessions, undo.into_iter().map(|undo| undo.entry).collect(), None);
-        Ok(result)
+        Ok((result, undo.into_iter().map(|undo| undo.entry).collect()))
     }
 
     /// Changes the replica and queues the rows; the future says when they are on disk.
-    fn change<C: FnOnce(&mut Replica) -> Vec<Entry>>(
+    fn change(
         &self,
-        change: C,
-    ) -> (Vec<Entry>, impl Future<Output = Result<(), Failure>> + Send + use<C>) {
+        change: &mut dyn FnMut(&mut Replica) -> Vec<Entry>,
+    ) -> (Vec<Entry>, impl Future<Output = Result<(), Failure>> + Send + use<>) {
         let mut replica = self.replica();
         let changed = change(&mut replica);
         let rows = records::rows(&mut replica, &changed);
@@ -207,7 +217,7 @@ impl Bans {
     }
 
     /// Sends entries to the nodes and to those who watch.
-    fn publish(&self, sessions: &Sessions, entries: Vec<Entry>, except: Option<&str>) {
+    pub(crate) fn publish(&self, sessions: &Sessions, entries: Vec<Entry>, except: Option<&str>) {
         let mut entries = entries.into_iter().map(v1::BanEntry::from).peekable();
         while entries.peek().is_some() {
             let part: Vec<v1::BanEntry> = entries.by_ref().take(MESSAGE_ENTRIES_MAX).collect();

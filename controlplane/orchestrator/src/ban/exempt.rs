@@ -1,21 +1,20 @@
 //! What may never be banned: the allow lists of the policy.
 //!
-//! Owns: look-ups in them. Made anew with every revision of the policy; memory: 60 bytes a prefix, bounded by the
+//! Owns: look-ups in them. Made anew when a list changes; memory: 60 bytes a prefix, bounded by the
 //! policy's own limits. Cost of a look-up: one per prefix length in use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use secbeat_config::policy::{Key, Kind, Set};
+use secbeat_config::policy::{Hash, Key, Kind, Set};
 
 /// Allowlisted prefixes, each with the list that names it.
 #[derive(Debug, Default)]
 pub struct Exempt {
     nets: BTreeMap<IpNet, Key>,
     lengths: BTreeSet<u8>,
-    /// Of the policy that they are from; `None`: of none.
-    pub revision: Option<u64>,
+    lists: Vec<(Key, Hash)>,
 }
 
 /// The prefixes of a list and whether it allows.
@@ -32,10 +31,15 @@ fn parse(text: &str) -> Option<IpNet> {
     Some(secbeat_config::ban::canonical(prefix).unwrap_or(prefix.trunc()))
 }
 
+fn lists(set: &Set) -> impl Iterator<Item = (Key, Hash)> + '_ {
+    let lists = set.iter().filter(|(key, _)| key.kind == Kind::List);
+    lists.map(|(key, resource)| (key.clone(), resource.hash))
+}
+
 impl Exempt {
     /// The allow lists of a policy.
-    pub fn of(revision: u64, set: &Set) -> Self {
-        let mut exempt = Self { revision: Some(revision), ..Self::default() };
+    pub fn of(set: &Set) -> Self {
+        let mut exempt = Self { lists: lists(set).collect(), ..Self::default() };
         for (key, resource) in set.iter().filter(|(key, _)| key.kind == Kind::List) {
             let body = resource.value();
             let (allows, prefixes) = read_list(&body);
@@ -45,6 +49,11 @@ impl Exempt {
             }
         }
         exempt
+    }
+
+    /// Whether a policy has the same lists.
+    pub fn is_of(&self, set: &Set) -> bool {
+        lists(set).eq(self.lists.iter().cloned())
     }
 
     /// What makes all of `prefix` exempt: the widest entry that covers it, and its list.
@@ -84,7 +93,7 @@ mod tests {
             let key = Key::new(Kind::List, name).unwrap();
             set.insert(Resource::parse(key, body).unwrap()).unwrap();
         }
-        Exempt::of(1, &set)
+        Exempt::of(&set)
     }
 
     #[test]

@@ -16,7 +16,16 @@ pub const PAIRS_MAX: usize = 2_000_000;
 struct Hit {
     packets: u64,
     node: u32,
-    is_enforced: bool,
+    /// Number of the node's stream on which it said that the ban is in force; 0: it is not.
+    stream: u32,
+}
+
+/// A node.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    id: Uuid,
+    /// Number of its stream, from 1.
+    stream: u32,
 }
 
 /// One node's report of one ban, with the node's name.
@@ -35,7 +44,7 @@ pub struct NodeHits {
 pub(super) struct Hits {
     by_prefix: BTreeMap<IpNet, Vec<Hit>>,
     /// Nodes by number; as many as were ever connected since the start.
-    nodes: Vec<Uuid>,
+    nodes: Vec<Node>,
     numbers: HashMap<Uuid, u32>,
     pairs: usize,
     pub(super) lost: u64,
@@ -45,12 +54,13 @@ impl Hits {
     /// Takes a report. One that says nothing (not in force, never hit) takes no room.
     pub(super) fn report(&mut self, node: Uuid, prefix: IpNet, packets: u64, is_enforced: bool) {
         let number = *self.numbers.entry(node).or_insert_with(|| {
-            self.nodes.push(node);
+            self.nodes.push(Node { id: node, stream: 1 });
             (self.nodes.len() - 1) as u32
         });
+        let stream = if is_enforced { self.nodes[number as usize].stream } else { 0 };
         let hits = self.by_prefix.get_mut(&prefix);
         if let Some(hit) = hits.and_then(|hits| hits.iter_mut().find(|hit| hit.node == number)) {
-            (hit.packets, hit.is_enforced) = (packets, is_enforced);
+            (hit.packets, hit.stream) = (packets, stream);
             return;
         }
         if !is_enforced && packets == 0 {
@@ -61,26 +71,24 @@ impl Hits {
             return;
         }
         self.pairs += 1;
-        self.by_prefix.entry(prefix).or_default().push(Hit { packets, node: number, is_enforced });
+        self.by_prefix.entry(prefix).or_default().push(Hit { packets, node: number, stream });
     }
 
     /// What nodes report of a prefix.
     pub(super) fn of(&self, prefix: &IpNet) -> Vec<NodeHits> {
         let hits = self.by_prefix.get(prefix).map_or(&[][..], Vec::as_slice);
         let named = hits.iter().filter_map(|hit| {
-            let node = *self.nodes.get(hit.node as usize)?;
-            Some(NodeHits { node, packets: hit.packets, is_enforced: hit.is_enforced })
+            let node = self.nodes.get(hit.node as usize)?;
+            Some(NodeHits { node: node.id, packets: hit.packets, is_enforced: hit.stream == node.stream })
         });
         named.collect()
     }
 
-    /// A node's stream begins or ends: nothing is known to be in force there until it says so. Its counts stay.
+    /// A node's stream begins: nothing is known to be in force there until it says so. Its counts stay.
     pub(super) fn reset(&mut self, node: Uuid) {
-        let Some(number) = self.numbers.get(&node) else { return };
-        for hits in self.by_prefix.values_mut() {
-            if let Some(hit) = hits.iter_mut().find(|hit| hit.node == *number) {
-                hit.is_enforced = false;
-            }
+        let number = self.numbers.get(&node).map(|number| *number as usize);
+        if let Some(node) = number.and_then(|number| self.nodes.get_mut(number)) {
+            node.stream = node.stream.checked_add(1).unwrap_or(1);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What happens to the ban list without anybody asking: ends, forgetting, and what the allowlist came to cover.
 //!
-//! Owns: the task. Idempotent, without input: run on a signal and every second.
+//! Owns: one run; `task` runs it on a signal and every second. Idempotent, without input.
 
 use core::sync::atomic::Ordering;
 use core::time::Duration;
@@ -14,18 +14,18 @@ use crate::failure::Failure;
 use crate::orchestrator::now_ms;
 use crate::session::Sessions;
 
-/// Time between two runs.
-pub const PERIOD: Duration = Duration::from_secs(1);
-
 /// Prefixes with reports of nodes that one run looks at, to forget those without an entry.
 const HITS_PER_RUN: usize = 4_096;
+
+/// Time between two runs.
+pub const PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs between two looks at what the allowlist covers while it does not change: a decision that was under way when
 /// it changed is found within a minute.
 const RUNS_PER_EXEMPT_LOOK: u32 = 60;
 
 /// Where the last run stopped.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
     last_hit: Option<IpNet>,
     runs: u32,
@@ -50,7 +50,7 @@ impl Bans {
         progress.runs = progress.runs.wrapping_add(1);
         loop {
             let now_ms = now_ms();
-            let (rewritten, written) = self.change(|replica| {
+            let (rewritten, written) = self.change(&mut |replica| {
                 replica.expire(now_ms);
                 replica.take_rewritten()
             });

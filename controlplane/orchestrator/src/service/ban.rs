@@ -10,6 +10,7 @@ mod tests;
 
 use core::future::Future;
 use core::time::Duration;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use secbeat_config::ban::wire::parse_prefix;
@@ -18,6 +19,7 @@ use secbeat_proto::v1;
 use tokio::time::Instant;
 
 pub use import::{IMPORT_ENTRIES_MAX, REFUSALS_NAMED_MAX, import_bans};
+pub(in crate::service) use listing::shown;
 pub use listing::{PAGE_SIZE, PAGE_SIZE_MAX, list_bans, watch_bans};
 
 use super::mutation::{Record, carry_out};
@@ -73,7 +75,7 @@ async fn add(
 ) -> Result<(v1::AddBanResponse, Record), Failure> {
     let new = request.ban.as_ref().ok_or_else(|| Failure::Invalid("ban: is missing".into()))?;
     let wanted = wanted(o, caller, new, &mutation.reason)?;
-    let exempt = o.bans.exempt();
+    let exempt = exempt(o);
     check_exempt(&exempt, &wanted.prefix)?;
     let inside = exempt.within(wanted.prefix).take(EXEMPT_NAMED_MAX).map(ToString::to_string).collect();
     let before = o.bans.active(&wanted.prefix);
@@ -240,6 +242,12 @@ fn drafted(replica: &secbeat_config::ban::Replica, wanted: &Entry) -> Result<Ent
     let Entry { prefix, until_ms, reason, origin, actor, node, .. } = wanted;
     let drafted = replica.draft(*prefix, *until_ms, reason, *origin, actor, *node, now_ms());
     drafted.map(|(entry, _)| entry).map_err(|refusal| crate::ban::refused(&refusal))
+}
+
+/// The allowlist of the policy as it is now.
+fn exempt(o: &Orchestrator) -> Arc<Exempt> {
+    o.bans.set_policy(&o.policy.newest().set);
+    o.bans.exempt()
 }
 
 fn check_exempt(exempt: &Exempt, prefix: &IpNet) -> Result<(), Failure> {
