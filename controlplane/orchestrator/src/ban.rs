@@ -34,21 +34,22 @@ use tokio::sync::{Notify, broadcast, watch};
 
 pub use exchange::PART_ENTRIES_MAX;
 pub use exempt::Exempt;
+pub(crate) use exempt::read_list;
 pub use hits::{NodeHits, PAIRS_MAX};
+pub use reconcile::{PERIOD, Progress};
 
 use crate::failure::Failure;
 use crate::orchestrator::now_ms;
 use crate::session::Sessions;
 use crate::store::Store;
 use hits::Hits;
-use reconcile::Progress;
 use records::Rows;
 
 /// Entries decided or looked at while the lock is held: a third of a millisecond.
 pub const DECIDED_PER_LOCK: usize = 256;
 
 /// Entries of one message to the nodes: about 300 KB.
-const MESSAGE_ENTRIES_MAX: usize = 2_000;
+pub const MESSAGE_ENTRIES_MAX: usize = 2_000;
 
 /// Messages that a watcher may lag behind, up to 2,000 entries each. More: it is told how many it missed.
 const WATCH_MESSAGES_MAX: usize = 256;
@@ -72,7 +73,6 @@ struct Inner {
     /// The allowlist changed: look at what it covers.
     signal: Notify,
     is_exempt_changed: AtomicBool,
-    progress: Mutex<Progress>,
     malformed: AtomicU64,
     damaged_rows: u64,
 }
@@ -124,7 +124,6 @@ impl Bans {
             reports: watch::channel(0).0,
             signal: Notify::new(),
             is_exempt_changed: AtomicBool::new(true),
-            progress: Mutex::default(),
             malformed: AtomicU64::new(0),
             damaged_rows: loaded.damaged,
         };
@@ -160,6 +159,16 @@ impl Bans {
         sessions: &Sessions,
         decide: impl FnOnce(&mut Decisions<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        let (result, decided) = self.keep(decide).await?;
+        self.publish(sessions, decided, None);
+        Ok(result)
+    }
+
+    /// As [`Self::decide`], without sending: what is to be sent is given back, so that many parts make few messages.
+    pub(crate) async fn keep<T>(
+        &self,
+        decide: impl FnOnce(&mut Decisions<'_>) -> Result<T, Failure>,
+    ) -> Result<(T, Vec<Entry>), Failure> {
         let (result, undo, written) = {
             let mut replica = self.replica();
             let mut decisions = Decisions { replica: &mut replica, undo: Vec::new(), now_ms: now_ms() };
@@ -177,15 +186,14 @@ impl Bans {
             }
             return Err(failure);
         }
-        self.publish(sessions, undo.into_iter().map(|undo| undo.entry).collect(), None);
-        Ok(result)
+        Ok((result, undo.into_iter().map(|undo| undo.entry).collect()))
     }
 
     /// Changes the replica and queues the rows; the future says when they are on disk.
-    fn change<C: FnOnce(&mut Replica) -> Vec<Entry>>(
+    fn change(
         &self,
-        change: C,
-    ) -> (Vec<Entry>, impl Future<Output = Result<(), Failure>> + Send + use<C>) {
+        change: &mut dyn FnMut(&mut Replica) -> Vec<Entry>,
+    ) -> (Vec<Entry>, impl Future<Output = Result<(), Failure>> + Send + use<>) {
         let mut replica = self.replica();
         let changed = change(&mut replica);
         let rows = records::rows(&mut replica, &changed);
@@ -209,7 +217,7 @@ impl Bans {
     }
 
     /// Sends entries to the nodes and to those who watch.
-    fn publish(&self, sessions: &Sessions, entries: Vec<Entry>, except: Option<&str>) {
+    pub(crate) fn publish(&self, sessions: &Sessions, entries: Vec<Entry>, except: Option<&str>) {
         let mut entries = entries.into_iter().map(v1::BanEntry::from).peekable();
         while entries.peek().is_some() {
             let part: Vec<v1::BanEntry> = entries.by_ref().take(MESSAGE_ENTRIES_MAX).collect();
@@ -237,11 +245,6 @@ impl Bans {
     /// What nodes report of a ban.
     pub fn hits_of(&self, prefix: &IpNet) -> Vec<NodeHits> {
         self.hits().of(prefix)
-    }
-
-    /// Wakes the reconciler.
-    pub fn signal(&self) -> &Notify {
-        &self.inner.signal
     }
 
     /// Counts reports of nodes; changes with each.

@@ -9,11 +9,11 @@ use secbeat_config::orchestrator::OrchestratorConfig;
 use uuid::Uuid;
 
 use crate::access::Access;
+use crate::policy::Policies;
+use crate::registry::{Leases, Registry};
 use crate::audit::Audit;
 use crate::ban::Bans;
 use crate::event::Events;
-use crate::policy::Policies;
-use crate::registry::{Leases, Registry};
 use crate::request::Requests;
 use crate::session::Sessions;
 use crate::store::Store;
@@ -91,7 +91,6 @@ impl Orchestrator {
             events: Events::open(store.clone(), EVENTS_MAX)?,
             audit: Audit::open(store.clone())?,
             requests: Requests::new(store.clone()),
-            bans: Bans::open(store.clone())?,
             access: Access::open(&config, &store)?,
             policy: Policies::open(store.clone(), started_ms)?,
             registry: Registry::open(store.clone(), nodes_max)?,
@@ -101,9 +100,11 @@ impl Orchestrator {
             tallies: Tallies::default(),
             started: Instant::now(),
             started_ms,
+            bans: Bans::open(store.clone())?,
             config,
             store,
         };
+        parts.bans.set_policy(&parts.policy.newest().set);
         Ok(Self { parts: Arc::new(parts) })
     }
 }

@@ -237,11 +237,11 @@ impl Registry {
         Ok(())
     }
 
-    /// A stream ended; ignored when the node has a newer one.
-    pub fn disconnect(&self, id: Uuid, stream: u64, now_ms: u64) {
+    /// A stream ended. `false`: the node has a newer one, nothing changes.
+    pub fn disconnect(&self, id: Uuid, stream: u64, now_ms: u64) -> bool {
         let written = {
             let mut nodes = self.nodes();
-            let Some(node) = nodes.get_mut(&id).filter(|node| node.stream == Some(stream)) else { return };
+            let Some(node) = nodes.get_mut(&id).filter(|node| node.stream == Some(stream)) else { return false };
             node.stream = None;
             node.disconnected_ms = now_ms;
             record::Record::of(node)
@@ -249,6 +249,7 @@ impl Registry {
         // Queued and not waited for: what a crash may lose is the time of the last sign of life.
         drop(record::write(&self.store, &written));
         self.tell(Change::Changed(id));
+        true
     }
 
     /// A sign of life.

@@ -88,8 +88,8 @@ impl Handle {
         }
     }
 
-    /// Queues a message once there is room. `false`: the stream has ended.
-    pub(crate) async fn send_in_turn(&self, kind: v1::orchestrator_message::Kind) -> bool {
+    /// Sends a message when there is room. `false`: the stream has ended.
+    pub(crate) async fn send_waiting(&self, kind: v1::orchestrator_message::Kind) -> bool {
         self.outgoing.send(Ok(v1::OrchestratorMessage { kind: Some(kind) })).await.is_ok()
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::ban::Progress;
 use crate::failure::Failure;
 use crate::orchestrator::{Orchestrator, now_ms};
 
@@ -55,12 +56,7 @@ pub struct Tallies {
 impl Tallies {
     /// With their names.
     pub fn all(&self) -> [(&'static str, &Tally); 4] {
-        [
-            ("rollout", &self.rollout),
-            ("leases", &self.leases),
-            ("retention", &self.retention),
-            ("bans", &self.bans),
-        ]
+        [("rollout", &self.rollout), ("leases", &self.leases), ("retention", &self.retention), ("bans", &self.bans)]
     }
 }
 
@@ -70,9 +66,8 @@ const ROLLOUT_PERIOD: Duration = Duration::from_millis(200);
 const LEASES_PERIOD: Duration = Duration::from_secs(1);
 /// Time between looks at what can be forgotten.
 const RETENTION_PERIOD: Duration = Duration::from_secs(600);
-
-/// Time between looks at bans that end.
-const BANS_PERIOD: Duration = Duration::from_secs(1);
+/// How long an answer is remembered for a request that is repeated.
+const REQUESTS_KEPT: Duration = Duration::from_secs(86_400);
 
 /// Starts all of them. Dropping the handles does not stop them; aborting does.
 pub fn start(o: &Orchestrator) -> Vec<JoinHandle<()>> {
@@ -102,7 +97,6 @@ pub fn start(o: &Orchestrator) -> Vec<JoinHandle<()>> {
             |o| &o.signals.retention,
             |o| async move { retention(&o).await },
         ),
-        spawn(o, "bans", &tallies.bans, BANS_PERIOD, |o| o.bans.signal(), |o| async move { bans(&o).await }),
     ]
 }
 
@@ -151,13 +145,38 @@ fn leases(o: &Orchestrator) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn bans(o: &Orchestrator) -> Result<(), Failure> {
-    o.bans.set_policy(&o.policy.newest().set);
-    o.bans.reconcile(&o.sessions).await
-}
-
 async fn retention(o: &Orchestrator) -> Result<(), Failure> {
     let turn = o.policy.begin().await;
     o.policy.retain(&turn)?;
+    drop(turn);
+    let o = o.clone();
+    let removed = tokio::task::spawn_blocking(move || forget(&o)).await;
+    removed.map_err(|error| Failure::Internal(error.to_string()))?
+}
+
+/// What is older than `[storage]` says.
+fn forget(o: &Orchestrator) -> Result<(), Failure> {
+    let now = now_ms();
+    let before = |kept: Duration| now.saturating_sub(u64::try_from(kept.as_millis()).unwrap_or(u64::MAX));
+    o.events.remove_old(before(o.config.storage.retention_events))?;
+    o.audit.remove_old(before(o.config.storage.retention_audit))?;
+    o.requests.remove_old(before(REQUESTS_KEPT))?;
     Ok(())
+}
+
+/// The ban list has a rhythm of its own: it waits for its next run by itself.
+fn spawn_bans(o: &Orchestrator) -> JoinHandle<()> {
+    let o = o.clone();
+    let tally = Arc::clone(&o.tallies.bans);
+    tokio::spawn(async move {
+        let progress = Arc::new(tokio::sync::Mutex::new(Progress::default()));
+        loop {
+            o.bans.wait_for_run().await;
+            let (o, progress) = (o.clone(), Arc::clone(&progress));
+            once("bans", &tally, async move {
+                o.bans.reconcile(&o.sessions, &mut *progress.lock().await).await
+            })
+            .await;
+        }
+    })
 }

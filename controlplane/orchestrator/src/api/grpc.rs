@@ -3,21 +3,23 @@
 //! Owns: services of `secbeat.v1` for tonic, reflection, limits of messages and connections. Does not own: listeners
 //! and TLS, who a caller is (`api::auth`), what a call does (`service`).
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use secbeat_proto::{DESCRIPTOR, v1};
-use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status};
 
-use crate::caller::{Caller, Scope};
+use crate::api::auth::caller_of;
+use crate::api::tls::accept::{Listener, Peer};
+use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::orchestrator::Orchestrator;
 use crate::service::Stream;
 
+mod access;
+mod ban;
+mod event;
 mod fleet;
 mod node;
 mod policy;
@@ -82,8 +84,13 @@ impl Grpc {
     }
 
     fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        let peer = request.remote_addr().map(|address| address.to_string()).unwrap_or_default();
-        Ok(Caller { name: "loopback".into(), source: format!("grpc {peer}"), scopes: vec![Scope::Admin] })
+        let peer = request.extensions().get::<Peer>();
+        let peer = peer.ok_or_else(|| Status::internal("the connection says nothing of its peer"))?;
+        let authorization = request.metadata().get("authorization");
+        let authorization = authorization.map(|value| value.to_str()).transpose();
+        let authorization = authorization
+            .map_err(|_| Failure::Unauthenticated("the authorization is not readable".into()))?;
+        Ok(caller_of(&self.o, peer, authorization)?)
     }
 }
 
@@ -93,19 +100,13 @@ impl Grpc {
 /// What the listener says.
 pub async fn serve(
     o: Orchestrator,
-    listener: TcpListener,
+    listener: Listener,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let grpc = Grpc::new(o);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTOR)
         .build_v1()?;
-    let incoming = TcpListenerStream::new(listener).map(|stream| {
-        // Small messages both ways: acknowledgements and bans must not wait for more.
-        stream.inspect(|stream| {
-            let _ = stream.set_nodelay(true);
-        })
-    });
     Server::builder()
         .http2_keepalive_interval(Some(PING_PERIOD))
         .http2_keepalive_timeout(Some(PING_WAIT))
@@ -120,17 +121,23 @@ pub async fn serve(
                 .max_encoding_message_size(ANSWER_BYTES_MAX),
         )
         .add_service(
+            v1::ban_service_server::BanServiceServer::new(grpc.clone())
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(ANSWER_BYTES_MAX),
+        )
+        .add_service(
+            v1::event_service_server::EventServiceServer::new(grpc.clone())
+                .max_encoding_message_size(ANSWER_BYTES_MAX),
+        )
+        .add_service(v1::access_service_server::AccessServiceServer::new(grpc.clone()))
+        .add_service(
             v1::node_service_server::NodeServiceServer::new(grpc)
                 .max_decoding_message_size(NODE_BYTES_MAX)
                 .max_encoding_message_size(ANSWER_BYTES_MAX),
         )
         .add_service(reflection)
-        .serve_with_incoming_shutdown(incoming, stop)
+        .serve_with_incoming_shutdown(listener.connections(), stop)
         .await?;
     Ok(())
 }
 
-/// Whether plaintext is allowed there.
-pub fn is_loopback(address: SocketAddr) -> bool {
-    address.ip().is_loopback()
-}

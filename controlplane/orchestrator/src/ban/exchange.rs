@@ -38,6 +38,12 @@ impl Bans {
         digest != self.digest()
     }
 
+    /// A node's stream has ended: it is no longer among those that others wait for.
+    pub fn farewell(&self, node: Uuid) {
+        self.hits().reset(node);
+        self.inner.reports.send_modify(|reports| *reports += 1);
+    }
+
     /// A part of the whole list: the entries after `last`, and where the next part begins, if there is one. Made when
     /// it is asked for, so that a slow node costs one part of memory.
     pub fn part(&self, last: Option<IpNet>) -> (v1::BanDelta, Option<IpNet>) {
@@ -83,13 +89,14 @@ impl Bans {
                 }
             }
         }
+        let (mut theirs, mut decided, mut writes) = (Vec::new(), Vec::new(), Vec::new());
         let mut entries = entries.into_iter().peekable();
         while entries.peek().is_some() {
-            let chunk: Vec<Entry> = entries.by_ref().take(DECIDED_PER_LOCK).collect();
+            let mut chunk: Vec<Entry> = entries.by_ref().take(DECIDED_PER_LOCK).collect();
             let now_ms = now_ms();
-            let (changed, written) = self.change(|replica| {
+            let (changed, written) = self.change(&mut |replica| {
                 let ahead = replica.losses().ahead;
-                let mut changed = replica.merge(chunk, now_ms);
+                let mut changed = replica.merge(core::mem::take(&mut chunk), now_ms);
                 if replica.losses().ahead > ahead {
                     tracing::warn!(node = name, skew_ms_max = SKEW_MS_MAX, "a node's clock is far ahead");
                 }
@@ -101,12 +108,15 @@ impl Bans {
                 }
                 changed
             });
-            // Sent at once: a fleet is protected whether or not this orchestrator's disk is full.
-            let own = self.writer();
-            let (decided, theirs): (Vec<Entry>, Vec<Entry>) =
-                changed.into_iter().partition(|entry| entry.stamp.writer == own);
-            self.publish(sessions, theirs, Some(&name));
-            self.publish(sessions, decided, None);
+            for entry in changed {
+                if entry.stamp.writer == self.writer() { decided.push(entry) } else { theirs.push(entry) }
+            }
+            writes.push(written);
+        }
+        // Sent at once: a fleet is protected whether or not this orchestrator's disk is full.
+        self.publish(sessions, theirs, Some(&name));
+        self.publish(sessions, decided, None);
+        for written in writes {
             written.await?;
         }
         Ok(delta.is_whole && !delta.has_more && delta.digest != self.digest())

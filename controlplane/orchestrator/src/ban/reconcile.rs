@@ -3,7 +3,7 @@
 //! Owns: one run; `task` runs it on a signal and every second. Idempotent, without input.
 
 use core::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
+use core::time::Duration;
 
 use ipnet::IpNet;
 use secbeat_config::ban::Entry;
@@ -17,24 +17,32 @@ use crate::session::Sessions;
 /// Prefixes with reports of nodes that one run looks at, to forget those without an entry.
 const HITS_PER_RUN: usize = 4_096;
 
+/// Time between two runs.
+pub const PERIOD: Duration = Duration::from_secs(1);
+
 /// Runs between two looks at what the allowlist covers while it does not change: a decision that was under way when
 /// it changed is found within a minute.
 const RUNS_PER_EXEMPT_LOOK: u32 = 60;
 
 /// Where the last run stopped.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Progress {
+pub struct Progress {
     last_hit: Option<IpNet>,
     runs: u32,
 }
 
 impl Bans {
+    /// Waits for the next run: a second, or a change of the allowlist.
+    pub async fn wait_for_run(&self) {
+        // Either way it is time.
+        let _ = tokio::time::timeout(PERIOD, self.inner.signal.notified()).await;
+    }
+
     /// One run.
     ///
     /// # Errors
     /// When the store cannot write; the next run goes on.
-    pub async fn reconcile(&self, sessions: &Sessions) -> Result<(), Failure> {
-        let mut progress = *self.progress();
+    pub async fn reconcile(&self, sessions: &Sessions, progress: &mut Progress) -> Result<(), Failure> {
         let is_changed = self.inner.is_exempt_changed.swap(false, Ordering::Relaxed);
         if is_changed || progress.runs.is_multiple_of(RUNS_PER_EXEMPT_LOOK) {
             self.lift_exempt(sessions).await?;
@@ -42,7 +50,7 @@ impl Bans {
         progress.runs = progress.runs.wrapping_add(1);
         loop {
             let now_ms = now_ms();
-            let (rewritten, written) = self.change(|replica| {
+            let (rewritten, written) = self.change(&mut |replica| {
                 replica.expire(now_ms);
                 replica.take_rewritten()
             });
@@ -53,12 +61,7 @@ impl Bans {
             }
         }
         self.forget_hits(&mut progress.last_hit);
-        *self.progress() = progress;
         Ok(())
-    }
-
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.inner.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lifts what an allow list covers.

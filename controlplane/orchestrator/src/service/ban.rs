@@ -19,6 +19,7 @@ use secbeat_proto::v1;
 use tokio::time::Instant;
 
 pub use import::{IMPORT_ENTRIES_MAX, REFUSALS_NAMED_MAX, import_bans};
+pub(in crate::service) use listing::shown;
 pub use listing::{PAGE_SIZE, PAGE_SIZE_MAX, list_bans, watch_bans};
 
 use super::mutation::{Record, carry_out};

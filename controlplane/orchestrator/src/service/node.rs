@@ -1,16 +1,18 @@
 //! Use cases of node: the stream, and what comes over it.
 //!
 //! Owns: who a stream is, which protocol is spoken, where events, hits and bans go. Does not own: the stream's task
-//! (`session`), certificates (`access`).
+//! (`session`), certificates (`enrol`).
 
 use std::sync::Arc;
 
+use secbeat_proto::v1::orchestrator_message::Kind;
 use secbeat_proto::{PROTOCOL, v1};
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
+use crate::access::revoked::What;
+use crate::api::auth::node_of;
 use crate::caller::{Caller, Scope};
 use crate::failure::Failure;
 use crate::orchestrator::{Orchestrator, now_ms};
@@ -36,19 +38,22 @@ pub async fn attach(
     incoming: Stream<v1::NodeMessage>,
 ) -> Result<Stream<v1::OrchestratorMessage>, Failure> {
     caller.require(Scope::Node)?;
+    if node_of(caller).is_none() && caller.name != "loopback" {
+        return Err(Failure::Denied("a node shows its certificate; a token does not say which node it is".into()));
+    }
     let (outgoing, answers) = mpsc::channel(OUTGOING_MAX);
     let peer = Peer { caller: caller.clone(), address: caller.source.clone() };
     tokio::spawn(run(o.clone(), peer, incoming, outgoing));
-    Ok(Box::pin(ReceiverStream::new(answers).map(|message| message)))
+    Ok(Box::pin(ReceiverStream::new(answers)))
 }
 
-/// The node that a greeting names: it must be the one of the certificate.
+/// The node that a greeting names: it must be the one of the certificate. On an open loopback the greeting is believed.
 pub(crate) fn identify(caller: &Caller, hello: &v1::Hello) -> Result<Uuid, Failure> {
     let id = hello.node_id.parse::<Uuid>().map_err(|error| {
         let given: String = hello.node_id.chars().take(80).collect();
         Failure::Invalid(format!("`{given}` is not a UUID: {error}"))
     })?;
-    match caller.name.strip_prefix("node ") {
+    match node_of(caller) {
         Some(certified) if certified != id.to_string() => {
             Err(Failure::Denied(format!("the certificate is of node {certified}, the greeting of node {id}")))
         }
@@ -82,21 +87,21 @@ pub(crate) fn welcome(o: &Orchestrator, protocol: u32) -> v1::Welcome {
     }
 }
 
-/// Compares the node's ban list with ours and sends what it lacks.
+/// Compares the node's ban list with ours and sends all of ours when they differ; the node answers with what we lack.
 pub(crate) fn greet_bans(o: &Orchestrator, id: Uuid, hello: &v1::Hello, handle: &Arc<Handle>) {
     if o.bans.greet(id, &hello.bans_digest) {
         send_bans(o, handle);
     }
 }
 
-/// Sends the whole ban list, part by part as the node takes them.
+/// Sends the whole list, part by part, as fast as the node takes them.
 fn send_bans(o: &Orchestrator, handle: &Arc<Handle>) {
-    let (bans, handle) = (o.bans.clone(), Arc::clone(handle));
+    let (o, handle) = (o.clone(), Arc::clone(handle));
     tokio::spawn(async move {
         let mut last = None;
         loop {
-            let (part, next) = bans.part(last);
-            if !handle.send_in_turn(v1::orchestrator_message::Kind::Bans(part)).await || next.is_none() {
+            let (part, next) = o.bans.part(last);
+            if !handle.send_waiting(Kind::Bans(part)).await || next.is_none() {
                 return;
             }
             last = next;
@@ -109,8 +114,8 @@ pub(crate) async fn take_bans(o: &Orchestrator, id: Uuid, delta: v1::BanDelta, h
     match o.bans.receive(&o.sessions, id, delta).await {
         Ok(true) => send_bans(o, handle),
         Ok(false) => {}
-        // They hold and are sent; the node has them still and sends them again after a restart of ours.
-        Err(failure) => tracing::error!(node = %id, %failure, "bans of a node cannot be kept"),
+        // The entries hold here and the node still has them: the next exchange keeps them.
+        Err(failure) => tracing::error!(node = %id, %failure, "bans of a node were not kept"),
     }
 }
 
@@ -119,12 +124,26 @@ pub(crate) fn take_hits(o: &Orchestrator, id: Uuid, telemetry: &v1::Telemetry) {
     o.bans.report(id, &telemetry.ban_hits);
 }
 
-/// Stores events; what may be acknowledged.
-pub(crate) async fn take_events(
-    o: &Orchestrator,
-    id: Uuid,
-    batch: v1::EventBatch,
-) -> Result<Option<u64>, Failure> {
+/// A stream ended.
+pub(crate) fn farewell(o: &Orchestrator, id: Uuid) {
+    o.bans.farewell(id);
+}
+
+/// Why a node with an open stream is let in no more.
+pub(crate) fn turned_away(o: &Orchestrator, id: Uuid) -> Option<Failure> {
+    o.access.revoked.entry(&What::Node(id)).map(|_| Failure::Denied(format!("node {id} is revoked")))
+}
+
+/// Takes events in; acknowledged once they are stored. Waits while the store is behind: the node then waits, too.
+pub(crate) async fn take_events(o: &Orchestrator, id: Uuid, batch: v1::EventBatch, handle: &Arc<Handle>) {
     o.registry.with(id, |node| node.events_lost.clone_from(&batch.lost));
-    Ok(None)
+    let sequence = batch.sequence;
+    let receipt = o.events.ingest(&id.to_string(), batch).await;
+    let handle = Arc::clone(handle);
+    tokio::spawn(async move {
+        // Not stored means not acknowledged: the node sends it again.
+        if let Ok(Ok(())) = receipt.await {
+            handle.send_waiting(Kind::EventAck(v1::EventAck { sequence })).await;
+        }
+    });
 }

@@ -84,6 +84,9 @@ async fn greet(
         return Err(Failure::Invalid("the first message of a stream must be Hello".into()));
     };
     let id = node::identify(&peer.caller, &hello)?;
+    if let Some(denied) = node::turned_away(o, id) {
+        return Err(denied);
+    }
     let protocol = node::protocol(&hello)?;
     let serial = o.sessions.serial.fetch_add(1, Ordering::Relaxed);
     let (close, closing) = watch::channel(None);
@@ -152,7 +155,6 @@ impl Session {
                     self.push().await;
                 }
                 _ = tick.tick() => if let Err(failure) = self.look_at_clock() {
-                    count(&self.o.sessions.counters().silent);
                     return Some(failure);
                 },
             }
@@ -162,7 +164,9 @@ impl Session {
     fn leave(&mut self) {
         let now = now_ms();
         self.o.sessions.leave(self.id, self.handle.serial);
-        self.o.registry.disconnect(self.id, self.handle.serial, now);
+        if self.o.registry.disconnect(self.id, self.handle.serial, now) {
+            node::farewell(&self.o, self.id);
+        }
         count(&self.o.sessions.counters().ended);
         self.o.signals.rollout.notify_one();
     }
@@ -176,12 +180,17 @@ impl Session {
         if self.pace.as_ref().is_some_and(|(_, since)| since.elapsed() > PACE_TIME_MAX) {
             self.pace = None;
         }
+        if let Some(denied) = node::turned_away(&self.o, self.id) {
+            return Err(denied);
+        }
         let silence_ms_max = self.o.leases.silence_ms_max;
         if now.saturating_sub(self.heard_ms) > silence_ms_max {
+            count(&self.o.sessions.counters().silent);
             return Err(Failure::Unavailable(format!("nothing was heard for {silence_ms_max} ms")));
         }
         let waits_ms = self.view.waits_since_ms().map_or(0, |since| now.saturating_sub(since));
         if waits_ms > ANSWER_MS_MAX {
+            count(&self.o.sessions.counters().silent);
             return Err(Failure::Unavailable(format!("a policy was not answered in {ANSWER_MS_MAX} ms")));
         }
         Ok(())
@@ -203,9 +212,7 @@ impl Session {
             }
             Some(FromNode::PolicyAck(ack)) => self.take_ack(&ack).await,
             Some(FromNode::Events(batch)) => {
-                if let Some(sequence) = node::take_events(&self.o, self.id, batch).await? {
-                    self.send(ToNode::EventAck(v1::EventAck { sequence }));
-                }
+                node::take_events(&self.o, self.id, batch, &self.handle).await;
             }
             Some(FromNode::Telemetry(telemetry)) => {
                 self.o.registry.telemetry(self.id, &telemetry, self.heard_ms);

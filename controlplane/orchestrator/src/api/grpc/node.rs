@@ -7,7 +7,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{Answers, Grpc, answers};
 use crate::failure::Failure;
-use crate::service::node;
+use crate::service::{enrol, node};
 
 #[tonic::async_trait]
 impl NodeService for Grpc {
@@ -22,18 +22,14 @@ impl NodeService for Grpc {
         Ok(answers(node::attach(&self.o, &caller, Box::pin(incoming)).await?))
     }
 
-    async fn enroll(
-        &self,
-        _request: Request<v1::EnrollRequest>,
-    ) -> Result<Response<v1::EnrollResponse>, Status> {
-        Err(Status::unimplemented("enrolment is not compiled in"))
+    async fn enroll(&self, request: Request<v1::EnrollRequest>) -> Result<Response<v1::EnrollResponse>, Status> {
+        let caller = self.caller(&request)?;
+        Ok(Response::new(enrol::enroll(&self.o, &caller, request.into_inner()).await?))
     }
 
-    async fn renew(
-        &self,
-        _request: Request<v1::RenewRequest>,
-    ) -> Result<Response<v1::EnrollResponse>, Status> {
-        Err(Status::unimplemented("renewal is not compiled in"))
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::EnrollResponse>, Status> {
+        let caller = self.caller(&request)?;
+        Ok(Response::new(enrol::renew(&self.o, &caller, request.into_inner()).await?))
     }
 }
 

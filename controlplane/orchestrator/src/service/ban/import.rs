@@ -11,7 +11,7 @@ use secbeat_proto::v1::import_bans_response::ImportRefusal;
 use tokio::task::JoinSet;
 
 use super::{Record, carry_out, check_exempt, check_mutation, detached, drafted, exempt, wanted};
-use crate::ban::DECIDED_PER_LOCK;
+use crate::ban::{DECIDED_PER_LOCK, MESSAGE_ENTRIES_MAX};
 use crate::caller::{Caller, Scope};
 use crate::failure::Failure;
 use crate::orchestrator::Orchestrator;
@@ -71,6 +71,7 @@ async fn import(
     }
     let mut left: VecDeque<Entry> = wanted_all.into_values().collect();
     let mut parts = JoinSet::new();
+    let mut unsent = Vec::new();
     while !left.is_empty() || !parts.is_empty() {
         if !left.is_empty() && parts.len() < PARTS_MAX {
             let part: Vec<Entry> = left.drain(..left.len().min(DECIDED_PER_LOCK)).collect();
@@ -83,7 +84,10 @@ async fn import(
             continue;
         }
         match parts.join_next().await {
-            Some(Ok(Ok(part))) => outcome.add(part),
+            Some(Ok(Ok((part, mut decided)))) => {
+                outcome.add(part);
+                unsent.append(&mut decided);
+            }
             Some(Ok(Err(failure))) => outcome.failure = Some(failure),
             Some(Err(error)) => outcome.failure = Some(Failure::Internal(format!("a part of bans: {error}"))),
             None => {}
@@ -91,7 +95,11 @@ async fn import(
         if outcome.failure.is_some() {
             left.clear();
         }
+        if unsent.len() >= MESSAGE_ENTRIES_MAX {
+            o.bans.publish(&o.sessions, core::mem::take(&mut unsent), None);
+        }
     }
+    o.bans.publish(&o.sessions, unsent, None);
     outcome.end(request.bans.len())
 }
 
@@ -150,9 +158,9 @@ impl Outcome {
     }
 }
 
-async fn set_part(o: &Orchestrator, entries: Vec<Entry>) -> Result<Part, Failure> {
+async fn set_part(o: &Orchestrator, entries: Vec<Entry>) -> Result<(Part, Vec<Entry>), Failure> {
     o.bans
-        .decide(&o.sessions, |decisions| {
+        .keep(|decisions| {
             let mut part = Part::default();
             for entry in &entries {
                 if is_unchanged(decisions.get(&entry.prefix).as_ref(), entry, decisions.now_ms) {

@@ -138,7 +138,8 @@ pub(crate) fn roll_back(
     rollout.end(State::RolledBack, Some(why), now_ms);
     let author = Author { actor: caller.name.clone(), reason };
     if candidate.is_change() {
-        o.policy.commit(turn, &candidate, &author, to, vec![rollout.clone()], now_ms)?;
+        let newest = o.policy.commit(turn, &candidate, &author, to, vec![rollout.clone()], now_ms)?;
+        o.bans.set_policy(&newest.set);
     } else {
         o.policy.move_rollout(turn, rollout.clone())?;
     }
