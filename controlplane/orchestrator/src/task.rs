@@ -56,7 +56,12 @@ pub struct Tallies {
 impl Tallies {
     /// With their names.
     pub fn all(&self) -> [(&'static str, &Tally); 4] {
-        [("rollout", &self.rollout), ("leases", &self.leases), ("retention", &self.retention), ("bans", &self.bans)]
+        [
+            ("rollout", &self.rollout),
+            ("leases", &self.leases),
+            ("retention", &self.retention),
+            ("bans", &self.bans),
+        ]
     }
 }
 
@@ -173,9 +178,11 @@ fn spawn_bans(o: &Orchestrator) -> JoinHandle<()> {
         loop {
             o.bans.wait_for_run().await;
             let (o, progress) = (o.clone(), Arc::clone(&progress));
-            once("bans", &tally, async move {
-                o.bans.reconcile(&o.sessions, &mut *progress.lock().await).await
-            })
+            once(
+                "bans",
+                &tally,
+                async move { o.bans.reconcile(&o.sessions, &mut *progress.lock().await).await },
+            )
             .await;
         }
     })

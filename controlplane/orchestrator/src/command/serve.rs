@@ -41,7 +41,8 @@ async fn serve(options: &Options, config: OrchestratorConfig, level: &log::Level
     let tasks = task::start(&o);
     let mut serving = Vec::new();
     for face in [Face::Grpc, Face::Rest] {
-        let listener = Listener::bind(&o, face, tls.clone()).await.map_err(|error| listen_error(face, &o, &error))?;
+        let listener =
+            Listener::bind(&o, face, tls.clone()).await.map_err(|error| listen_error(face, &o, &error))?;
         tracing::info!(face = face.word(), address = %listener.address()?, "listens");
         let (o, until) = (o.clone(), until(stopping.clone()));
         serving.push(match face {

@@ -188,7 +188,7 @@ pub(crate) fn bring(
     let author = Author { actor: caller.name.clone(), reason: mutation.reason.clone() };
     let rollout_id = plan.new.id.to_string();
     let newest = o.policy.commit(turn, &candidate, &author, options.rolled_back_to, plan.rollouts(), now)?;
-    o.bans.set_policy(&newest.set);
+    o.bans.set_policy(newest.revision, &newest.set);
     o.signals.rollout.notify_one();
     tracing::info!(revision = newest.revision, actor = author.actor, "the policy changed");
     let response = v1::ApplyResponse {

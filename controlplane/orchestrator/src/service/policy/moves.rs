@@ -139,7 +139,7 @@ pub(crate) fn roll_back(
     let author = Author { actor: caller.name.clone(), reason };
     if candidate.is_change() {
         let newest = o.policy.commit(turn, &candidate, &author, to, vec![rollout.clone()], now_ms)?;
-        o.bans.set_policy(&newest.set);
+        o.bans.set_policy(newest.revision, &newest.set);
     } else {
         o.policy.move_rollout(turn, rollout.clone())?;
     }
