@@ -49,7 +49,10 @@ async fn facts_survive_a_restart_and_silence_makes_a_node_dead_only_while_it_cou
     drop(registry);
     let registry = open(dir.path(), 10);
     let node = registry.get(Uuid::from_u128(1)).unwrap();
-    assert_eq!((node.facts.hostname.as_str(), node.facts.registered_ms, node.is_connected()), ("renamed", 10, false));
+    assert_eq!(
+        (node.facts.hostname.as_str(), node.facts.registered_ms, node.is_connected()),
+        ("renamed", 10, false)
+    );
     let leases = Leases { silence_ms_max: 100, listening_since_ms: 50_000 };
     assert!(registry.expire(leases, 50_100).is_empty(), "silence before the start says nothing");
     assert_eq!(registry.expire(leases, 50_101), [Uuid::from_u128(1)]);
@@ -83,10 +86,14 @@ fn clocks_that_are_off_are_shown_and_break_nothing() {
 fn telemetry_brings_names_once_and_then_numbers() {
     let mut shelf = NamesShelf::default();
     let mut samples = Samples::default();
-    let whole =
-        v1::Telemetry { is_whole: true, samples: vec![sample("a", 1.0), sample("b", 2.0)], ..Default::default() };
+    let whole = v1::Telemetry {
+        is_whole: true,
+        samples: vec![sample("a", 1.0), sample("b", 2.0)],
+        ..Default::default()
+    };
     samples.take(&whole, &mut shelf);
-    let indexed = vec![v1::IndexedSample { index: 1, value: 5.0 }, v1::IndexedSample { index: 9, value: 1.0 }];
+    let indexed =
+        vec![v1::IndexedSample { index: 1, value: 5.0 }, v1::IndexedSample { index: 9, value: 1.0 }];
     samples.take(&v1::Telemetry { indexed, ..Default::default() }, &mut shelf);
     assert_eq!(samples.wire(), [sample("a", 1.0), sample("b", 5.0)]);
     assert_eq!(samples.dropped, 1, "a number without a name is counted");

@@ -79,7 +79,11 @@ fn a_refused_version_is_not_sent_again_and_the_next_one_is() {
     let answered = view.answered(1, &said).unwrap();
     assert!(!answered.is_complete && !answered.wants_more);
     assert_eq!(lacks(&view, &target), 0, "the valid one holds, the refused one is not repeated");
-    assert_eq!(lacks(&view, &wanted(2, &[("a", 2, "192.0.2.0/24")])), 1, "another version of the same body is sent");
+    assert_eq!(
+        lacks(&view, &wanted(2, &[("a", 2, "192.0.2.0/24")])),
+        1,
+        "another version of the same body is sent"
+    );
     assert_eq!(lacks(&view, &wanted(2, &[("a", 2, "203.0.113.0/24")])), 1);
 }
 
@@ -117,7 +121,10 @@ fn removals_are_sent_once() {
 
 #[test]
 fn a_node_with_a_newer_version_than_ours_gets_one_above_it() {
-    let view = View::new([(key("a"), 9, Hash([1; 32])), (key("b"), 9, wanted(1, &[("b", 1, "192.0.2.0/24")]).hash())]);
+    let view = View::new([
+        (key("a"), 9, Hash([1; 32])),
+        (key("b"), 9, wanted(1, &[("b", 1, "192.0.2.0/24")]).hash()),
+    ]);
     let target = wanted(3, &[("a", 2, "192.0.2.0/24")]);
     assert_eq!(view.ahead(&target), BTreeMap::from([(key("a"), 10)]));
 }

@@ -81,7 +81,9 @@ fn a_canary_goes_from_one_node_to_a_tenth_a_half_and_all() {
 
 #[test]
 fn steps_of_a_small_fleet_are_not_repeated() {
-    for (nodes, counts) in [(0, vec![0]), (1, vec![1]), (2, vec![1, 2]), (3, vec![1, 2, 3]), (10, vec![1, 5, 10])] {
+    for (nodes, counts) in
+        [(0, vec![0]), (1, vec![1]), (2, vec![1, 2]), (3, vec![1, 2, 3]), (10, vec![1, 5, 10])]
+    {
         let rollout = Rollout::start(plan(Strategy::Canary), &fleet(nodes), 0);
         assert_eq!(rollout.counts, counts, "{nodes} nodes");
     }
