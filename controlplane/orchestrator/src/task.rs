@@ -17,6 +17,8 @@ use crate::failure::Failure;
 use crate::orchestrator::{Orchestrator, now_ms};
 
 mod rollout;
+#[cfg(test)]
+mod tests;
 
 /// Something happened that a reconciler should look at before its period ends.
 #[derive(Debug, Default)]
@@ -154,6 +156,7 @@ async fn retention(o: &Orchestrator) -> Result<(), Failure> {
     let turn = o.policy.begin().await;
     o.policy.retain(&turn)?;
     drop(turn);
+    o.access.tokens.save_uses().await?;
     let o = o.clone();
     let removed = tokio::task::spawn_blocking(move || forget(&o)).await;
     removed.map_err(|error| Failure::Internal(error.to_string()))?
