@@ -66,6 +66,7 @@ fn the_view_advances_only_on_what_was_applied() {
     let answered = view.answered(1, &outcomes(&sent, State::Applied)).unwrap();
     assert!(answered.is_complete && !answered.wants_more);
     assert_eq!((lacks(&view, &target), view.waits_since_ms()), (0, None));
+    assert_eq!(view.hash(), target.hash());
     assert!(view.answered(1, &outcomes(&sent, State::Applied)).is_none(), "the same answer twice");
 }
 

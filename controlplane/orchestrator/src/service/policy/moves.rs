@@ -284,8 +284,14 @@ pub async fn watch_rollout(
                 return;
             }
             told = Some(now);
-            if !rollout.state.is_open() || changes.changed().await.is_err() {
+            if !rollout.state.is_open() {
                 return;
+            }
+            tokio::select! {
+                () = sender.closed() => return,
+                changed = changes.changed() => if changed.is_err() {
+                    return;
+                },
             }
         }
     });
