@@ -72,7 +72,9 @@ async fn serve(options: &Options, config: OrchestratorConfig, level: &log::Level
         }
     }
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
-    Ok(())
+    // Events that were not acknowledged come again; those of the orchestrator itself would not.
+    o.events.write_waiting().await?;
+    Ok(o.access.tokens.save_uses().await?)
 }
 
 /// Certificates, unless both faces are open on loopback.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secbeat_config::orchestrator::OrchestratorConfig;
+use secbeat_config::policy::{Key, Kind};
 use secbeat_node::agent::simulated::SimulatedHost;
 use secbeat_node::agent::{Agent, Settings};
 use secbeat_orchestrator::api::grpc;
@@ -114,6 +115,11 @@ impl Node {
         tokio::spawn(Agent::run(settings, host.clone()))
     }
 
+    /// As after a kill: with what it held.
+    pub fn start_again(&mut self, address: SocketAddr) {
+        self.agent = Self::agent(self.id, &self.host, address);
+    }
+
     /// As when its machine loses power.
     pub fn kill(&self) {
         self.agent.abort();
@@ -123,6 +129,18 @@ impl Node {
 /// Several of them.
 pub fn nodes(count: u128, address: SocketAddr) -> Vec<Node> {
     (1..=count).map(|number| Node::start(number, address)).collect()
+}
+
+/// How many connected nodes hold the newest policy.
+pub fn in_sync(served: &Served) -> usize {
+    let wanted = served.o.policy.newest().hash();
+    let nodes = (1..=64).filter_map(|number| served.o.registry.get(Uuid::from_u128(number)));
+    nodes.filter(|node| node.is_connected() && node.progress.applied_hash == Some(wanted)).count()
+}
+
+/// Of a list.
+pub fn key(name: &str) -> Key {
+    Key::new(Kind::List, name).unwrap()
 }
 
 /// Waits until something holds.
