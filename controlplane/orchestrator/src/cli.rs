@@ -109,6 +109,61 @@ pub enum Command {
     },
     /// Read everything in the store and say what is damaged. The orchestrator must be stopped.
     Check,
+    /// The built-in certificate authority.
+    #[command(subcommand)]
+    Ca(CaCommand),
+    /// Tokens. The orchestrator must be stopped; when it runs, its API makes them.
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+/// What can be done with the authority.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum CaCommand {
+    /// Make the first one. Prints its certificate.
+    Init,
+    /// Print the certificates of every trusted authority.
+    Show,
+    /// Make a new one; the old one stays trusted until everything it signed has ended.
+    Rotate,
+    /// Make a certificate for a server, and its key.
+    IssueServer {
+        /// DNS names and addresses.
+        #[arg(long = "name", required = true)]
+        names: Vec<String>,
+        /// Written are `<OUT>.crt` and `<OUT>.key`.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Make a certificate for a person or program, and its key.
+    IssueOperator {
+        /// Who, for the audit log.
+        #[arg(long)]
+        name: String,
+        /// read, policy:write, ban:write, event:write, fleet:write, audit:read, admin
+        #[arg(long = "scope", required = true)]
+        scopes: Vec<String>,
+        /// Written are `<OUT>.crt` and `<OUT>.key`.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+/// What can be done with tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum TokenCommand {
+    /// Make one and print it, this once.
+    Create {
+        /// Who, for the audit log.
+        #[arg(long)]
+        name: String,
+        /// read, policy:write, ban:write, event:write, fleet:write, audit:read, join, admin
+        #[arg(long = "scope", required = true)]
+        scopes: Vec<String>,
+        /// Life in days; without it, as long as `[access] token_lifetime_max` allows.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=3650))]
+        days: Option<u16>,
+    },
 }
 
 impl Options {

@@ -10,6 +10,7 @@ use secbeat_config::orchestrator::OrchestratorConfig;
 use crate::cli::{Cli, Command, Exit, ExitError};
 use crate::store::{self, Store};
 
+mod access;
 mod log;
 mod serve;
 
@@ -29,6 +30,8 @@ pub fn execute(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Backup { file } => backup(&dir, &file),
         Command::Restore { file, force } => restore(&dir, &file, force),
         Command::Check => check(&dir),
+        Command::Ca(command) => access::authority(&config, &command),
+        Command::Token(command) => access::token(&config, &command),
     }
 }
 
