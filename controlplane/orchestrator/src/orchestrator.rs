@@ -105,7 +105,7 @@ impl Orchestrator {
             store,
         };
         let newest = parts.policy.newest();
-        parts.bans.set_policy(newest.revision, &newest.set);
+        parts.bans.set_policy(&newest.set);
         Ok(Self { parts: Arc::new(parts) })
     }
 }

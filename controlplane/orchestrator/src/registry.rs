@@ -22,6 +22,8 @@ mod facts;
 mod lease;
 mod record;
 mod samples;
+#[cfg(test)]
+mod tests;
 
 pub use facts::Facts;
 pub use lease::{Lease, Leases};

@@ -21,6 +21,8 @@ use crate::orchestrator::lock;
 
 mod cache;
 pub(crate) mod stream;
+#[cfg(test)]
+mod tests;
 mod view;
 
 /// Messages that wait for one node. A node takes thousands a second; 256 full deltas are more than a minute of

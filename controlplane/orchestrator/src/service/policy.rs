@@ -9,12 +9,12 @@ use std::sync::Arc;
 use secbeat_config::policy::wire::{change_to_wire, key_from_wire, resource_from_wire, resource_to_wire};
 use secbeat_config::policy::{Key, RESOURCES_MAX, Resource};
 use secbeat_proto::v1;
-use tokio::task::spawn_blocking;
 
 use crate::caller::{Caller, Scope};
 use crate::failure::Failure;
 use crate::orchestrator::{Orchestrator, now_ms};
 use crate::policy::{Author, Candidate, Request, Turn, Wanted};
+use crate::service::blocking;
 use crate::service::mutation::{Record, carry_out};
 
 mod moves;
@@ -151,12 +151,6 @@ fn read_resources(resources: &[v1::Resource]) -> Result<Vec<Resource>, Failure> 
     if wrong.is_empty() { Ok(read) } else { Err(Failure::Invalid(wrong.join("\n"))) }
 }
 
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    spawn_blocking(work).await.map_err(|error| Failure::Internal(error.to_string()))?
-}
-
 async fn propose(o: &Orchestrator, mutation: &v1::Mutation, request: Request) -> Result<Candidate, Failure> {
     let newest = o.policy.newest();
     expect_revision(mutation, newest.revision)?;
@@ -188,7 +182,7 @@ pub(crate) fn bring(
     let author = Author { actor: caller.name.clone(), reason: mutation.reason.clone() };
     let rollout_id = plan.new.id.to_string();
     let newest = o.policy.commit(turn, &candidate, &author, options.rolled_back_to, plan.rollouts(), now)?;
-    o.bans.set_policy(newest.revision, &newest.set);
+    o.bans.set_policy(&newest.set);
     o.signals.rollout.notify_one();
     tracing::info!(revision = newest.revision, actor = author.actor, "the policy changed");
     let response = v1::ApplyResponse {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
-use super::{Options, blocking};
+use super::Options;
 use crate::caller::{Caller, Scope};
 use crate::failure::Failure;
 use crate::orchestrator::{Orchestrator, now_ms};
@@ -20,6 +20,7 @@ use crate::policy::rollout::{
 use crate::policy::{Author, Candidate, Turn};
 use crate::registry::{Node, Phase};
 use crate::service::Stream;
+use crate::service::blocking;
 use crate::service::mutation::{Record, carry_out};
 
 /// What a change does to rollouts: one begins, an open one ends.
@@ -139,7 +140,7 @@ pub(crate) fn roll_back(
     let author = Author { actor: caller.name.clone(), reason };
     if candidate.is_change() {
         let newest = o.policy.commit(turn, &candidate, &author, to, vec![rollout.clone()], now_ms)?;
-        o.bans.set_policy(newest.revision, &newest.set);
+        o.bans.set_policy(&newest.set);
     } else {
         o.policy.move_rollout(turn, rollout.clone())?;
     }
