@@ -19,6 +19,8 @@ pub enum Place {
     Environment(String),
     /// An option of the command line.
     CommandLine(String),
+    /// A part of a policy: `listener/web`, `rules[id=deny-ssh]`.
+    Part(String),
     /// The configuration as a whole: something is missing, or the default does not fit the rest.
     Whole,
 }
@@ -29,6 +31,7 @@ impl fmt::Display for Place {
             Self::File { name, line } => write!(f, "{name}:{line}"),
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::CommandLine(option) => write!(f, "command line {option}"),
+            Self::Part(name) => f.write_str(name),
             Self::Whole => f.write_str("configuration"),
         }
     }

@@ -20,6 +20,7 @@ pub mod error;
 pub mod layers;
 pub mod node;
 pub mod orchestrator;
+pub mod policy;
 mod reader;
 pub mod reference;
 pub mod secret;

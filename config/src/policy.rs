@@ -14,22 +14,25 @@
 //! A resource's body is the table of the configuration file that it replaces, as canonical JSON: what may stand in a
 //! policy is what may stand in a configuration, checked by the same code.
 
+mod body;
 mod compose;
 mod delta;
 mod diff;
 mod document;
 mod file;
+mod json;
 mod resource;
+mod rules;
 mod set;
 pub mod wire;
 
-pub use compose::{Composed, compose};
+pub use compose::{Composed, check, compose};
 pub use delta::{Content, Delta, Held, Outcome, RulePatch, State, Update, delta};
-pub use diff::{Action, Change, FieldChange, diff};
-pub use document::{BanSpec, Document};
+pub use diff::{Action, Change, FIELDS_MAX, FieldChange, diff};
+pub use document::{BAN_REASON_BYTES_MAX, BANS_MAX, BanSpec, Document};
 pub use file::{FileError, parse_file, write_file};
 pub use resource::{Hash, Key, Kind, Resource, ResourceError};
-pub use set::Set;
+pub use set::{Set, TooMany};
 
 /// Resources of a policy. Each kind has few by nature; 4,096 bounds what a push may hold in memory.
 pub const RESOURCES_MAX: usize = 4_096;
@@ -37,5 +40,7 @@ pub const RESOURCES_MAX: usize = 4_096;
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Rules of one filter set or WAF set.
 pub const RULES_MAX: usize = 16_384;
+/// Bytes of all bodies of a set together: what a node keeps in memory and on disk.
+pub const SET_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of a policy file.
 pub const DOCUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -15,10 +15,12 @@ use crate::layers::{Layers, VARIABLES};
 use crate::reference::KeyDoc;
 
 mod expand;
+pub(crate) mod tree;
 mod unknown;
 mod value;
 
 use unknown::Leftover;
+pub(crate) use unknown::nearest;
 
 /// An enumeration that is written as one of a few words.
 pub(crate) trait Choice: Copy + PartialEq + 'static {
@@ -84,7 +86,8 @@ impl<'d> Document<'d> {
             Place::File { line, .. } => (0, *line),
             Place::Environment(_) => (1, 0),
             Place::CommandLine(_) => (2, 0),
-            Place::Whole => (3, 0),
+            Place::Part(_) => (3, 0),
+            Place::Whole => (4, 0),
         });
         let result = if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) };
         (self.docs.into_inner(), result)

@@ -8,6 +8,11 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::rules::Pieces;
+use super::{BODY_BYTES_MAX, body, document, json};
+use crate::error::{ConfigError, ConfigErrors, Place, Problem};
+use crate::reader::tree::Entries;
+
 /// What a resource is. The order is that of application: what others refer to comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -40,6 +45,11 @@ impl Kind {
             Self::WafSet => "waf-set",
             Self::Listener => "listener",
         }
+    }
+
+    /// Whether it is a set of rules with ids, of which single ones can be changed.
+    pub const fn has_rules(self) -> bool {
+        matches!(self, Self::FilterSet | Self::WafSet)
     }
 }
 
@@ -129,10 +139,110 @@ impl fmt::Debug for Hash {
 pub struct Resource {
     /// Its name.
     pub key: Key,
-    /// Canonical JSON: keys sorted, no spaces, defaults not written out.
+    /// Canonical JSON: keys sorted, no spaces, what was written and nothing else.
     pub body: Arc<str>,
     /// Over kind, name and body.
     pub hash: Hash,
+}
+
+impl Resource {
+    /// Reads a body: unknown keys, wrong types and values out of range are errors with key, value, what is allowed and
+    /// what was probably meant.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(key: Key, body_json: &str) -> Result<Self, ResourceError> {
+        if body_json.len() > BODY_BYTES_MAX {
+            return Err(ResourceError::TooLarge { key, bytes: body_json.len(), bytes_max: BODY_BYTES_MAX });
+        }
+        match json::parse(body_json) {
+            Ok(body) => Self::of_tree(key, body, body_json.len()),
+            Err(why) => Err(ResourceError::Json { key, why }),
+        }
+    }
+
+    /// Of a body as a tree.
+    pub(super) fn of_tree(
+        key: Key,
+        mut body: Entries<'_>,
+        bytes_expected: usize,
+    ) -> Result<Self, ResourceError> {
+        if let Err(errors) = body::check(&key, &mut body) {
+            return Err(ResourceError::Invalid { key, errors });
+        }
+        let text = json::write(&body, bytes_expected);
+        if text.len() > BODY_BYTES_MAX {
+            return Err(ResourceError::TooLarge { key, bytes: text.len(), bytes_max: BODY_BYTES_MAX });
+        }
+        Ok(Self::of_canonical(key, text.into()))
+    }
+
+    /// Of a body that is checked and canonical.
+    pub(super) fn of_canonical(key: Key, body: Arc<str>) -> Self {
+        let hash = Self::hash_of(&key, &body);
+        Self { key, body, hash }
+    }
+
+    /// The hash of a resource with this body.
+    pub(super) fn hash_of(key: &Key, body: &str) -> Hash {
+        Hash::of([key.kind.word().as_bytes(), key.name.as_bytes(), body.as_bytes()])
+    }
+
+    /// The body.
+    pub fn value(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
+    /// As it would stand in a policy file.
+    pub fn to_toml(&self) -> String {
+        document::to_toml(self)
+    }
+
+    /// The rules of a filter set or WAF set in their order, each with its id; nothing of other kinds.
+    pub fn rules(&self) -> Vec<(String, serde_json::Value)> {
+        let Some(pieces) = Pieces::of(&self.body).filter(|_| self.key.kind.has_rules()) else { return Vec::new() };
+        let value = |text: &str| serde_json::from_str(text).unwrap_or_default();
+        pieces.rules.iter().map(|rule| (rule.id.clone().into_owned(), value(&rule.text))).collect()
+    }
+
+    /// A filter set or WAF set without rules.
+    ///
+    /// # Errors
+    /// When the kind has no rules.
+    pub fn empty_rules(key: Key) -> Result<Self, ResourceError> {
+        if !key.kind.has_rules() {
+            return Err(no_rules(key));
+        }
+        Self::parse(key, r#"{"rules":[]}"#)
+    }
+
+    /// With rules added, replaced (those whose id is known keep their place, others follow at the end) or removed.
+    /// `replace` removes every rule that is not in `upserts` and brings them into that order.
+    ///
+    /// # Errors
+    /// When the kind has no rules, a rule is wrong, there is no rule to remove, or there would be too many.
+    pub fn with_rules(
+        &self,
+        upserts: &[&str],
+        removals: &[&str],
+        replace: bool,
+    ) -> Result<Self, ResourceError> {
+        let pieces = Pieces::of(&self.body).filter(|_| self.key.kind.has_rules());
+        let Some(mut pieces) = pieces else { return Err(no_rules(self.key.clone())) };
+        pieces.change(upserts, removals, replace).map_err(|problem| self.rule_error(problem))?;
+        Self::parse(self.key.clone(), &pieces.join())
+    }
+
+    fn rule_error(&self, (id, problem): (String, Problem)) -> ResourceError {
+        let error = ConfigError { place: Place::Part("rules".into()), key: id, problem };
+        ResourceError::Invalid { key: self.key.clone(), errors: ConfigErrors(vec![error]) }
+    }
+}
+
+fn no_rules(key: Key) -> ResourceError {
+    let problem = Problem::Conflict("only filter-set and waf-set have rules".into());
+    let error = ConfigError { place: Place::Part("body".into()), key: "rules".into(), problem };
+    ResourceError::Invalid { key, errors: ConfigErrors(vec![error]) }
 }
 
 /// Why a resource is refused.

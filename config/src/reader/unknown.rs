@@ -17,7 +17,7 @@ pub(super) struct Leftover {
 }
 
 /// The word of `known` that `text` is nearest to, if it is near at all: at most a third of it differs.
-pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|word| (strsim::damerau_levenshtein(&text.to_lowercase(), &word.to_lowercase()), word))
         .filter(|(distance, word)| *distance * 3 <= word.len().max(text.len()))
