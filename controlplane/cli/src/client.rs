@@ -63,7 +63,10 @@ impl App {
         }
         let reason = global.reason.clone().unwrap_or_default();
         if reason.chars().count() > REASON_CHARS_MAX {
-            return Err(Failure::usage(format!("--reason has at most {REASON_CHARS_MAX} characters"), "shorten it"));
+            return Err(Failure::usage(
+                format!("--reason has at most {REASON_CHARS_MAX} characters"),
+                "shorten it",
+            ));
         }
         Ok(Self {
             output: Output::new(global.output, global.color, global.yes),
@@ -150,7 +153,9 @@ fn endpoint(context: &Context, timeout: Duration) -> Result<Endpoint, Failure> {
     }
     let endpoint = Endpoint::from_shared(server.clone())
         .and_then(|endpoint| endpoint.user_agent(concat!("secbeat/", env!("CARGO_PKG_VERSION"))))
-        .map_err(|error| Failure::usage(format!("`{server}` is not a URL: {error}"), "write https://HOST:PORT"))?
+        .map_err(|error| {
+            Failure::usage(format!("`{server}` is not a URL: {error}"), "write https://HOST:PORT")
+        })?
         .connect_timeout(timeout)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(Duration::from_secs(20))
@@ -162,9 +167,9 @@ fn endpoint(context: &Context, timeout: Duration) -> Result<Endpoint, Failure> {
         }
         return Ok(endpoint);
     }
-    endpoint
-        .tls_config(tls(context)?)
-        .map_err(|error| Failure::usage(format!("TLS cannot be set up: {error}"), "check --ca, --cert and --key"))
+    endpoint.tls_config(tls(context)?).map_err(|error| {
+        Failure::usage(format!("TLS cannot be set up: {error}"), "check --ca, --cert and --key")
+    })
 }
 
 fn tls(context: &Context) -> Result<ClientTlsConfig, Failure> {

@@ -64,5 +64,6 @@ pub(crate) fn read_text(name: &str, bytes_max: usize) -> Result<String, Failure>
         let what = format!("{name}: more than the {bytes_max} bytes that such a file may have");
         return Err(Failure::new(Exit::Invalid, what, "split it"));
     }
-    String::from_utf8(bytes).map_err(|_| Failure::new(Exit::Invalid, format!("{name}: not UTF-8"), "save it as UTF-8"))
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::new(Exit::Invalid, format!("{name}: not UTF-8"), "save it as UTF-8"))
 }

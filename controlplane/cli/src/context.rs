@@ -52,7 +52,11 @@ pub(crate) fn path() -> Result<PathBuf, Failure> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
     let base = base.ok_or_else(|| {
-        Failure::new(Exit::Failed, "there is no place for contexts: neither XDG_CONFIG_HOME nor HOME is set", "set one")
+        Failure::new(
+            Exit::Failed,
+            "there is no place for contexts: neither XDG_CONFIG_HOME nor HOME is set",
+            "set one",
+        )
     })?;
     Ok(base.join("secbeat").join("contexts.toml"))
 }
@@ -61,7 +65,11 @@ impl Contexts {
     /// Reads the file. A missing one is an empty one.
     pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
         let failed = |what: String| {
-            Failure::new(Exit::Failed, format!("{}: {what}", path.display()), "correct it, or `secbeat login` anew")
+            Failure::new(
+                Exit::Failed,
+                format!("{}: {what}", path.display()),
+                "correct it, or `secbeat login` anew",
+            )
         };
         let meta = match fs::metadata(path) {
             Ok(meta) => meta,
@@ -86,7 +94,8 @@ impl Contexts {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
             let text = toml::to_string(self).map_err(io::Error::other)?;
             let draft = path.with_extension(format!("toml.{}", std::process::id()));
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
             let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
             let moved = written.and_then(|()| fs::rename(&draft, path));
             if moved.is_err() {
@@ -96,7 +105,11 @@ impl Contexts {
             moved
         };
         write().map_err(|error| {
-            Failure::new(Exit::Failed, format!("cannot write {}: {error}", path.display()), "is the folder yours?")
+            Failure::new(
+                Exit::Failed,
+                format!("cannot write {}: {error}", path.display()),
+                "is the folder yours?",
+            )
         })
     }
 }

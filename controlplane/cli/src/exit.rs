@@ -91,9 +91,11 @@ impl Failure {
             return denied;
         }
         let (exit, said, hint) = match status.code() {
-            Code::NotFound => {
-                (Exit::NotFound, format!("not found: {first}"), "the `list` command of the noun shows what there is")
-            }
+            Code::NotFound => (
+                Exit::NotFound,
+                format!("not found: {first}"),
+                "the `list` command of the noun shows what there is",
+            ),
             Code::Aborted => (
                 Exit::Conflict,
                 format!("conflict: {first}"),
@@ -121,10 +123,14 @@ impl Failure {
             Code::InvalidArgument | Code::FailedPrecondition => {
                 (Exit::Invalid, format!("refused: {first}"), "nothing was changed: correct it and try again")
             }
-            Code::Unimplemented => {
-                (Exit::Failed, format!("{server} does not know `{what}`"), "the orchestrator is older: upgrade it")
+            Code::Unimplemented => (
+                Exit::Failed,
+                format!("{server} does not know `{what}`"),
+                "the orchestrator is older: upgrade it",
+            ),
+            Code::ResourceExhausted => {
+                (Exit::Failed, format!("refused for now: {first}"), "wait, then try again")
             }
-            Code::ResourceExhausted => (Exit::Failed, format!("refused for now: {first}"), "wait, then try again"),
             code => (
                 Exit::Failed,
                 format!("{what} failed: {first} ({code:?})"),

@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let failure = Failure::new(Exit::Failed, format!("cannot start: {error}"), "are there free descriptors?");
+            let failure =
+                Failure::new(Exit::Failed, format!("cannot start: {error}"), "are there free descriptors?");
             return end(&failure, has_color);
         }
     };

@@ -156,8 +156,9 @@ impl Output {
     }
 
     fn yaml(&self, value: &Value) -> Result<(), Failure> {
-        let text = serde_norway::to_string(&sanitised(value))
-            .map_err(|error| Failure::new(Exit::Failed, format!("cannot write YAML: {error}"), "try -o json"))?;
+        let text = serde_norway::to_string(&sanitised(value)).map_err(|error| {
+            Failure::new(Exit::Failed, format!("cannot write YAML: {error}"), "try -o json")
+        })?;
         self.raw(&text)
     }
 
@@ -167,9 +168,14 @@ impl Output {
         let _ = writeln!(io::stderr().lock(), "{}", sanitise(text));
     }
 
+    /// Whether there is someone to ask.
+    pub(crate) fn asks(&self) -> bool {
+        !self.is_confirmed && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
     /// Asks on a terminal before something is taken away. Without one, the caller meant it.
     pub(crate) async fn confirm(&self, question: &str) -> Result<(), Failure> {
-        if self.is_confirmed || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if !self.asks() {
             return Ok(());
         }
         let _ = write!(io::stderr().lock(), "{} [y/N] ", sanitise(question));
@@ -198,9 +204,9 @@ fn sanitised(value: &Value) -> Value {
             Value::String(lines.join("\n"))
         }
         Value::Array(values) => values.iter().map(sanitised).collect(),
-        Value::Object(map) => {
-            Value::Object(map.iter().map(|(key, value)| (sanitise(key).into_owned(), sanitised(value))).collect())
-        }
+        Value::Object(map) => Value::Object(
+            map.iter().map(|(key, value)| (sanitise(key).into_owned(), sanitised(value))).collect(),
+        ),
         other => other.clone(),
     }
 }

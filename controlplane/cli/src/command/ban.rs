@@ -3,16 +3,14 @@
 //! Owns: adding, lifting, listing; `import` has files of bans. Does not own: the allowlist, which the orchestrator
 //! asks before it takes a ban.
 
-mod import;
+pub(crate) mod import;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
-use secbeat_proto::v1::{
-    AddBanRequest, Ban, BanEntry, BanOrigin, ListBansRequest, NewBan, RemoveBanRequest,
-};
+use secbeat_proto::v1::{AddBanRequest, Ban, BanEntry, BanOrigin, ListBansRequest, NewBan, RemoveBanRequest};
 use serde_json::{Value, json};
 
 use crate::args::{Limit, ms, next_page};
@@ -148,7 +146,8 @@ pub(crate) fn parse_prefix(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(address));
     }
-    let net: IpNet = text.parse().map_err(|_| "write an address or CIDR: 203.0.113.7, 2001:db8::/64".to_owned())?;
+    let net: IpNet =
+        text.parse().map_err(|_| "write an address or CIDR: 203.0.113.7, 2001:db8::/64".to_owned())?;
     if net.addr() == net.network() {
         return Ok(net);
     }
@@ -198,8 +197,12 @@ fn not_everywhere(ban: &Ban) -> Failure {
     let what =
         format!("{} of {} connected nodes enforce it by now", ban.nodes_enforcing, ban.nodes_connected);
     let lacking = ban.nodes.iter().filter(|node| !node.is_enforced);
-    Failure::new(Exit::Partial, what, "the others get it when they answer: `secbeat ban list`, `secbeat node list`")
-        .with_details(lacking.map(|node| format!("{}: not yet", node.node_id)).collect())
+    Failure::new(
+        Exit::Partial,
+        what,
+        "the others get it when they answer: `secbeat ban list`, `secbeat node list`",
+    )
+    .with_details(lacking.map(|node| format!("{}: not yet", node.node_id)).collect())
 }
 
 async fn remove(app: &App, client: &Client, args: RemoveArgs) -> Result<Exit, Failure> {
@@ -209,12 +212,14 @@ async fn remove(app: &App, client: &Client, args: RemoveArgs) -> Result<Exit, Fa
         prefix: args.prefix.to_string(),
         wait_ms: ms(wait),
     };
-    let answer = client.change("ban remove", wait.unwrap_or_default(), client.bans().remove_ban(request)).await?;
+    let answer =
+        client.change("ban remove", wait.unwrap_or_default(), client.bans().remove_ban(request)).await?;
     app.note_dry_run();
     let ban = answer.ban.unwrap_or_default();
     show(&app.output, &ban)?;
     if wait.is_some() && !app.is_dry_run && ban.nodes_enforcing > 0 {
-        let what = format!("{} of {} connected nodes still enforce it", ban.nodes_enforcing, ban.nodes_connected);
+        let what =
+            format!("{} of {} connected nodes still enforce it", ban.nodes_enforcing, ban.nodes_connected);
         return Err(Failure::new(Exit::Partial, what, "they lift it when they answer: `secbeat node list`"));
     }
     Ok(Exit::Done)

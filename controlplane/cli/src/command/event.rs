@@ -140,7 +140,9 @@ pub(crate) const EVENTS: Sheet<Event> = Sheet {
             let (word, tone) = word::severity(event.severity);
             (word.to_owned(), tone)
         }),
-        column("NODE", |event, show| plain(if show.is_wide { &event.node_id } else { short_id(&event.node_id) })),
+        column("NODE", |event, show| {
+            plain(if show.is_wide { &event.node_id } else { short_id(&event.node_id) })
+        }),
         column("EVENT", |event, _| plain(format!("{}/{}", event.class, event.name))),
         column("ATTACK", |event, _| plain(or_dash(&event.attack_type))),
         column("CLIENT", |event, _| plain(or_dash(&event.client_ip))),
@@ -269,7 +271,8 @@ async fn watch(app: &App, client: &Client, filter: EventFilter, last: u32) -> Re
     let mut stream = client.ask("event watch", call.watch_events(request)).await?;
     while let Some(part) = stream.message().await.map_err(|status| client.failure(&status, "event watch"))? {
         if part.lost > 0 {
-            app.output.note(&format!("{} events were lost: this reader is too slow; narrow the filter", part.lost));
+            app.output
+                .note(&format!("{} events were lost: this reader is too slow; narrow the filter", part.lost));
         }
         for event in &part.events {
             if app.output.is_for_people() {
@@ -308,7 +311,12 @@ async fn list(app: &App, client: &Client, filter: &EventFilter, limit: usize) ->
     Ok(Exit::Done)
 }
 
-async fn acknowledge(app: &App, client: &Client, ids: Vec<u64>, filter: EventFilter) -> Result<Exit, Failure> {
+async fn acknowledge(
+    app: &App,
+    client: &Client,
+    ids: Vec<u64>,
+    filter: EventFilter,
+) -> Result<Exit, Failure> {
     let filter = ids.is_empty().then_some(filter);
     let request = AcknowledgeEventsRequest { mutation: Some(app.mutation()), ids, filter };
     let mut call = client.events();
@@ -322,10 +330,8 @@ async fn acknowledge(app: &App, client: &Client, ids: Vec<u64>, filter: EventFil
 }
 
 async fn stats(app: &App, client: &Client, span: Span) -> Result<Exit, Failure> {
-    let request = GetEventStatsRequest {
-        since_ms: span.since.unwrap_or(0),
-        until_ms: span.until.unwrap_or(0),
-    };
+    let request =
+        GetEventStatsRequest { since_ms: span.since.unwrap_or(0), until_ms: span.until.unwrap_or(0) };
     let stats = client.ask("event stats", client.events().get_event_stats(request)).await?;
     if app.output.is_for_people() {
         let rows = stat_rows(&stats);

@@ -16,7 +16,7 @@ use crate::args::{Limit, ms, next_page};
 use crate::client::{App, Client};
 use crate::exit::{Exit, Failure};
 use crate::output::sheet::{Sheet, column, pairs, plain, wide};
-use crate::output::text::{hex, or_dash, relative, rfc3339, shorten, short_number};
+use crate::output::text::{hex, or_dash, relative, rfc3339, short_number, shorten};
 use crate::output::{Format, Tone};
 use crate::word::{self, NodeStateWord};
 
@@ -80,7 +80,9 @@ pub(crate) struct Addressees {
 
 pub(crate) const NODES: Sheet<NodeInfo> = Sheet {
     columns: &[
-        column("NODE", |node, show| plain(if show.is_wide { &node.node_id } else { short_id(&node.node_id) })),
+        column("NODE", |node, show| {
+            plain(if show.is_wide { &node.node_id } else { short_id(&node.node_id) })
+        }),
         column("HOST", |node, _| plain(or_dash(&node.hostname))),
         column("STATE", |node, _| state(node)),
         column("POLICY", |node, _| policy(node)),
@@ -372,7 +374,11 @@ async fn watch(app: &App, client: &Client) -> Result<Exit, Failure> {
                 app.output.streamed(&json_info(&node), &name)?;
             }
             Some(node_event::Kind::RemovedNodeId(id)) => {
-                let name = if app.output.is_for_people() { format!("{}  removed", short_id(&id)) } else { id.clone() };
+                let name = if app.output.is_for_people() {
+                    format!("{}  removed", short_id(&id))
+                } else {
+                    id.clone()
+                };
                 app.output.streamed(&json!({ "node_id": id, "is_removed": true }), &name)?;
             }
             Some(node_event::Kind::Bookmark(_)) if app.output.is_for_people() => app.output.note("-- now --"),

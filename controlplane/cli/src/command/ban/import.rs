@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use secbeat_proto::v1::import_bans_response::ImportRefusal;
 use secbeat_proto::v1::{ImportBansRequest, NewBan};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::parse_prefix;
 use crate::args::ms;
@@ -72,42 +73,63 @@ pub(super) async fn run(app: &App, client: &Client, args: ImportArgs) -> Result<
     let text = read_text(&args.file, FILE_BYTES_MAX)?;
     let name = if args.file == "-" { "stdin" } else { &args.file };
     let bans = parse(app, &args, name, &text)?;
-    send(app, client, &bans).await
+    let imported = send(app, client, &bans).await?;
+    app.note_dry_run();
+    let sentence = imported.sentence();
+    let name = if app.output.is_for_people() { sentence } else { imported.added.to_string() };
+    app.output.value(&imported.json(), &name)?;
+    imported.outcome()
 }
 
-/// Sets many bans and says what became of them.
-pub(crate) async fn send(app: &App, client: &Client, bans: &[NewBan]) -> Result<Exit, Failure> {
-    let (mut added, mut unchanged, mut refusals) = (0, 0, Vec::new());
+/// What became of many bans.
+#[derive(Default)]
+pub(crate) struct Imported {
+    total: usize,
+    added: u64,
+    unchanged: u64,
+    refusals: Vec<ImportRefusal>,
+}
+
+/// Sets many bans, in parts.
+pub(crate) async fn send(app: &App, client: &Client, bans: &[NewBan]) -> Result<Imported, Failure> {
+    let mut imported = Imported { total: bans.len(), ..Imported::default() };
     for (index, part) in bans.chunks(PART_MAX).enumerate() {
         let request = ImportBansRequest {
             mutation: Some(app.mutation_part(&format!("b{index}"))),
             bans: part.to_vec(),
         };
         let answer = client.change("ban import", Duration::ZERO, client.bans().import_bans(request)).await?;
-        added += answer.added;
-        unchanged += answer.unchanged;
-        refusals.extend(answer.refusals);
+        imported.added += answer.added;
+        imported.unchanged += answer.unchanged;
+        imported.refusals.extend(answer.refusals);
     }
-    app.note_dry_run();
-    if app.output.is_for_people() {
-        let text = format!("bans: {added} added, {unchanged} unchanged, {} refused", refusals.len());
-        app.output.line(&text)?;
-    } else {
-        let refused: Vec<_> = refusals
-            .iter()
-            .map(|refusal| json!({ "prefix": refusal.prefix, "error": refusal.error }))
-            .collect();
-        let value = json!({ "added": added, "unchanged": unchanged, "refusals": refused });
-        app.output.value(&value, &added.to_string())?;
+    Ok(imported)
+}
+
+impl Imported {
+    pub(crate) fn sentence(&self) -> String {
+        let refused = self.refusals.len();
+        format!("bans: {} added, {} unchanged, {refused} refused", self.added, self.unchanged)
     }
-    if refusals.is_empty() {
-        return Ok(Exit::Done);
+
+    pub(crate) fn json(&self) -> Value {
+        let refusals = self.refusals.iter();
+        let refused: Vec<_> =
+            refusals.map(|refusal| json!({ "prefix": refusal.prefix, "error": refusal.error })).collect();
+        json!({ "added": self.added, "unchanged": self.unchanged, "refusals": refused })
     }
-    let exit = if added + unchanged == 0 { Exit::Invalid } else { Exit::Partial };
-    let what = format!("{} of {} bans were refused", refusals.len(), bans.len());
-    let lines = refusals.iter().map(|refusal| format!("{}: {}", refusal.prefix, refusal.error)).collect();
-    let hint = "the others are set: take these out, or change the allowlist";
-    Err(Failure::new(exit, what, hint).with_details(lines))
+
+    /// How the command ends: some refused is partial, all refused is invalid.
+    pub(crate) fn outcome(&self) -> Result<Exit, Failure> {
+        if self.refusals.is_empty() {
+            return Ok(Exit::Done);
+        }
+        let exit = if self.added + self.unchanged == 0 { Exit::Invalid } else { Exit::Partial };
+        let what = format!("{} of {} bans were refused", self.refusals.len(), self.total);
+        let line = |refusal: &ImportRefusal| format!("{}: {}", refusal.prefix, refusal.error);
+        let hint = "the others are set: take these out, or change the allowlist";
+        Err(Failure::new(exit, what, hint).with_details(self.refusals.iter().map(line).collect()))
+    }
 }
 
 fn parse(app: &App, args: &ImportArgs, name: &str, text: &str) -> Result<Vec<NewBan>, Failure> {
@@ -117,7 +139,11 @@ fn parse(app: &App, args: &ImportArgs, name: &str, text: &str) -> Result<Vec<New
         Kind::Plain | Kind::Auto => Ok(rows(text, |line| Ok(plain(line)))),
     };
     let parsed = parsed.map_err(|why| {
-        Failure::new(Exit::Invalid, format!("{name}: {why}"), "a JSON list of {\"prefix\", \"for\", \"reason\"}")
+        Failure::new(
+            Exit::Invalid,
+            format!("{name}: {why}"),
+            "a JSON list of {\"prefix\", \"for\", \"reason\"}",
+        )
     })?;
     let mut bans = Vec::with_capacity(parsed.len());
     let mut mistakes = Vec::new();
@@ -129,7 +155,9 @@ fn parse(app: &App, args: &ImportArgs, name: &str, text: &str) -> Result<Vec<New
     }
     if !mistakes.is_empty() {
         let what = format!("{name}: {} of its entries are no bans", mistakes.len());
-        return Err(Failure::new(Exit::Invalid, what, "nothing was sent: correct them").with_details(mistakes));
+        return Err(
+            Failure::new(Exit::Invalid, what, "nothing was sent: correct them").with_details(mistakes)
+        );
     }
     if bans.is_empty() {
         let what = format!("{name}: there is no ban in it");
@@ -272,9 +300,9 @@ mod tests {
 
     #[test]
     fn what_a_list_wrote_can_be_read_back() {
-        let args =
-            ImportArgs { file: String::new(), format: Kind::Auto, duration: None, permanent: false };
-        let line = |until_ms| Line { prefix: "192.0.2.1/32".into(), until_ms: Some(until_ms), ..Line::default() };
+        let args = ImportArgs { file: String::new(), format: Kind::Auto, duration: None, permanent: false };
+        let line =
+            |until_ms| Line { prefix: "192.0.2.1/32".into(), until_ms: Some(until_ms), ..Line::default() };
         assert!(new_ban("", &args, line(0)).unwrap().is_permanent);
         assert!(new_ban("", &args, line(1)).unwrap_err().contains("ended"));
         let rest_ms = new_ban("", &args, line(now_ms() + 3_600_000)).unwrap().duration_ms;
