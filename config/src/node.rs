@@ -18,6 +18,7 @@ mod tls;
 mod upstream;
 mod waf;
 
+pub(crate) use backend::ListenerEntry;
 pub use backend::{BACKENDS_MAX, Backend, Health, LISTENERS_MAX, Listener, ProxyProtocol, Transport};
 pub use http::{ErrorPage, ForwardedStyle, H2, Http, ServerHeader};
 pub use io::{Attach, Driver, Io, Unbound, Want};
@@ -37,6 +38,7 @@ use toml::de::DeTable;
 
 use crate::error::{ConfigError, ConfigErrors, Place, Problem};
 use crate::layers::Layers;
+use crate::reader::tree::Entries;
 use crate::reader::{Document, Table};
 
 /// Longest configuration file. Longer lists belong into files of their own. Bytes.
@@ -119,6 +121,19 @@ impl NodeConfig {
             return Err(syntax_errors(name, text, &syntax));
         }
         let document = Document::new(layers, Some(root.get_ref()), false);
+        let mut top = document.top();
+        let config = Self::read(&mut top);
+        top.end();
+        document.finish().1.map(|()| config)
+    }
+
+    /// Of a tree that resources of a policy were put into; `name_part` names their places.
+    pub(crate) fn of_tree(
+        layers: &Layers,
+        root: &Entries<'_>,
+        name_part: &dyn Fn(usize) -> String,
+    ) -> Result<Self, ConfigErrors> {
+        let document = Document::of_tree(layers, root, 0, name_part);
         let mut top = document.top();
         let config = Self::read(&mut top);
         top.end();

@@ -137,6 +137,45 @@ pub enum RuleError {
 }
 
 impl Rule {
+    /// Parses and checks one rule.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, RuleError> {
+        let rule: Self = serde_json::from_str(text).map_err(|error| {
+            // A rule is one line: where in it says nothing.
+            let text = error.to_string();
+            RuleError::Json(text.split(" at line ").next().unwrap_or(&text).into())
+        })?;
+        rule.check().map(|()| rule)
+    }
+
+    /// The id of a rule that may be wrong otherwise.
+    pub(crate) fn id_of(text: &str) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Id {
+            id: String,
+        }
+        serde_json::from_str::<Id>(text).ok().map(|rule| rule.id)
+    }
+
+    fn check(&self) -> Result<(), RuleError> {
+        for (field, value, max) in [
+            ("id", &self.id, NAME_BYTES_MAX),
+            ("name", &self.name, NAME_BYTES_MAX),
+            ("pattern", &self.pattern, PATTERN_BYTES_MAX),
+        ] {
+            if value.is_empty() || value.len() > max {
+                return Err(RuleError::Length { id: self.id.clone(), field, max });
+            }
+        }
+        let examples = self.examples.matching.len().max(self.examples.passing.len());
+        if examples > EXAMPLES_MAX {
+            return Err(RuleError::Examples { id: self.id.clone() });
+        }
+        Ok(())
+    }
+
     /// Whether the pattern is looked for in a part of a request.
     #[must_use]
     pub fn applies_to(&self, target: Target) -> bool {
@@ -162,19 +201,7 @@ impl RuleSet {
         }
         let mut ids = BTreeSet::new();
         for rule in &set.rules {
-            for (field, value, max) in [
-                ("id", &rule.id, NAME_BYTES_MAX),
-                ("name", &rule.name, NAME_BYTES_MAX),
-                ("pattern", &rule.pattern, PATTERN_BYTES_MAX),
-            ] {
-                if value.is_empty() || value.len() > max {
-                    return Err(RuleError::Length { id: rule.id.clone(), field, max });
-                }
-            }
-            let examples = rule.examples.matching.len().max(rule.examples.passing.len());
-            if examples > EXAMPLES_MAX {
-                return Err(RuleError::Examples { id: rule.id.clone() });
-            }
+            rule.check()?;
             if !ids.insert(&rule.id) {
                 return Err(RuleError::DuplicateId(rule.id.clone()));
             }

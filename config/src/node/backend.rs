@@ -79,7 +79,7 @@ pub(crate) struct ListenerEntry {
     pub(crate) backends: Vec<String>,
     pub(crate) proxy_protocol: ProxyProtocol,
     pub(crate) waf: Option<WafMode>,
-    pub(crate) line: Option<u32>,
+    pub(crate) line: Option<usize>,
 }
 
 impl ListenerEntry {

@@ -27,8 +27,9 @@ pub(super) struct Given {
 
 impl Given {
     pub(super) fn note_server(&mut self, t: &Table<'_>) {
-        self.bind_address = t.has("bind_address");
-        self.backend_address = t.has("backend_address");
+        // A policy's listeners and backends stand beside those of the short form.
+        self.bind_address = !t.is_composed() && t.has("bind_address");
+        self.backend_address = !t.is_composed() && t.has("backend_address");
     }
 
     pub(super) fn note_api(&mut self, t: &Table<'_>) {
@@ -165,10 +166,11 @@ pub(super) fn whole(t: &Table<'_>, given: &Given, config: &NodeConfig) {
         );
     }
     let has_rules = config.waf.rules_path.is_some()
+        || !config.waf.rules.is_empty()
         || config.waf.crs_path.is_some()
         || config.waf.csrf_check != CsrfCheck::Off;
     if config.waf.enable && !has_rules {
-        t.conflict("waf", "enable = true needs rules_path, crs_path or csrf_check");
+        t.conflict("waf", "enable = true needs rules_path, rules, crs_path or csrf_check");
     }
     if config.waf.enable && !config.has_l7() {
         t.conflict("waf", "enable = true needs [server] mode = \"l7\": other modes do not see requests");

@@ -423,8 +423,14 @@ impl Filter {
 
 impl FilterRule {
     fn read(t: &mut Table<'_>) -> Self {
+        let name = t.required("name", "unnamed", "Name in metrics and events.");
+        Self::read_called(t, name)
+    }
+
+    /// The keys besides the name.
+    pub(crate) fn read_called(t: &mut Table<'_>, name: String) -> Self {
         Self {
-            name: t.required("name", "unnamed", "Name in metrics and events."),
+            name,
             action: t.choice(
                 "action",
                 FilterAction::Drop,

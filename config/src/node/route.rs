@@ -47,7 +47,7 @@ pub(crate) struct RouteEntry {
     pub(crate) listeners: Vec<String>,
     pub(crate) backends: Vec<String>,
     pub(crate) rest: Route,
-    pub(crate) line: Option<u32>,
+    pub(crate) line: Option<usize>,
 }
 
 impl RouteEntry {

@@ -2,10 +2,13 @@
 //!
 //! Owns: the keys, [`Waf`], [`WafSite`]. Does not own: SecLang, which the node reads when it starts (`secbeat-waf`).
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-use crate::reader::{Choice, Table};
+use crate::error::Problem;
+use crate::reader::{Choice, Table, json};
 use crate::units::{HostPattern, LogTarget, UrlPath};
+use crate::waf_rules::{RULES_MAX, Rule};
 
 /// Most sites: each costs a few hundred bytes, and hosts are found by hash.
 const SITES_MAX: usize = 1_024;
@@ -77,6 +80,8 @@ pub struct Waf {
     pub enable: bool,
     /// JSON rules.
     pub rules_path: Option<PathBuf>,
+    /// JSON rules in place; one takes the place of a rule of `rules_path` with its id.
+    pub rules: Vec<Rule>,
     /// A SecLang file, or a folder with the OWASP Core Rule Set.
     pub crs_path: Option<PathBuf>,
     /// SecLang read before the rule set.
@@ -157,6 +162,7 @@ impl Waf {
         waf.read_limits(t);
         waf.read_audit(t);
         waf.sites = t.tables("sites", SITES_MAX, WafSite::read);
+        waf.rules = read_json_rules(t);
         waf
     }
 
@@ -213,6 +219,7 @@ impl Waf {
                 "Requests per second from one source to `l7` listeners; more are answered with 429. 0 = no limit. \
                  Works without `enable`; the burst is `[limits] request_burst`.",
             ),
+            rules: Vec::new(),
             csrf_check: CsrfCheck::Off,
             csrf_origins: Vec::new(),
             request_body_bytes_max: 0,
@@ -354,6 +361,35 @@ impl Waf {
             "Write all inspected requests; false: those with a match, or that the server failed to answer.",
         );
     }
+}
+
+/// `rules`: JSON rules in place, read by the code that reads their file.
+fn read_json_rules(t: &mut Table<'_>) -> Vec<Rule> {
+    let elements = t.elements(
+        "rules",
+        RULES_MAX,
+        "JSON rules in place: `[[waf.rules]]` with the keys of a rule of `rules_path`, where one with the same id is \
+         replaced.",
+    );
+    let mut rules = Vec::with_capacity(elements.len());
+    let mut ids = HashSet::new();
+    for element in elements {
+        let text = json::text(&element.tree);
+        let rule = match Rule::parse(&text) {
+            Ok(rule) => rule,
+            Err(error) => {
+                let id = Rule::id_of(&text).map_or_else(|| "rules".into(), |id| format!("rules[id={id}]"));
+                t.element_problem(element, &id, Problem::Conflict(error.to_string()));
+                continue;
+            }
+        };
+        if !ids.insert(rule.id.clone()) {
+            let problem = Problem::Conflict("the id is used twice".into());
+            t.element_problem(element, &format!("rules[id={}]", rule.id), problem);
+        }
+        rules.push(rule);
+    }
+    rules
 }
 
 /// Scheme, name or address, perhaps a port; nothing else.

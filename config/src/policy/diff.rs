@@ -66,7 +66,12 @@ pub fn diff(old: &Set, new: &Set) -> Vec<Change> {
         };
         let mut fields = Fields::default();
         fields.resource(before, after);
-        changes.push(Change { action, key: key.clone(), fields: fields.found, fields_omitted: fields.omitted });
+        changes.push(Change {
+            action,
+            key: key.clone(),
+            fields: fields.found,
+            fields_omitted: fields.omitted,
+        });
     }
     changes
 }
@@ -110,7 +115,9 @@ impl Fields {
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             match (before.get(key), after.get(key)) {
                 (before, after) if before == after => {}
-                (Some(Value::Object(before)), Some(Value::Object(after))) => self.objects(&path, before, after),
+                (Some(Value::Object(before)), Some(Value::Object(after))) => {
+                    self.objects(&path, before, after)
+                }
                 (before, after) => self.values(&path, before, after),
             }
         }

@@ -77,14 +77,16 @@ pub fn write_file(held: &Held, revision: u64, epoch: u64) -> String {
 /// When the file is not as it was written.
 pub fn parse_file(text: &str) -> Result<(Held, u64, u64), FileError> {
     let head = text.strip_prefix(MAGIC).ok_or(FileError::NotPolicy)?;
-    let format = head.split([' ', '\n']).next().and_then(|word| word.parse().ok()).ok_or(FileError::NotPolicy)?;
+    let format =
+        head.split([' ', '\n']).next().and_then(|word| word.parse().ok()).ok_or(FileError::NotPolicy)?;
     if format > FORMAT {
         return Err(FileError::Newer(format));
     }
     let whole = text.strip_suffix('\n').ok_or(FileError::Truncated)?;
     let at = whole.rfind('\n').ok_or(FileError::Truncated)? + 1;
     let (sealed, last) = text.split_at_checked(at).ok_or(FileError::Truncated)?;
-    let written = last.strip_prefix(SEAL).and_then(|rest| rest.strip_suffix('\n')).ok_or(FileError::Truncated)?;
+    let written =
+        last.strip_prefix(SEAL).and_then(|rest| rest.strip_suffix('\n')).ok_or(FileError::Truncated)?;
     if written != seal(sealed).to_string() {
         return Err(FileError::Damaged);
     }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::rules::Pieces;
-use super::{BODY_BYTES_MAX, body, document, json};
+use super::{BODY_BYTES_MAX, body, document};
 use crate::error::{ConfigError, ConfigErrors, Place, Problem};
+use crate::reader::json;
 use crate::reader::tree::Entries;
 
 /// What a resource is. The order is that of application: what others refer to comes first.
@@ -69,7 +70,7 @@ pub struct Key {
 }
 
 /// Longest name of a resource, in bytes.
-pub const NAME_BYTES_MAX: usize = 63;
+const NAME_BYTES_MAX: usize = 63;
 
 impl Key {
     /// A key.
@@ -162,25 +163,24 @@ impl Resource {
     }
 
     /// Of a body as a tree.
-    pub(super) fn of_tree(
-        key: Key,
-        mut body: Entries<'_>,
-        bytes_expected: usize,
-    ) -> Result<Self, ResourceError> {
+    fn of_tree(key: Key, mut body: Entries<'_>, bytes_expected: usize) -> Result<Self, ResourceError> {
         if let Err(errors) = body::check(&key, &mut body) {
             return Err(ResourceError::Invalid { key, errors });
         }
-        let text = json::write(&body, bytes_expected);
+        Self::of_text(key, json::write(&body, bytes_expected))
+    }
+
+    /// Of a body that was checked.
+    pub(super) fn of_checked(key: Key, body: &Entries<'_>) -> Result<Self, ResourceError> {
+        Self::of_text(key, json::write(body, 1_024))
+    }
+
+    fn of_text(key: Key, text: String) -> Result<Self, ResourceError> {
         if text.len() > BODY_BYTES_MAX {
             return Err(ResourceError::TooLarge { key, bytes: text.len(), bytes_max: BODY_BYTES_MAX });
         }
-        Ok(Self::of_canonical(key, text.into()))
-    }
-
-    /// Of a body that is checked and canonical.
-    pub(super) fn of_canonical(key: Key, body: Arc<str>) -> Self {
-        let hash = Self::hash_of(&key, &body);
-        Self { key, body, hash }
+        let hash = Self::hash_of(&key, &text);
+        Ok(Self { key, body: text.into(), hash })
     }
 
     /// The hash of a resource with this body.
@@ -200,7 +200,9 @@ impl Resource {
 
     /// The rules of a filter set or WAF set in their order, each with its id; nothing of other kinds.
     pub fn rules(&self) -> Vec<(String, serde_json::Value)> {
-        let Some(pieces) = Pieces::of(&self.body).filter(|_| self.key.kind.has_rules()) else { return Vec::new() };
+        let Some(pieces) = Pieces::of(&self.body).filter(|_| self.key.kind.has_rules()) else {
+            return Vec::new();
+        };
         let value = |text: &str| serde_json::from_str(text).unwrap_or_default();
         pieces.rules.iter().map(|rule| (rule.id.clone().into_owned(), value(&rule.text))).collect()
     }

@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use super::json;
 use crate::error::Problem;
+use crate::reader::json;
 use crate::reader::nearest;
 use crate::reader::tree::Tree;
 
@@ -111,7 +111,10 @@ impl<'b> Pieces<'b> {
             if !places.contains_key(id) {
                 let near = nearest(id, places.keys().copied());
                 let near = near.map(|id| format!("; did you mean `{id}`?")).unwrap_or_default();
-                return Err(((*id).into(), Problem::Conflict(format!("the set has no rule with this id{near}"))));
+                return Err((
+                    (*id).into(),
+                    Problem::Conflict(format!("the set has no rule with this id{near}")),
+                ));
             }
         }
         if replace {
@@ -160,7 +163,11 @@ fn push_member(out: &mut String, index: usize, member: &Member<'_>) {
 /// The value of a JSON string with its quotes.
 pub(super) fn text_of(quoted: &str) -> Option<Cow<'_, str>> {
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') { serde_json::from_str(quoted).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+    if inner.contains('\\') {
+        serde_json::from_str(quoted).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
 }
 
 /// The members of an object.

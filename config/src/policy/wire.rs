@@ -167,7 +167,8 @@ pub fn update_from_wire(update: &v1::ResourceUpdate) -> Result<Update, WireError
 }
 
 fn patch_to_wire(patch: &RulePatch) -> v1::RulePatch {
-    let rule = |(id, body): &(String, Arc<str>)| rule_patch::Rule { id: id.clone(), body: body.as_bytes().to_vec() };
+    let rule =
+        |(id, body): &(String, Arc<str>)| rule_patch::Rule { id: id.clone(), body: body.as_bytes().to_vec() };
     v1::RulePatch {
         base_hash: patch.base.0.to_vec(),
         upserts: patch.upserts.iter().map(rule).collect(),

@@ -1,5 +1,6 @@
 //! `${NAME}` in a value stands for a variable of the environment, `$$` for a dollar sign.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Why a text could not be expanded.
@@ -12,7 +13,13 @@ pub(super) enum Failure {
 }
 
 /// Expands `text`. A `$` before anything but `{` and `$` stands for itself.
-pub(super) fn expand(text: &str, environment: &BTreeMap<String, String>) -> Result<String, Failure> {
+pub(super) fn expand<'t>(
+    text: &'t str,
+    environment: &BTreeMap<String, String>,
+) -> Result<Cow<'t, str>, Failure> {
+    if !text.contains('$') {
+        return Ok(Cow::Borrowed(text));
+    }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -30,7 +37,7 @@ pub(super) fn expand(text: &str, environment: &BTreeMap<String, String>) -> Resu
         }
     }
     out.push_str(rest);
-    Ok(out)
+    Ok(Cow::Owned(out))
 }
 
 #[cfg(test)]
@@ -46,7 +53,7 @@ mod tests {
         let expand = |text| expand(text, &environment());
         assert_eq!(expand("x${A}y${A}"), Ok("xalphayalpha".into()));
         assert_eq!(expand("$${A} $5 $"), Ok("${A} $5 $".into()));
-        assert_eq!(expand("${E}"), Ok(String::new()));
+        assert_eq!(expand("${E}"), Ok("".into()));
     }
 
     #[test]

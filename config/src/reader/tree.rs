@@ -1,6 +1,6 @@
 //! A document as a tree, whatever it was written in: TOML of a configuration, JSON of a policy resource.
 //!
-//! Owns: the tree, and how it is made of TOML. Does not own: JSON (`crate::policy::json`), what keys mean. Strings are
+//! Owns: the tree, and how it is made of TOML. Does not own: JSON (`json`), what keys mean. Strings are
 //! borrowed from the text. Cost: linear; looking a key up is linear in the table, which knows some dozens of keys.
 
 use std::borrow::Cow;
@@ -51,8 +51,17 @@ pub(crate) enum Tree<'d> {
 }
 
 impl Tree<'_> {
-    pub(crate) fn is_table(&self) -> bool {
+    pub(crate) const fn is_table(&self) -> bool {
         matches!(self, Self::Table(_))
+    }
+
+    /// A whole number of 64 bits.
+    pub(crate) const fn integer(&self) -> Option<i64> {
+        match self {
+            Self::Integer(value) => Some(*value),
+            Self::OddInteger { value, .. } => *value,
+            _ => None,
+        }
     }
 }
 
@@ -72,6 +81,10 @@ impl<'d> Entries<'d> {
 
     pub(crate) fn get(&self, key: &str) -> Option<&Item<'d>> {
         self.entry(key).map(|entry| &entry.item)
+    }
+
+    pub(crate) fn item_mut(&mut self, key: &str) -> Option<&mut Item<'d>> {
+        self.0.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.item)
     }
 
     /// Puts a value in the place of the one with this key, or at the end.

@@ -1,14 +1,15 @@
 //! Keys that nobody asked for, and the key that was probably meant.
 
-use toml::de::{DeTable, DeValue};
+use std::rc::Rc;
 
 use super::Document;
+use super::tree::{Entries, Tree};
 use crate::error::{Place, Problem};
 
 /// A key that was not asked for.
 pub(super) struct Leftover {
     /// As the documentation writes its table.
-    table: String,
+    table: Rc<str>,
     key: String,
     at: usize,
     is_table: bool,
@@ -30,24 +31,24 @@ const KEY_BYTES_COMPARED_MAX: usize = 64;
 
 impl Document<'_> {
     /// Takes note of what a table holds beyond `asked`.
-    pub(super) fn leave(&self, table: String, asked: Vec<&'static str>, entries: Option<&DeTable<'_>>) {
+    pub(super) fn leave(&self, table: &Rc<str>, asked: &[&'static str], entries: Option<&Entries<'_>>) {
         let Some(entries) = entries else { return };
-        for (key, value) in entries {
-            let name = key.get_ref().as_ref();
+        for entry in &entries.0 {
+            let name = entry.key.as_ref();
             if asked.contains(&name) {
                 continue;
             }
-            let is_table = match value.get_ref() {
-                DeValue::Table(_) => true,
-                DeValue::Array(array) => array.iter().any(|item| item.get_ref().is_table()),
+            let is_table = match &entry.item.tree {
+                Tree::Table(_) => true,
+                Tree::List(items) => items.iter().any(|item| item.tree.is_table()),
                 _ => false,
             };
             self.leftovers.borrow_mut().push(Leftover {
-                table: table.clone(),
+                table: Rc::clone(table),
                 key: name.into(),
-                at: key.span().start,
+                at: entry.at,
                 is_table,
-                known: asked.clone(),
+                known: asked.to_vec(),
             });
         }
     }
@@ -55,7 +56,7 @@ impl Document<'_> {
     /// Turns leftovers, and overrides of keys that do not exist, into errors.
     pub(super) fn report_unknown(&self) {
         for leftover in self.leftovers.borrow().iter() {
-            let key = match leftover.table.as_str() {
+            let key = match leftover.table.as_ref() {
                 "" if leftover.is_table => format!("[{}]", leftover.key),
                 "" => leftover.key.clone(),
                 table => format!("{table} {}", leftover.key),

@@ -5,9 +5,9 @@
 
 use core::ops::RangeInclusive;
 use core::time::Duration;
+use std::borrow::Cow;
 
-use toml::de::DeValue;
-
+use super::tree::Tree;
 use super::{Choice, Raw, Table, Unit, Value, unknown};
 use crate::error::Problem;
 use crate::secret::{Secret, weakness};
@@ -16,19 +16,19 @@ use crate::units::{format_duration, parse_duration};
 impl Table<'_> {
     /// True or false.
     pub(crate) fn boolean(&mut self, key: &'static str, default: bool, text: &'static str) -> bool {
-        self.note(key, "boolean", default.to_string(), "true or false".into(), "", text);
+        self.note(key, "boolean", "", text, || (default.to_string(), "true or false".into()));
         self.read_boolean(key).unwrap_or(default)
     }
 
     /// True, false or absent.
     pub(crate) fn boolean_optional(&mut self, key: &'static str, text: &'static str) -> Option<bool> {
-        self.note(key, "boolean", String::new(), "true or false".into(), "", text);
+        self.note(key, "boolean", "", text, || (String::new(), "true or false".into()));
         self.read_boolean(key)
     }
 
     fn read_boolean(&self, key: &str) -> Option<bool> {
         match self.raw(key)? {
-            Raw::Toml(DeValue::Boolean(value)) => Some(*value),
+            Raw::Tree(Tree::Boolean(value)) => Some(*value),
             Raw::Text("true" | "1" | "yes" | "on") => Some(true),
             Raw::Text("false" | "0" | "no" | "off") => Some(false),
             other => self.wrong_type(key, "true or false", &other),
@@ -47,14 +47,9 @@ impl Table<'_> {
     where
         <T as TryFrom<i64>>::Error: core::fmt::Debug,
     {
-        self.note(
-            key,
-            "integer",
-            default.to_string(),
-            format!("{} to {}", range.start(), range.end()),
-            unit,
-            text,
-        );
+        self.note(key, "integer", unit, text, || {
+            (default.to_string(), format!("{} to {}", range.start(), range.end()))
+        });
         let value = self.read_integer(key, &range, unit).unwrap_or(default);
         // The range of each key lies inside its type; the test of the reference reads every default.
         T::try_from(value).or_else(|_| T::try_from(default)).expect("the default fits the type of its key")
@@ -88,7 +83,8 @@ impl Table<'_> {
 
     fn read_integer(&self, key: &str, range: &RangeInclusive<i64>, unit: &str) -> Option<i64> {
         let value = match self.raw(key)? {
-            Raw::Toml(DeValue::Integer(number)) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
+            Raw::Tree(Tree::Integer(value)) => Some(*value),
+            Raw::Tree(Tree::OddInteger { value, .. }) => *value,
             Raw::Text(text) => match text.parse::<i64>() {
                 Ok(value) => Some(value),
                 Err(_) => return self.wrong_type(key, "a whole number", &Raw::Text(text)),
@@ -116,11 +112,12 @@ impl Table<'_> {
         text: &'static str,
     ) -> f64 {
         let allowed = format!("{} to {}", range.start(), range.end());
-        self.note(key, "number", default.to_string(), allowed.clone(), unit, text);
+        self.note(key, "number", unit, text, || (default.to_string(), allowed.clone()));
         let value = match self.raw(key) {
             None => return default,
-            Some(Raw::Toml(DeValue::Float(number))) => number.as_str().replace('_', "").parse::<f64>(),
-            Some(Raw::Toml(DeValue::Integer(number))) => number.as_str().parse(),
+            Some(Raw::Tree(Tree::Float(number))) => number.replace('_', "").parse::<f64>(),
+            Some(Raw::Tree(Tree::Integer(number))) => number.to_string().parse(),
+            Some(Raw::Tree(Tree::OddInteger { shown, .. })) => shown.parse(),
             Some(Raw::Text(text)) => text.parse(),
             Some(other) => return self.wrong_type(key, "a number", &other).unwrap_or(default),
         };
@@ -189,33 +186,26 @@ impl Table<'_> {
         unit: Unit,
         text: &'static str,
     ) {
-        let allowed = format!("{} to {}", format_duration(*range.start()), format_duration(*range.end()));
-        self.note(
-            key,
-            "duration",
-            default.map(format_duration).unwrap_or_default(),
-            allowed,
-            unit.name(),
-            text,
-        );
+        self.note(key, "duration", unit.name(), text, || {
+            let allowed = format!("{} to {}", format_duration(*range.start()), format_duration(*range.end()));
+            (default.map(format_duration).unwrap_or_default(), allowed)
+        });
     }
 
     fn read_duration(&self, key: &str, range: &RangeInclusive<Duration>, unit: Unit) -> Option<Duration> {
         let expected = "a duration: a number, or a string such as \"5s\"";
         let (shown, parsed) = match self.raw(key)? {
-            Raw::Toml(DeValue::Integer(number)) => {
-                let count = u64::from_str_radix(number.as_str(), number.radix());
-                (
-                    number.to_string(),
-                    count.map(|count| unit.times(count)).map_err(|_| "is not a duration".into()),
-                )
+            Raw::Tree(tree @ (Tree::Integer(_) | Tree::OddInteger { .. })) => {
+                let count = tree.integer().and_then(|value| u64::try_from(value).ok());
+                let parsed = count.map(|count| unit.times(count)).ok_or_else(|| "is not a duration".into());
+                (Cow::Owned(super::show(tree)), parsed)
             }
-            Raw::Toml(DeValue::String(text)) => {
+            Raw::Tree(Tree::Text(text)) => {
                 let text = self.expanded(key, text)?;
                 let parsed = parse_duration(&text, unit);
                 (text, parsed)
             }
-            Raw::Text(text) => (text.into(), parse_duration(text, unit)),
+            Raw::Text(text) => (Cow::Borrowed(text), parse_duration(text, unit)),
             other => return self.wrong_type(key, expected, &other),
         };
         match parsed {
@@ -227,11 +217,11 @@ impl Table<'_> {
                     format_duration(*range.end()),
                     unit.name()
                 );
-                self.problem(key, Problem::OutOfRange { value: shown, allowed });
+                self.problem(key, Problem::OutOfRange { value: shown.into_owned(), allowed });
                 None
             }
             Err(reason) => {
-                self.problem(key, Problem::Invalid { value: shown, reason });
+                self.problem(key, Problem::Invalid { value: shown.into_owned(), reason });
                 None
             }
         }
@@ -239,13 +229,13 @@ impl Table<'_> {
 
     /// One of a few words.
     pub(crate) fn choice<C: Choice>(&mut self, key: &'static str, default: C, text: &'static str) -> C {
-        self.note(key, "string", format!("\"{}\"", default.word()), C::words(), "", text);
+        self.note(key, "string", "", text, || (format!("\"{}\"", default.word()), C::words()));
         self.read_choice(key).unwrap_or(default)
     }
 
     /// One of a few words, or nothing.
     pub(crate) fn choice_optional<C: Choice>(&mut self, key: &'static str, text: &'static str) -> Option<C> {
-        self.note(key, "string", String::new(), C::words(), "", text);
+        self.note(key, "string", "", text, || (String::new(), C::words()));
         self.read_choice(key)
     }
 
@@ -261,8 +251,10 @@ impl Table<'_> {
         default: &[C],
         text: &'static str,
     ) -> Vec<C> {
-        let shown = default.iter().map(|c| format!("\"{}\"", c.word())).collect::<Vec<_>>().join(", ");
-        self.note(key, "list of strings", format!("[{shown}]"), C::words(), "", text);
+        self.note(key, "list of strings", "", text, || {
+            let shown = default.iter().map(|c| format!("\"{}\"", c.word())).collect::<Vec<_>>().join(", ");
+            (format!("[{shown}]"), C::words())
+        });
         let Some(words) = self.read_texts(key, C::ALL.len()) else {
             return default.to_vec();
         };
@@ -305,13 +297,13 @@ impl Table<'_> {
         default: &'static str,
         text: &'static str,
     ) -> V {
-        self.note(key, "string", format!("\"{default}\""), V::EXPECTED.into(), "", text);
+        self.note(key, "string", "", text, || (format!("\"{default}\""), V::EXPECTED.into()));
         self.read_value(key).unwrap_or_else(|| V::parse(default).expect("the default of a key is valid"))
     }
 
     /// A value with a shape of its own, or nothing.
     pub(crate) fn value_optional<V: Value>(&mut self, key: &'static str, text: &'static str) -> Option<V> {
-        self.note(key, "string", String::new(), V::EXPECTED.into(), "", text);
+        self.note(key, "string", "", text, || (String::new(), V::EXPECTED.into()));
         self.read_value(key)
     }
 
@@ -322,11 +314,11 @@ impl Table<'_> {
         default: &'static str,
         text: &'static str,
     ) -> Option<V> {
-        self.note(key, "string", format!("\"{default}\""), V::EXPECTED.into(), "", text);
+        self.note(key, "string", "", text, || (format!("\"{default}\""), V::EXPECTED.into()));
         match self.raw(key) {
             None => V::parse(default).ok(),
             Some(Raw::Text("")) => None,
-            Some(Raw::Toml(DeValue::String(text))) if text.is_empty() => None,
+            Some(Raw::Tree(Tree::Text(text))) if text.is_empty() => None,
             Some(_) => self.read_value(key),
         }
     }
@@ -338,7 +330,7 @@ impl Table<'_> {
         placeholder: &'static str,
         text: &'static str,
     ) -> V {
-        self.note(key, "string", "required".into(), V::EXPECTED.into(), "", text);
+        self.note(key, "string", "", text, || ("required".into(), V::EXPECTED.into()));
         if !self.has(key) {
             self.problem(key, Problem::Missing(V::EXPECTED.into()));
         }
@@ -363,8 +355,9 @@ impl Table<'_> {
         count_max: usize,
         text: &'static str,
     ) -> Vec<V> {
-        let allowed = format!("at most {count_max}, each {}", V::EXPECTED);
-        self.note(key, "list", format!("[{}]", default.join(", ")), allowed, "", text);
+        self.note(key, "list", "", text, || {
+            (format!("[{}]", default.join(", ")), format!("at most {count_max}, each {}", V::EXPECTED))
+        });
         match self.read_texts(key, count_max) {
             Some(texts) => texts.iter().filter_map(|text| self.parsed(key, text)).collect(),
             None => default.iter().filter_map(|text| self.parsed(key, text)).collect(),
@@ -373,11 +366,13 @@ impl Table<'_> {
 
     /// A secret or nothing; a weak one is refused and none is ever shown.
     pub(crate) fn secret(&mut self, key: &'static str, text: &'static str) -> Option<Secret> {
-        self.note(key, "secret", String::new(), "at least 16 characters, made at random".into(), "", text);
+        self.note(key, "secret", "", text, || {
+            (String::new(), "at least 16 characters, made at random".into())
+        });
         let value = match self.raw(key)? {
             Raw::Text(text) => text.into(),
-            Raw::Toml(DeValue::String(text)) => self.expanded(key, text)?,
-            Raw::Toml(_) => {
+            Raw::Tree(Tree::Text(text)) => self.expanded(key, text)?.into_owned(),
+            Raw::Tree(_) => {
                 self.problem(key, Problem::Secret("must be a string".into()));
                 return None;
             }

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use super::{RulePatch, State, Update};
 use crate::policy::RULES_MAX;
 use crate::policy::body;
-use crate::policy::json;
 use crate::policy::resource::Resource;
 use crate::policy::rules::{Piece, Pieces, members, text_of};
+use crate::reader::json;
 
 /// The key of an upsert that says which rule it follows. Sorts before every key of a rule.
 const AFTER: &str = "@after";
@@ -139,7 +139,8 @@ pub(super) fn apply(
     place(&mut pieces, patch).ok_or_else(|| whole("the patch does not fit"))?;
     let count = pieces.rules.len();
     if count > RULES_MAX {
-        let why = format!("{}: rules: {count} entries are out of range: must be at most {RULES_MAX}", update.key);
+        let why =
+            format!("{}: rules: {count} entries are out of range: must be at most {RULES_MAX}", update.key);
         return Err((State::Rejected, why));
     }
     let body = pieces.join();

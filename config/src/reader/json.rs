@@ -1,4 +1,4 @@
-//! JSON of resources: read into the tree that the sections read, and written in canonical form.
+//! JSON: read into the tree that the sections read, and written in canonical form.
 //!
 //! Canonical: keys sorted by bytes, no spaces, numbers in decimal, what JSON need not escape is not escaped; nothing is
 //! added and nothing left out, since a key that is written overrides also where it says the default. Owns: both ways.
@@ -10,18 +10,25 @@ use std::borrow::Cow;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::reader::tree::{Entries, Entry, Item, Tree};
+use super::tree::{Entries, Entry, Item, PART_BASE, Tree};
 
 /// Reads an object.
-pub(super) fn parse(text: &str) -> Result<Entries<'_>, String> {
+pub(crate) fn parse(text: &str) -> Result<Entries<'_>, String> {
     match serde_json::from_str::<Node<'_>>(text).map_err(|error| error.to_string())?.0 {
         Tree::Table(entries) => Ok(entries),
         _ => Err("it is another value".into()),
     }
 }
 
+/// A value in canonical form.
+pub(crate) fn text(tree: &Tree<'_>) -> String {
+    let mut out = String::with_capacity(256);
+    write_tree(&mut out, tree);
+    out
+}
+
 /// Writes an object in canonical form.
-pub(super) fn write(entries: &Entries<'_>, bytes_expected: usize) -> String {
+pub(crate) fn write(entries: &Entries<'_>, bytes_expected: usize) -> String {
     let mut out = String::with_capacity(bytes_expected);
     write_table(&mut out, entries);
     out
@@ -105,7 +112,7 @@ impl<'de> Visitor<'de> for Reader {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Tree<'de>, A::Error> {
         let mut items = Vec::new();
         while let Some(Node(tree)) = access.next_element()? {
-            items.push(Item { at: 0, tree });
+            items.push(Item { at: PART_BASE, tree });
         }
         Ok(Tree::List(items))
     }
@@ -113,7 +120,7 @@ impl<'de> Visitor<'de> for Reader {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Tree<'de>, A::Error> {
         let mut entries: Vec<Entry<'de>> = Vec::with_capacity(6);
         while let Some((Word(key), Node(tree))) = access.next_entry()? {
-            entries.push(Entry { key, at: 0, item: Item { at: 0, tree } });
+            entries.push(Entry { key, at: PART_BASE, item: Item { at: PART_BASE, tree } });
         }
         if !entries.is_sorted_by(|a, b| a.key <= b.key) {
             entries.sort_by(|a, b| a.key.cmp(&b.key));
@@ -171,7 +178,7 @@ fn write_tree(out: &mut String, tree: &Tree<'_>) {
 }
 
 /// A string with its quotes.
-pub(super) fn write_text(out: &mut String, text: &str) {
+pub(crate) fn write_text(out: &mut String, text: &str) {
     out.push('"');
     if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
         out.push_str(text);
