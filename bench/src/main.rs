@@ -7,6 +7,7 @@
 
 mod cpu;
 mod demo;
+mod fleet;
 mod flood;
 mod guard;
 mod handshake;
