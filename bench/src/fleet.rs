@@ -8,7 +8,10 @@
 //!            lab 0 edge: node       lab 1 edge: node
 //! ```
 //!
-//! Owns: that namespace, the orchestrator's process and state folder. Everything is removed when it is dropped.
+//! Owns: that namespace, the orchestrator's process and state folder. Everything is removed when it is dropped. What one
+//! orchestrator carries is measured in `load`.
+
+pub(crate) mod load;
 
 use std::fs;
 use std::path::{Path, PathBuf};
