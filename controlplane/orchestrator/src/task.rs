@@ -106,6 +106,7 @@ pub fn start(o: &Orchestrator) -> Vec<JoinHandle<()>> {
             |o| &o.signals.retention,
             |o| async move { retention(&o).await },
         ),
+        spawn_bans(o),
     ]
 }
 
