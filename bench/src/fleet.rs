@@ -74,20 +74,23 @@ impl Headquarters {
     }
 
     fn configure(&mut self, labs: usize) -> Result<()> {
-        let names: Vec<String> = (0..labs).map(|number| format!("10.97.{number}.1")).collect();
+        let state = self.folder.join("state");
         let config = format!(
-            "[server]\nbind_address = \"127.0.0.1:9090\"\ngrpc_address = \"0.0.0.0:{GRPC_PORT}\"\nstate_dir = {:?}\n\n\
+            "[server]\nbind_address = \"127.0.0.1:9090\"\ngrpc_address = \"0.0.0.0:{GRPC_PORT}\"\nstate_dir = {state:?}\n\n\
              [fleet]\nheartbeat_interval = 1\nheartbeat_timeout = 1\nhealth_check_interval = 1\nmax_missed = 3\n\n\
-             [logging]\nlevel = \"info\"\nformat = \"pretty\"\n",
-            self.folder.join("state"),
+             [tls]\ncert_path = {:?}\nkey_path = {:?}\n\n[logging]\nlevel = \"info\"\nformat = \"pretty\"\n",
+            self.folder.join("127.0.0.1.crt"),
+            self.folder.join("127.0.0.1.key"),
         );
         fs::write(self.config_path(), config)?;
-        self.orchestrator(&["ca", "init"])?;
-        let mut issue = vec!["ca", "issue", "server", "--name", "orchestrator", "--name", "127.0.0.1"];
-        issue.extend(names.iter().flat_map(|name| ["--name", name.as_str()]));
+        let authority = self.orchestrator(&["ca", "init"])?;
+        fs::write(self.authority_path(), authority)?;
+        let out = self.folder.display().to_string();
+        let names: Vec<String> = (0..labs).map(|number| format!("10.97.{number}.1")).collect();
+        let mut issue = vec!["ca", "issue-server", "--out", &out, "127.0.0.1"];
+        issue.extend(names.iter().map(String::as_str));
         self.orchestrator(&issue)?;
-        self.token =
-            self.orchestrator(&["token", "create", "laboratory", "--scope", "admin"])?.trim().to_owned();
+        self.token = self.orchestrator(&["token", "create", "laboratory", "--scope", "admin"])?.trim().to_owned();
         Ok(())
     }
 
@@ -188,17 +191,19 @@ impl Headquarters {
 
     /// Where the fleet's authority lies.
     fn authority_path(&self) -> PathBuf {
-        self.folder.join("state/ca/authority.pem")
+        self.folder.join("authority.pem")
     }
 
     /// The section of a node's configuration that makes it part of this fleet, with a token for joining.
     pub(crate) fn section(&self, number: usize) -> Result<String> {
-        let token = self.orchestrator(&["token", "create", &format!("join-{number}"), "--scope", "join"])?;
+        let name = format!("join-{number}");
+        let made = self.ask(&["token", "create", &name, "--scope", "join"])?;
+        let token = made.get("token").and_then(serde_json::Value::as_str).context("no token in the answer")?;
         Ok(format!(
             "[orchestrator]\nenabled = true\nurl = \"https://10.97.{number}.1:{GRPC_PORT}\"\nca_path = {:?}\n\
              join_token = {:?}\n",
             self.authority_path(),
-            token.trim(),
+            token,
         ))
     }
 
