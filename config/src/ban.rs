@@ -42,7 +42,7 @@ pub mod wire;
 
 pub use clock::{Clock, Stamp};
 pub use entry::{Entry, Origin, canonical};
-pub use replica::{Losses, Refusal, Replica};
+pub use replica::{Losses, Page, Refusal, Replica};
 
 /// How far a remote stamp may be ahead of the own clock, in milliseconds: a day. Nodes without a battery behind
 /// their clock are hours off, not days. Further ahead: refused, counted in [`Losses::ahead`].

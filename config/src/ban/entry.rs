@@ -23,6 +23,9 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Every origin.
+    pub const ALL: [Self; 4] = [Self::Operator, Self::Node, Self::Expert, Self::NodeApi];
+
     /// The word in tables and JSON.
     pub const fn word(self) -> &'static str {
         match self {

@@ -2,13 +2,15 @@
 //!
 //! Owns: decisions, merging, expiry, room. Full: see [`Replica`].
 
-use std::net::IpAddr;
+mod view;
 
 use ipnet::IpNet;
 
 use super::entry::cut;
-use super::table::{self, Table};
+use super::table::Table;
 use super::{ACTOR_BYTES_MAX, Clock, ENTRIES_MAX, Entry, Origin, REASON_BYTES_MAX, SKEW_MS_MAX, canonical};
+
+pub use view::Page;
 
 /// Most entries that one [`Replica::expire`] ends or forgets: 10 ms of work. The rest is done by the next.
 const DUE_PER_CALL_MAX: usize = 4_096;
@@ -62,6 +64,10 @@ pub struct Replica {
     is_keeper: bool,
     /// Newest wall clock among stamps of forgotten entries that something older may have outlived.
     forgotten_ms: u64,
+    /// Of a keeper: prefixes that left the table and are to leave its store. Never more than were in the table.
+    dropped: Vec<IpNet>,
+    /// Entries written anew because the clock was wrong. Never more than are in the table.
+    rewritten: Vec<Entry>,
 }
 
 impl Replica {
@@ -75,6 +81,8 @@ impl Replica {
             changes: 0,
             is_keeper: false,
             forgotten_ms: 0,
+            dropped: Vec::new(),
+            rewritten: Vec::new(),
         }
     }
 
@@ -104,15 +112,44 @@ impl Replica {
         node: Option<[u8; 16]>,
         now_ms: u64,
     ) -> Result<Entry, Refusal> {
+        let drafted = self.draft(prefix, until_ms, reason, origin, actor, node, now_ms);
+        self.losses.full += u64::from(matches!(drafted, Err(Refusal::Full { .. })));
+        let (mut entry, is_weaker) = drafted?;
+        if is_weaker {
+            return Ok(entry);
+        }
+        if !self.make_room(&entry, now_ms) {
+            return Err(Refusal::Full { entries_max: self.entries_max });
+        }
+        entry.stamp = self.clock.tick(now_ms);
+        self.put(&entry);
+        Ok(entry)
+    }
+
+    /// What [`Self::ban`] would write, without a stamp, and whether that is what is in force already. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::ban`].
+    #[expect(clippy::too_many_arguments, reason = "those of `ban`")]
+    pub fn draft(
+        &self,
+        prefix: IpNet,
+        until_ms: Option<u64>,
+        reason: &str,
+        origin: Origin,
+        actor: &str,
+        node: Option<[u8; 16]>,
+        now_ms: u64,
+    ) -> Result<(Entry, bool), Refusal> {
         let prefix = canonical(prefix).ok_or(Refusal::Wide(prefix))?;
         let held = self.get(&prefix).filter(|held| held.is_active(now_ms));
         if let Some(held) = held.as_ref().filter(|_| origin == Origin::Node) {
             let end = |until_ms: Option<u64>| until_ms.unwrap_or(u64::MAX);
             if end(held.until_ms) >= end(until_ms) {
-                return Ok(held.clone());
+                return Ok((held.clone(), true));
             }
         }
-        let mut entry = Entry {
+        let entry = normal(Entry {
             prefix,
             stamp: Default::default(),
             removed: false,
@@ -122,14 +159,24 @@ impl Replica {
             origin,
             actor: cut(actor, ACTOR_BYTES_MAX).into(),
             node,
-        };
-        if !self.make_room(&entry, now_ms) {
+        });
+        if !self.has_room(&entry, now_ms) {
             return Err(Refusal::Full { entries_max: self.entries_max });
         }
-        entry.stamp = self.clock.tick(now_ms);
-        entry = normal(entry);
-        self.put(&entry);
-        Ok(entry)
+        Ok((entry, false))
+    }
+
+    /// Takes a decision back that could not be kept: unless something newer came, what was there before is there
+    /// again.
+    pub fn undo(&mut self, entry: &Entry, before: Option<Entry>) {
+        if self.table.stamp(&entry.prefix) != Some(entry.stamp) {
+            return;
+        }
+        self.changes += 1;
+        match before {
+            Some(before) => self.table.put(&before),
+            None => drop(self.table.take(&entry.prefix)),
+        }
     }
 
     /// Lifts a ban that is in force. `None`: there is none.
@@ -206,8 +253,7 @@ impl Replica {
             if is_end {
                 self.table.mark_ended(&prefix);
                 ended.extend(self.get(&prefix));
-            } else if let Some(entry) = self.table.take(&prefix) {
-                self.changes += 1;
+            } else if let Some(entry) = self.take(&prefix) {
                 // What it hides may live on where nobody has heard of it.
                 let hides = if entry.removed {
                     entry.until_ms.is_none_or(|until_ms| until_ms > now_ms)
@@ -230,71 +276,16 @@ impl Replica {
         self.table.next_due(now_ms).is_some()
     }
 
-    /// Order-independent, kept up with every change: equal for replicas that hold the same entries.
-    pub fn digest(&self) -> [u8; 32] {
-        self.table.digest()
+    /// Of a keeper: prefixes that left the table since the last call, forgotten or displaced. To be called after each
+    /// change, so that the store holds what the table does.
+    pub fn take_dropped(&mut self) -> Vec<IpNet> {
+        core::mem::take(&mut self.dropped)
     }
 
-    /// Bans in force.
-    pub fn active(&self, now_ms: u64) -> impl Iterator<Item = Entry> + '_ {
-        self.table.iter().filter(move |entry| entry.is_active(now_ms))
-    }
-
-    /// Prefixes in force and their ends, without copies of texts.
-    pub fn active_prefixes(&self, now_ms: u64) -> impl Iterator<Item = (IpNet, Option<u64>)> + '_ {
-        self.table.active(now_ms)
-    }
-
-    /// What is held for a prefix, lifts and ended bans included.
-    pub fn get(&self, prefix: &IpNet) -> Option<Entry> {
-        self.table.get(prefix)
-    }
-
-    /// Bans in force that cover an address, the widest first.
-    pub fn covering(&self, address: IpAddr, now_ms: u64) -> impl Iterator<Item = Entry> + '_ {
-        self.covering_prefix(table::host(address), now_ms)
-    }
-
-    /// Bans in force that cover a prefix or are it, the widest first.
-    pub fn covering_prefix(&self, prefix: IpNet, now_ms: u64) -> impl Iterator<Item = Entry> + '_ {
-        let covering = self.table.covering(prefix).filter(move |held| self.table.is_active(held, now_ms));
-        covering.filter_map(|held| self.table.get(&held))
-    }
-
-    /// Bans in force that lie in a prefix or are it.
-    pub fn within(&self, prefix: IpNet, now_ms: u64) -> impl Iterator<Item = Entry> + '_ {
-        let within = self.table.within(prefix).filter(move |held| self.table.is_active(held, now_ms));
-        within.filter_map(|held| self.table.get(&held))
-    }
-
-    /// Everything held, lifts and ended bans included, by prefix: what is sent to another replica.
-    pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.table.iter()
-    }
-
-    /// As [`Self::entries`], the prefixes after `last` only: for whole exchanges in parts.
-    pub fn entries_after(&self, last: Option<IpNet>) -> impl Iterator<Item = Entry> + '_ {
-        self.table.after(last)
-    }
-
-    /// Counts changes: equal means nothing changed since.
-    pub fn changes(&self) -> u64 {
-        self.changes
-    }
-
-    /// Entries held.
-    pub fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    /// Whether nothing is held.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// What was not taken.
-    pub fn losses(&self) -> Losses {
-        self.losses
+    /// Entries that [`Self::expire`] wrote anew because the own clock was wrong: to be kept and sent like
+    /// decisions.
+    pub fn take_rewritten(&mut self) -> Vec<Entry> {
+        core::mem::take(&mut self.rewritten)
     }
 
     /// See [`Self::keeper`].
@@ -327,22 +318,40 @@ impl Replica {
         lift
     }
 
-    /// Whether `entry` has a place, if need be that of another.
-    fn make_room(&mut self, entry: &Entry, now_ms: u64) -> bool {
+    fn take(&mut self, prefix: &IpNet) -> Option<Entry> {
+        let entry = self.table.take(prefix)?;
+        self.changes += 1;
+        if self.is_keeper {
+            self.dropped.push(*prefix);
+        }
+        Some(entry)
+    }
+
+    /// Whether `entry` finds a place: `None` when there is none, otherwise what has to go.
+    fn place(&self, entry: &Entry, now_ms: u64) -> Option<Option<IpNet>> {
         if self.len() < self.entries_max || self.table.stamp(&entry.prefix).is_some() {
-            return true;
+            return Some(None);
         }
         let victim = self.table.displaceable().copied();
         let victim =
             victim.filter(|victim| !entry.is_displaceable() || !self.table.is_active(victim, now_ms));
-        let Some(victim) = victim else {
+        victim.map(Some)
+    }
+
+    fn has_room(&self, entry: &Entry, now_ms: u64) -> bool {
+        self.place(entry, now_ms).is_some()
+    }
+
+    /// Whether `entry` has a place, if need be that of another.
+    fn make_room(&mut self, entry: &Entry, now_ms: u64) -> bool {
+        let Some(victim) = self.place(entry, now_ms) else {
             self.losses.full += 1;
             return false;
         };
-        let was_active = self.table.is_active(&victim, now_ms);
-        self.table.take(&victim);
-        self.changes += 1;
-        self.losses.displaced += u64::from(was_active);
+        if let Some(victim) = victim {
+            self.losses.displaced += u64::from(self.table.is_active(&victim, now_ms));
+            self.take(&victim);
+        }
         true
     }
 
@@ -350,13 +359,16 @@ impl Replica {
     /// written anew, and ends as long after now as it would have after it was written.
     fn write_anew(&mut self, now_ms: u64) {
         let limit_ms = now_ms.saturating_add(SKEW_MS_MAX);
+        self.rewritten.clear();
         let ahead: Vec<Entry> = self.table.iter().filter(|entry| entry.stamp.wall_ms > limit_ms).collect();
         for mut entry in ahead {
             let length_ms = |until_ms: u64| until_ms.saturating_sub(entry.stamp.wall_ms);
             entry.until_ms = entry.until_ms.map(|until_ms| now_ms.saturating_add(length_ms(until_ms)));
             entry.since_ms = entry.since_ms.min(now_ms);
             entry.stamp = self.clock.tick(now_ms);
-            self.put(&normal(entry));
+            let entry = normal(entry);
+            self.put(&entry);
+            self.rewritten.push(entry);
         }
         // Nothing may have been held: the clock comes back all the same.
         if self.clock.is_ahead(now_ms) {

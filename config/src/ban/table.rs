@@ -66,6 +66,8 @@ pub(super) struct Table {
     /// Entries per length of prefix.
     lengths_v4: [u32; 33],
     lengths_v6: [u32; 129],
+    /// Bans whose end was not told yet, by origin.
+    active: [usize; Origin::ALL.len()],
     digest: [u64; 4],
 }
 
@@ -77,12 +79,18 @@ impl Table {
             due: [BTreeSet::new(), BTreeSet::new()],
             lengths_v4: [0; 33],
             lengths_v6: [0; 129],
+            active: [0; Origin::ALL.len()],
             digest: [0; 4],
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// Bans of an origin whose end was not told yet.
+    pub(super) fn active_len(&self, origin: Origin) -> usize {
+        self.active[origin as usize]
     }
 
     pub(super) fn get(&self, prefix: &IpNet) -> Option<Entry> {
@@ -118,6 +126,7 @@ impl Table {
             self.due[usize::from(!record.is_displaceable())].insert((due_ms, entry.prefix));
         }
         *self.count(&entry.prefix) += 1;
+        self.active[record.origin as usize] += usize::from(!record.removed);
         self.add(&entry.hash(), u64::wrapping_add);
         self.records.insert(entry.prefix, record);
     }
@@ -130,6 +139,7 @@ impl Table {
             self.due[usize::from(!record.is_displaceable())].remove(&(due_ms, *prefix));
         }
         *self.count(prefix) -= 1;
+        self.active[record.origin as usize] -= usize::from(!record.removed && !record.ended);
         self.add(&entry.hash(), u64::wrapping_sub);
         for number in [record.writer, record.reason, record.actor, record.node] {
             // NO_NODE is the number of nothing.
@@ -153,6 +163,7 @@ impl Table {
         if let Some(due_ms) = record.due_ms() {
             due.remove(&(due_ms, *prefix));
         }
+        self.active[record.origin as usize] -= usize::from(!record.removed && !record.ended);
         record.ended = true;
         if let Some(due_ms) = record.due_ms() {
             due.insert((due_ms, *prefix));
@@ -180,14 +191,32 @@ impl Table {
         active.map(|(prefix, record)| (*prefix, record.until_ms()))
     }
 
-    /// Prefixes held that lie within `prefix`, itself included.
-    pub(super) fn within(&self, prefix: IpNet) -> impl Iterator<Item = IpNet> + '_ {
-        let last = match prefix {
-            IpNet::V4(v4) => IpNet::V4(Ipv4Net::new_assert(v4.broadcast(), 32)),
-            IpNet::V6(v6) => IpNet::V6(Ipv6Net::new_assert(v6.broadcast(), 128)),
+    /// Prefixes held that lie within `outer` (itself included; `None`: all) and come after `last`, each with whether
+    /// it is in force and of which origin.
+    pub(super) fn within(
+        &self,
+        outer: Option<IpNet>,
+        last: Option<IpNet>,
+        now_ms: u64,
+    ) -> impl Iterator<Item = (IpNet, bool, Origin)> + '_ {
+        use core::ops::Bound::{Excluded, Included, Unbounded};
+        let end = match outer {
+            Some(IpNet::V4(v4)) => Included(IpNet::V4(Ipv4Net::new_assert(v4.broadcast(), 32))),
+            Some(IpNet::V6(v6)) => Included(IpNet::V6(Ipv6Net::new_assert(v6.broadcast(), 128))),
+            None => Unbounded,
         };
-        // Ordered by address, then by length: what is wider begins at the same address at most.
-        self.records.range(prefix..=last).map(|(inner, _)| *inner).filter(move |inner| prefix.contains(inner))
+        // Ordered by address, then by length: what lies within `outer` follows it directly.
+        let start = match (outer, last) {
+            (Some(outer), Some(last)) if last < outer => Included(outer),
+            (Some(outer), None) => Included(outer),
+            (_, Some(last)) => Excluded(last),
+            (None, None) => Unbounded,
+        };
+        let is_empty = matches!((start, end), (Excluded(start), Included(end)) if start >= end);
+        let range = (!is_empty).then(|| self.records.range((start, end)));
+        let inside =
+            range.into_iter().flatten().filter(move |(net, _)| outer.is_none_or(|o| o.contains(*net)));
+        inside.map(move |(prefix, record)| (*prefix, record.is_active(now_ms), record.origin))
     }
 
     /// Prefixes held that cover `prefix`, itself included, the widest first.

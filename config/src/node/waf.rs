@@ -158,11 +158,11 @@ pub struct WafSite {
 impl Waf {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         let mut waf = Self::read_rules(t);
+        waf.rules = read_json_rules(t);
         waf.read_csrf(t);
         waf.read_limits(t);
         waf.read_audit(t);
         waf.sites = t.tables("sites", SITES_MAX, WafSite::read);
-        waf.rules = read_json_rules(t);
         waf
     }
 

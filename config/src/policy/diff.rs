@@ -116,7 +116,7 @@ impl Fields {
             match (before.get(key), after.get(key)) {
                 (before, after) if before == after => {}
                 (Some(Value::Object(before)), Some(Value::Object(after))) => {
-                    self.objects(&path, before, after)
+                    self.objects(&path, before, after);
                 }
                 (before, after) => self.values(&path, before, after),
             }

@@ -14,14 +14,24 @@
 //! response or a [`failure::Failure`]; rights, idempotency and the audit log are part of it, not of the face.
 #![forbid(unsafe_code)]
 
+pub mod access;
+pub mod api;
 pub mod audit;
+pub mod ban;
+pub mod batch;
 pub mod caller;
+pub mod cli;
+pub mod command;
 pub mod event;
 pub mod failure;
+pub mod metrics;
 pub mod orchestrator;
+pub mod policy;
+pub mod registry;
 pub mod request;
 pub mod service;
 pub mod session;
 pub mod store;
+pub mod task;
 
 pub use orchestrator::Orchestrator;

@@ -27,6 +27,7 @@ use crate::failure::Failure;
 pub mod access;
 pub mod audit;
 pub mod ban;
+pub mod enrol;
 pub mod event;
 pub mod explain;
 pub mod fleet;

@@ -208,6 +208,68 @@ fn what_touches_an_address_or_a_prefix_is_found() {
 }
 
 #[test]
+fn pages_go_through_everything_in_force_once_whatever_their_size() {
+    let mut replica = replica(1);
+    for number in 0..100 {
+        let origin = if number % 3 == 0 { Origin::Node } else { Origin::Operator };
+        ban(&mut replica, &format!("10.0.{}.{number}", number % 5), Some(HOUR_MS), origin, START_MS);
+    }
+    replica.lift(net("10.0.0.0"), "", "", START_MS);
+    for (outer, origins, count) in [
+        (None, &[][..], 99),
+        (Some("10.0.1.0/24"), &[][..], 20),
+        (None, &[Origin::Node][..], 33),
+        (Some("10.9.0.0/16"), &[][..], 0),
+    ] {
+        for (count_max, looked_at_max) in [(1, 1_000), (7, 3), (1_000, 1_000)] {
+            let (mut last, mut seen) = (None, Vec::new());
+            loop {
+                let outer = outer.map(net);
+                let page = replica.page(last, outer, origins, count_max, looked_at_max, START_MS);
+                assert!(page.entries.len() <= count_max);
+                seen.extend(page.entries.into_iter().map(|entry| entry.prefix));
+                last = page.next;
+                if last.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(seen.len(), count);
+            assert!(seen.is_sorted_by(|a, b| a < b));
+        }
+    }
+    assert_eq!((replica.active_len(&[]), replica.active_len(&[Origin::Node])), (99, 33));
+    replica.expire(START_MS + HOUR_MS);
+    assert_eq!(replica.active_len(&[]), 0);
+}
+
+#[test]
+fn a_decision_that_could_not_be_kept_is_as_if_it_had_not_been() {
+    let mut replica = replica(1);
+    let first = ban(&mut replica, "192.0.2.1", None, Origin::Operator, START_MS);
+    let digest = replica.digest();
+    let lift = replica.lift(net("192.0.2.1"), "", "", START_MS).unwrap();
+    replica.undo(&lift, Some(first.clone()));
+    let new = ban(&mut replica, "192.0.2.2", None, Origin::Operator, START_MS);
+    replica.undo(&new, None);
+    assert_eq!((replica.digest(), replica.active_len(&[])), (digest, 1));
+    let newer = ban(&mut replica, "192.0.2.1", Some(HOUR_MS), Origin::Operator, START_MS);
+    replica.undo(&lift, Some(first));
+    assert_eq!(replica.get(&net("192.0.2.1")), Some(newer), "what came later stays");
+}
+
+#[test]
+fn a_keeper_says_what_left_its_table() {
+    let mut replica = Replica::keeper([1; 16], 2, 0);
+    ban(&mut replica, "192.0.2.1", Some(HOUR_MS), Origin::Node, START_MS);
+    ban(&mut replica, "192.0.2.2", Some(HOUR_MS), Origin::Operator, START_MS);
+    assert!(replica.take_dropped().is_empty());
+    ban(&mut replica, "192.0.2.3", Some(HOUR_MS), Origin::Operator, START_MS);
+    assert_eq!(replica.take_dropped(), [net("192.0.2.1")]);
+    expire_all(&mut replica, START_MS + RETENTION_MS);
+    assert_eq!(replica.take_dropped(), [net("192.0.2.2"), net("192.0.2.3")]);
+}
+
+#[test]
 fn two_holders_of_one_uuid_agree_by_content() {
     let (mut a, mut b) = (replica(1), replica(1));
     ban(&mut a, "192.0.2.1", Some(HOUR_MS), Origin::Operator, START_MS);
@@ -272,7 +334,7 @@ fn a_million_entries_take_less_than_250_mb() {
         // Scattered over the space, as attackers are.
         let address = std::net::Ipv4Addr::from(number.wrapping_mul(2_654_435_761));
         let until_ms = Some(START_MS + u64::from(number.wrapping_mul(40_503) % 86_400_000));
-        let prefix = table::host(address.into());
+        let prefix = IpNet::from(std::net::IpAddr::from(address));
         replica.ban(prefix, until_ms, "flood", Origin::Node, "", Some([2; 16]), START_MS).unwrap();
     }
     let bytes = resident_bytes() - before;

@@ -67,8 +67,8 @@ fn push(tree: &mut Entries<'_>, key: &'static str, address_key: &'static str, ad
     }
 }
 
-/// A body for a tree in which `$` is expanded: with `$` doubled, and everything at one place. JSON rules are taken as they
-/// are written.
+/// A body for a tree in which `$` is expanded: with `$` doubled, and everything at one place. JSON rules are taken as
+/// they are written.
 pub(super) fn literal(mut body: Entries<'_>, at: usize) -> Entries<'_> {
     for entry in &mut body.0 {
         entry.at = at;

@@ -117,6 +117,24 @@ fn limits_and_waf_sets_override_key_by_key() {
 }
 
 #[test]
+fn command_line_and_variables_win_over_the_policy_and_nothing_of_a_policy_is_expanded() {
+    let mut layers = layers(FILE);
+    layers.environment.insert("A".into(), "x".into());
+    let over = crate::layers::Override {
+        option: "--source-rate".into(),
+        key: "limits.source_rate".into(),
+        value: "55".into(),
+    };
+    layers.command_line.push(over);
+    let policy = "[limits]\nsource_rate = 3\nsource_burst = 4\n\
+                  [[backend_groups]]\nname = 'g'\nbackends = [{ name = '${A}$', address = '192.0.2.9:80' }]\n";
+    let composed = compose(&layers, &set(policy)).unwrap();
+    assert_eq!(composed.rejected, []);
+    assert_eq!((composed.config.limits.source_rate, composed.config.limits.source_burst), (Some(55), 4));
+    assert_eq!(composed.config.backends[1].name, "${A}$");
+}
+
+#[test]
 fn rules_of_waf_sets_are_added_and_are_rules_enough() {
     let rule = |id: &str| {
         format!(
@@ -142,7 +160,8 @@ fn rules_of_waf_sets_are_added_and_are_rules_enough() {
 fn filter_sets_come_by_priority_then_name_and_before_the_file() {
     let filter = |name: &str, priority: u16| {
         format!(
-            "[[filter_sets]]\nname = '{name}'\npriority = {priority}\nrules = [{{ id = '1' }}, {{ id = '2', name = 'named-{name}' }}]\n"
+            "[[filter_sets]]\nname = '{name}'\npriority = {priority}\nrules = [{{ id = '1' }}, {{ id = '2', name = \
+             'named-{name}' }}]\n"
         )
     };
     let config = fits(FILE, &format!("{}{}{}", filter("a", 9), filter("b", 3), filter("c", 3)));

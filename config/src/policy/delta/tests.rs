@@ -235,8 +235,10 @@ fn node_keeps_the_earlier_body_of_what_it_could_not_apply() {
     assert_eq!(kept, before);
 }
 
-/// Rules by id and rate, and the priority.
-fn any_body() -> impl Strategy<Value = (u16, Vec<(u8, u8)>)> {
+/// The priority, and rules by id and rate.
+type Body = (u16, Vec<(u8, u8)>);
+
+fn any_body() -> impl Strategy<Value = Body> {
     (0..4_u16, prop::collection::vec((0..24_u8, 0..3_u8), 0..24)).prop_map(|(priority, mut rules)| {
         let mut seen = std::collections::HashSet::new();
         rules.retain(|(id, _)| seen.insert(*id));
@@ -244,17 +246,19 @@ fn any_body() -> impl Strategy<Value = (u16, Vec<(u8, u8)>)> {
     })
 }
 
-fn resource((priority, list): &(u16, Vec<(u8, u8)>)) -> Resource {
+fn resource((priority, list): &Body) -> Resource {
     let head = if *priority > 0 { format!(r#""priority":{priority},"#) } else { String::new() };
     edge(&format!(r#"{{{head}"rules":[{}]}}"#, rules(list.iter().copied())))
 }
 
 /// A policy in one step of its history: the filter set, and which of three lists there are.
-fn any_history() -> impl Strategy<Value = Vec<((u16, Vec<(u8, u8)>), [u8; 3])>> {
+type Step = (Body, [u8; 3]);
+
+fn any_history() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec((any_body(), [0..3_u8, 0..3, 0..3]), 1..6)
 }
 
-fn policy((body, lists): &((u16, Vec<(u8, u8)>), [u8; 3])) -> Set {
+fn policy((body, lists): &Step) -> Set {
     let lists = lists.iter().enumerate().filter(|(_, action)| **action > 0).map(|(index, action)| {
         let action = if *action == 1 { "allow" } else { "block" };
         Resource::parse(key(&format!("list/l{index}")), &format!(r#"{{"action":"{action}"}}"#)).unwrap()

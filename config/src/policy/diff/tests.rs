@@ -62,7 +62,8 @@ fn rules_are_matched_by_id_and_moves_are_told_as_positions() {
 fn backends_are_matched_by_name() {
     let group = |weight: u32| {
         format!(
-            r#"{{"backends":[{{"name":"a","address":"192.0.2.1:80","weight":{weight}}},{{"name":"b","address":"192.0.2.2:80"}}]}}"#
+            r#"{{"backends":[{{"name":"a","address":"192.0.2.1:80","weight":{weight}}},{}]}}"#,
+            r#"{"name":"b","address":"192.0.2.2:80"}"#
         )
     };
     let old = set(&[("backend-group/g", &group(1))]);

@@ -52,7 +52,11 @@ proptest! {
 
     #[test]
     fn any_outcome_and_digest_is_the_same_after_the_wire(
-        key in any_key(), version in any::<u64>(), hash in any::<[u8; 32]>(), state in 1..=5_i32, error in "[ -~]{0,40}",
+        key in any_key(),
+        version in any::<u64>(),
+        hash in any::<[u8; 32]>(),
+        state in 1..=5_i32,
+        error in "[ -~]{0,40}",
     ) {
         let outcome = Outcome { key: key.clone(), version, hash: Hash(hash), state: state_from_wire(state), error };
         prop_assert_eq!(state_to_wire(outcome.state) as i32, state);

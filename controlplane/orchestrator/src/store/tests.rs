@@ -144,7 +144,10 @@ fn transactions_that_wait_share_one_commit_and_a_failing_one_takes_back_only_its
     let waiting: Vec<_> = (0..100u8)
         .map(|n| {
             store.write_async(move |w| {
-                assert_eq!(w.get(Table::Bans, b"counter")?.unwrap_or_default().len(), usize::from(n.div_ceil(2)));
+                assert_eq!(
+                    w.get(Table::Bans, b"counter")?.unwrap_or_default().len(),
+                    usize::from(n.div_ceil(2))
+                );
                 w.put(Table::Bans, &[n], b"x")?;
                 w.put(Table::Bans, b"counter", &vec![0; usize::from(n.div_ceil(2)) + 1])?;
                 if n % 2 == 0 { Ok(n) } else { Err(Error::Stopped { why: "for the test" }) }

@@ -190,7 +190,8 @@ impl Link {
         events.drain(..count).collect()
     }
 
-    pub(super) fn events_len(&self) -> usize {
+    /// Events that wait.
+    pub fn events_waiting(&self) -> usize {
         lock(&self.events).len()
     }
 

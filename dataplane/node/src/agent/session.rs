@@ -270,7 +270,7 @@ impl<'a> Session<'a> {
             Some(Down::Command(command)) => self.begin_command(command),
             Some(Down::EventAck(ack)) => {
                 self.events.acknowledge(ack.sequence, self.context.host.link());
-                if self.context.host.link().events_len() > 0 {
+                if self.context.host.link().events_waiting() > 0 {
                     self.flush_events();
                 }
             }
@@ -284,7 +284,7 @@ impl<'a> Session<'a> {
     fn handle_link(&mut self) {
         let host = Arc::clone(&self.context.host);
         let link = host.link();
-        if link.events_len() > 0 && self.flush_at.is_none() {
+        if link.events_waiting() > 0 && self.flush_at.is_none() {
             self.flush_at = Some(Instant::now() + EVENTS_GATHERED);
         }
         while link.has_bans() && self.urgent.len() < URGENT_MAX {
@@ -333,7 +333,7 @@ impl<'a> Session<'a> {
                 None => break,
             }
         }
-        if link.events_len() > 0 {
+        if link.events_waiting() > 0 {
             self.flush_at = Some(now + EVENTS_GATHERED);
         }
     }
