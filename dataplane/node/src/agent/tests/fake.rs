@@ -253,11 +253,7 @@ pub(super) fn settings(url: &str) -> Settings {
 
 /// The same, with a directory for its files.
 pub(super) fn settings_in(url: &str, dir: &Path) -> Settings {
-    Settings {
-        policy_path: Some(dir.join(POLICY_FILE_NAME)),
-        restored: load_policy(dir),
-        ..settings(url)
-    }
+    Settings { policy_path: Some(dir.join(POLICY_FILE_NAME)), restored: load_policy(dir), ..settings(url) }
 }
 
 pub(super) fn run(settings: Settings, host: &Arc<SimulatedHost>) -> tokio::task::JoinHandle<()> {
