@@ -201,6 +201,7 @@ impl Peer {
     }
 
     /// Sends changes of a ban list.
+    #[allow(dead_code, reason = "for tests of whole nodes")]
     pub(super) async fn bans_are(&self, replica: &Replica, entries: Vec<Entry>) {
         let digest = replica.digest().to_vec();
         let entries = entries.into_iter().map(v1::BanEntry::from).collect();
@@ -208,6 +209,7 @@ impl Peer {
     }
 
     /// Reads until a ban has dropped so many packets; says whether it is enforced.
+    #[allow(dead_code, reason = "for tests of whole nodes")]
     pub(super) async fn hits(&mut self, prefix: &str, packets_min: u64) -> bool {
         self.until(|kind| match kind {
             Up::Telemetry(report) => {
