@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use secbeat_config::ban::{Entry, Stamp};
 use secbeat_proto::v1;
 
-use super::host::Host;
+use super::host::{BanHits, Host};
 use super::link::Numbers;
 
 /// Entries of one message: about 300 KB.
@@ -29,8 +29,13 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Takes a message in and answers with what the other side lacks. Blocks for as long as enforcement takes.
-    pub(super) fn receive(&mut self, delta: v1::BanDelta, host: &dyn Host) -> Vec<v1::BanDelta> {
+    /// Takes a message in and answers with what the other side lacks, and how its bans stand here now: who set a ban
+    /// waits for that. Blocks for as long as enforcement takes.
+    pub(super) fn receive(
+        &mut self,
+        delta: v1::BanDelta,
+        host: &dyn Host,
+    ) -> (Vec<v1::BanDelta>, Vec<BanHits>) {
         let mut entries = Vec::with_capacity(delta.entries.len().min(PART_ENTRIES_MAX));
         let mut refused = 0;
         for message in delta.entries {
@@ -49,16 +54,18 @@ impl Exchange {
             let room = ENTRIES_REMEMBERED_MAX.saturating_sub(self.theirs.len());
             self.theirs.extend(entries.iter().take(room).map(|entry| (entry.prefix, entry.stamp)));
         }
+        let prefixes: Vec<IpNet> = entries.iter().map(|entry| entry.prefix).collect();
         let changed = host.merge_bans(entries);
+        let hits = host.ban_hits(&prefixes);
         Numbers::add(&host.link().numbers.ban_merges, changed);
         if !delta.is_whole || delta.has_more {
-            return Vec::new();
+            return (Vec::new(), hits);
         }
         self.is_open = false;
         let theirs = core::mem::take(&mut self.theirs);
         let lacks = |entry: &Entry| theirs.get(&entry.prefix).is_none_or(|stamp| *stamp < entry.stamp);
         let lacking: Vec<Entry> = host.ban_entries().into_iter().filter(lacks).collect();
-        parts(&lacking, false, host)
+        (parts(&lacking, false, host), hits)
     }
 }
 

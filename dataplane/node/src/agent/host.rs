@@ -156,6 +156,9 @@ pub trait Host: Send + Sync + 'static {
     /// Takes over what others know, enforces what is to be enforced and returns how many entries changed something.
     fn merge_bans(&self, entries: Vec<Entry>) -> usize;
 
+    /// How these bans stand here.
+    fn ban_hits(&self, prefixes: &[IpNet]) -> Vec<BanHits>;
+
     /// Its numbers.
     fn snapshot(&self) -> Snapshot;
 

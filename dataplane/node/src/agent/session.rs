@@ -153,9 +153,9 @@ impl<'a> Session<'a> {
         let answer = tokio::time::timeout(timeout, attach).await.map_err(late)?;
         let mut incoming = answer.map_err(|status| explain(&status))?.into_inner();
         let first = tokio::time::timeout(timeout, incoming.message()).await.map_err(late)?;
-        let welcome = match first.map_err(|status| explain(&status))?.and_then(|message| message.kind) {
-            Some(Down::Welcome(welcome)) => welcome,
-            _ => return Err("the orchestrator did not begin with a welcome".into()),
+        let kind = first.map_err(|status| explain(&status))?.and_then(|message| message.kind);
+        let Some(Down::Welcome(welcome)) = kind else {
+            return Err("the orchestrator did not begin with a welcome".into());
         };
         self.welcome(&welcome)?;
         let telemetry = duration(welcome.telemetry_interval_ms, self.context.settings.telemetry_interval);

@@ -287,6 +287,17 @@ impl Host for SimulatedHost {
         self.lock().bans.merge(entries, millis(SystemTime::now())).len()
     }
 
+    fn ban_hits(&self, prefixes: &[IpNet]) -> Vec<BanHits> {
+        let now_ms = millis(SystemTime::now());
+        let inner = self.lock();
+        let hits = prefixes.iter().map(|prefix| BanHits {
+            prefix: *prefix,
+            packets: inner.ban_hits.get(prefix).copied().unwrap_or(0),
+            is_enforced: inner.bans.get(prefix).is_some_and(|entry| entry.is_active(now_ms)),
+        });
+        hits.collect()
+    }
+
     fn snapshot(&self) -> Snapshot {
         let now_ms = millis(SystemTime::now());
         let mut inner = self.lock();

@@ -60,6 +60,15 @@ impl Encoder {
         report
     }
 
+    /// How bans stand, between two reports; `None` before the first one, which is whole, or when nothing is new.
+    pub(super) fn enforcement(&mut self, hits: Vec<BanHits>, at_ms: u64) -> Option<v1::Telemetry> {
+        if !self.is_begun {
+            return None;
+        }
+        let ban_hits = self.ban_hits(hits);
+        (!ban_hits.is_empty()).then(|| v1::Telemetry { at_ms, ban_hits, ..Default::default() })
+    }
+
     fn ban_hits(&mut self, hits: Vec<BanHits>) -> Vec<v1::BanHits> {
         if self.hits.len() + hits.len() > BAN_HITS_KNOWN_MAX {
             self.hits.clear();

@@ -14,7 +14,7 @@ use super::Session;
 use crate::agent::Context;
 use crate::agent::events::millis;
 use crate::agent::exchange::{self, Exchange};
-use crate::agent::host::{Order, Snapshot};
+use crate::agent::host::{BanHits, Order, Snapshot};
 use crate::agent::link::Numbers;
 use crate::agent::policy::{Ack, Pending};
 use crate::agent::telemetry::Encoder;
@@ -23,8 +23,8 @@ use crate::agent::telemetry::Encoder;
 pub(super) enum Done {
     /// Changes are in force, or refused.
     Applied(Vec<Ack>),
-    /// Bans are merged; what the other side lacks.
-    Merged(Option<Exchange>, Vec<v1::BanDelta>),
+    /// Bans are merged; what the other side lacks, and how they stand here.
+    Merged(Option<Exchange>, Vec<v1::BanDelta>, Vec<BanHits>),
     /// Numbers were read.
     Read(Snapshot),
     /// An order was followed, or not.
@@ -73,15 +73,15 @@ impl Session<'_> {
         self.is_merging = true;
         let host = Arc::clone(&self.context.host);
         self.jobs.spawn_blocking(move || {
-            let answers = exchange.receive(delta, host.as_ref());
-            Done::Merged(Some(exchange), answers)
+            let (answers, hits) = exchange.receive(delta, host.as_ref());
+            Done::Merged(Some(exchange), answers, hits)
         });
     }
 
     /// Sends everything we have, because some changes were forgotten.
     pub(super) fn begin_whole(&mut self) {
         let host = Arc::clone(&self.context.host);
-        self.jobs.spawn_blocking(move || Done::Merged(None, exchange::whole(host.as_ref())));
+        self.jobs.spawn_blocking(move || Done::Merged(None, exchange::whole(host.as_ref()), Vec::new()));
     }
 
     pub(super) fn begin_telemetry(&mut self) {
@@ -138,7 +138,9 @@ impl Session<'_> {
                 self.urgent.extend(acks.iter().map(|ack| Up::PolicyAck(acknowledgement(ack))));
                 self.begin_apply();
             }
-            Done::Merged(exchange, answers) => {
+            Done::Merged(exchange, answers, hits) => {
+                let report = self.telemetry.enforcement(hits, millis(SystemTime::now()));
+                self.urgent.extend(report.map(Up::Telemetry));
                 if exchange.is_some() {
                     self.exchange = exchange;
                     self.is_merging = false;

@@ -139,6 +139,27 @@ async fn entry_that_is_none_does_not_spoil_the_others() {
 }
 
 #[tokio::test]
+async fn who_set_a_ban_hears_at_once_that_it_is_enforced_and_that_its_lift_is() {
+    let (mut fake, host, mut replica) = (Fake::start().await, host(), replica());
+    run(settings(&fake.url()), &host);
+    let (mut peer, _) = fake.greet(1).await;
+    // Reports between the regular ones have no load.
+    let telemetry = |kind| if let Up::Telemetry(report) = kind { Some(report) } else { None };
+    assert!(peer.until(telemetry).await.is_whole);
+    let told = |report: v1::Telemetry| {
+        let hits = report.ban_hits.first()?;
+        report.load.is_none().then(|| (hits.prefix.clone(), hits.is_enforced))
+    };
+    let entry = ban(&mut replica, "192.0.2.7/32");
+    peer.bans_are(&replica, vec![entry]).await;
+    let first = peer.until(|kind| telemetry(kind).and_then(told)).await;
+    assert_eq!(first, ("192.0.2.7/32".to_owned(), true));
+    let lift = replica.lift(net("192.0.2.7/32"), "", "", now_ms()).unwrap();
+    peer.bans_are(&replica, vec![lift]).await;
+    assert!(!peer.until(|kind| telemetry(kind).and_then(told)).await.1);
+}
+
+#[tokio::test]
 async fn hits_of_bans_are_told() {
     let (mut fake, host) = (Fake::start().await, host());
     host.ban(net("198.51.100.7/32"), HOUR, "request_rate");

@@ -7,11 +7,12 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use ipnet::IpNet;
 use secbeat_config::ban::Entry;
 use secbeat_config::policy::{Hash, Set};
 
 use super::bans::{millis, save};
-use crate::agent::{Applied, Condition, Facts, Host, Link, Order, Snapshot};
+use crate::agent::{Applied, BanHits, Condition, Facts, Host, Link, Order, Snapshot};
 use crate::api::events::{Class, Level};
 use crate::api::{Phase, SecurityEvent};
 use crate::command::mode_name;
@@ -168,6 +169,10 @@ impl Host for FleetHost {
         drop(state);
         self.record_merged(&changed, now);
         changed.len()
+    }
+
+    fn ban_hits(&self, prefixes: &[IpNet]) -> Vec<BanHits> {
+        super::numbers::ban_hits(&self.node.state(), prefixes)
     }
 
     fn snapshot(&self) -> Snapshot {

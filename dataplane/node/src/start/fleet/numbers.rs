@@ -14,7 +14,7 @@ use secbeat_net::verdict::DropReason;
 use super::bans::millis;
 use crate::agent::{BanHits, Load, Snapshot};
 use crate::host::Machine;
-use crate::start::node::Node;
+use crate::start::node::{Node, State};
 use crate::telemetry::Telemetry;
 use crate::telemetry::counters::Counter;
 use crate::telemetry::node::NodeCounter;
@@ -60,14 +60,7 @@ pub(super) fn snapshot(node: &Node) -> Snapshot {
     let Some(fleet) = &mut state.fleet else { return Snapshot::default() };
     let last = fleet.rates.last.replace((now, totals));
     let bans = next_bans(fleet.bans.replica(), &mut fleet.rates.ban_after);
-    let hits = state.xdp.as_ref().map(|xdp| xdp.hits(&bans)).unwrap_or_default();
-    let hit = |prefix: IpNet| BanHits {
-        prefix,
-        // What the XDP program lets through to workers (its list was full, or another port) is dropped there.
-        packets: hits.get(&prefix).copied().unwrap_or(0) + state.lists.hits(&prefix),
-        is_enforced: state.lists.is_blocked(&prefix),
-    };
-    let ban_hits = bans.into_iter().map(hit).collect();
+    let ban_hits = ban_hits(&state, &bans);
     let attacks_active = state.attacks.len() as u64;
     drop(state);
     let mut load = telemetry.load();
@@ -77,6 +70,18 @@ pub(super) fn snapshot(node: &Node) -> Snapshot {
     }
     let events_lost = BTreeMap::from([("workers".to_owned(), telemetry.node.get(NodeCounter::EventsLost))]);
     Snapshot { samples: samples(&telemetry.prometheus()), load, ban_hits, events_lost }
+}
+
+/// How bans stand on this node.
+pub(super) fn ban_hits(state: &State, prefixes: &[IpNet]) -> Vec<BanHits> {
+    let by_xdp = state.xdp.as_ref().map(|xdp| xdp.hits(prefixes)).unwrap_or_default();
+    let hits = prefixes.iter().map(|prefix| BanHits {
+        prefix: *prefix,
+        // What the XDP program lets through to workers (its list was full, or another port) is dropped there.
+        packets: by_xdp.get(prefix).copied().unwrap_or(0) + state.lists.hits(prefix),
+        is_enforced: state.lists.is_blocked(prefix),
+    });
+    hits.collect()
 }
 
 /// The next bans in force, in turn.
