@@ -1,8 +1,8 @@
 //! How often a ban dropped something, as workers count it.
 //!
 //! Owns: a table of counters that workers add to, and which ban has which place. Does not own: bans (`super`), what
-//! the XDP program counts. Cost: an atomic addition per dropped packet; 128 KiB. Full: further bans are enforced and not
-//! counted here.
+//! the XDP program counts. Cost: an atomic addition per dropped packet; 128 KiB. Full: further bans are enforced and
+//! not counted here.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::BTreeMap;

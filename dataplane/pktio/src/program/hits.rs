@@ -5,8 +5,8 @@
 //! address.
 //!
 //! Of a wider prefix, what cores remember of its sources (a tenth of a second at most) is missing until those come
-//! again. A prefix of /16 or wider that fills whole slots of the IPv4 index is blocked without a look at its entry; only
-//! the program's counters know such packets.
+//! again. A prefix of /16 or wider that fills whole slots of the IPv4 index is blocked without a look at its entry;
+//! only the program's counters know such packets.
 
 use core::net::IpAddr;
 

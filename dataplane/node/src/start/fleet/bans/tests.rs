@@ -1,3 +1,5 @@
+//! The replicated ban list beside the lists that enforce it.
+
 use super::*;
 use crate::lists::{BanRequest, Settings};
 
