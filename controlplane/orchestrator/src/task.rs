@@ -106,6 +106,8 @@ pub fn start(o: &Orchestrator) -> Vec<JoinHandle<()>> {
             |o| &o.signals.retention,
             |o| async move { retention(&o).await },
         ),
+        spawn_bans(o),
+        tokio::spawn(o.events.clone().write_blocks()),
     ]
 }
 
