@@ -109,6 +109,57 @@ pub enum Command {
     },
     /// Read everything in the store and say what is damaged. The orchestrator must be stopped.
     Check,
+    /// The built-in certificate authority.
+    #[command(subcommand)]
+    Ca(CaCommand),
+    /// Bearer tokens while the orchestrator is stopped: the first one.
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+/// What can be done with the authority.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum CaCommand {
+    /// Make the first key and certificate; prints the certificate that nodes need.
+    Init,
+    /// Print every trusted certificate.
+    Show,
+    /// A certificate for a person or program; writes NAME.crt and NAME.key.
+    Issue {
+        /// Who, for the audit log.
+        name: String,
+        /// What it allows: read, policy:write, ban:write, event:write, fleet:write, audit:read, admin.
+        #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
+        scopes: Vec<String>,
+        /// Folder for the two files.
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
+        out: PathBuf,
+    },
+    /// Make a new key; the old certificate stays trusted until what it signed has ended.
+    Rotate,
+}
+
+/// What can be done with tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum TokenCommand {
+    /// Make one; it is shown once.
+    Create {
+        /// Whose, for the audit log.
+        name: String,
+        /// What it allows: read, policy:write, ban:write, event:write, fleet:write, audit:read, join, admin.
+        #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
+        scopes: Vec<String>,
+        /// Lifetime in days; 0: the longest that `[access] token_lifetime_max` allows.
+        #[arg(long, value_name = "DAYS", default_value_t = 0)]
+        days: u32,
+    },
+    /// Every token, without its secret.
+    List,
+    /// End one.
+    Revoke {
+        /// Its id, as `list` shows it.
+        id: String,
+    },
 }
 
 impl Options {

@@ -10,8 +10,10 @@ use secbeat_config::orchestrator::OrchestratorConfig;
 use crate::cli::{Cli, Command, Exit, ExitError};
 use crate::store::{self, Store};
 
+mod authority;
 mod log;
 mod serve;
+mod token;
 
 /// Carries out a command line.
 ///
@@ -29,6 +31,8 @@ pub fn execute(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Backup { file } => backup(&dir, &file),
         Command::Restore { file, force } => restore(&dir, &file, force),
         Command::Check => check(&dir),
+        Command::Ca(command) => authority::run(&config, &command),
+        Command::Token(command) => token::run(config, &command),
     }
 }
 

@@ -10,10 +10,11 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Counter as CounterValue, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder as _, TextEncoder};
 use tokio::net::TcpListener;
 
+use crate::api::counters::Counter;
 use crate::orchestrator::Orchestrator;
 use crate::registry::Phase;
 
@@ -63,6 +64,8 @@ pub fn families(o: &Orchestrator) -> Vec<MetricFamily> {
     streams(o, &mut all);
     store(o, &mut all);
     tasks(o, &mut all);
+    lists(o, &mut all);
+    refusals(o, &mut all);
     all.0
 }
 
@@ -160,6 +163,38 @@ fn tasks(o: &Orchestrator, all: &mut Families) {
     all.counter("task_busy_seconds_total", "Time of all runs.", &busy);
 }
 
+fn lists(o: &Orchestrator, all: &mut Families) {
+    let bans = o.bans.numbers();
+    all.gauge("bans", "Bans in force.", &[(vec![], bans.active as f64)]);
+    all.gauge("ban_entries", "Entries of the ban list, ended ones too.", &[(vec![], bans.entries as f64)]);
+    all.counter(
+        "ban_entries_malformed_total",
+        "Entries of nodes that cannot be understood.",
+        &[(vec![], bans.malformed as f64)],
+    );
+    all.counter(
+        "ban_reports_lost_total",
+        "Reports of hits without room.",
+        &[(vec![], bans.hits_lost as f64)],
+    );
+    let events = o.events.numbers();
+    all.gauge("events", "Events in the store.", &[(vec![], events.stored as f64)]);
+    all.gauge("events_waiting", "Events that wait to be stored.", &[(vec![], events.waiting as f64)]);
+    all.counter("events_ingested_total", "Events taken in.", &[(vec![], events.ingested as f64)]);
+    all.counter("events_lost_total", "Events that nodes lost.", &[(vec![], events.lost as f64)]);
+    all.counter(
+        "event_blocks_damaged_total",
+        "Blocks that could not be read.",
+        &[(vec![], events.damaged_blocks as f64)],
+    );
+}
+
+fn refusals(o: &Orchestrator, all: &mut Families) {
+    let counters = &o.access.counters;
+    let values = Counter::ALL.map(|(counter, name)| (vec![("what", name)], counters.get(counter) as f64));
+    all.counter("api_refusals_total", "What the faces refused.", &values);
+}
+
 type Value<'a> = (Vec<(&'a str, &'a str)>, f64);
 
 struct Families(Vec<MetricFamily>);
@@ -193,7 +228,7 @@ fn metric(kind: MetricType, labels: &[(&str, &str)], value: f64) -> Metric {
     });
     metric.set_label(pairs.collect());
     if kind == MetricType::COUNTER {
-        let mut counter = Counter::default();
+        let mut counter = CounterValue::default();
         counter.set_value(value);
         metric.set_counter(counter);
     } else {

@@ -9,11 +9,11 @@ use secbeat_config::orchestrator::OrchestratorConfig;
 use uuid::Uuid;
 
 use crate::access::Access;
-use crate::policy::Policies;
-use crate::registry::{Leases, Registry};
 use crate::audit::Audit;
 use crate::ban::Bans;
 use crate::event::Events;
+use crate::policy::Policies;
+use crate::registry::{Leases, Registry};
 use crate::request::Requests;
 use crate::session::Sessions;
 use crate::store::Store;
@@ -104,7 +104,8 @@ impl Orchestrator {
             config,
             store,
         };
-        parts.bans.set_policy(&parts.policy.newest().set);
+        let newest = parts.policy.newest();
+        parts.bans.set_policy(&newest.set);
         Ok(Self { parts: Arc::new(parts) })
     }
 }

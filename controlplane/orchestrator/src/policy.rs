@@ -31,6 +31,8 @@ mod candidate;
 mod records;
 pub mod rollout;
 mod running;
+#[cfg(test)]
+mod tests;
 
 pub use body::Bodies;
 pub use book::{Book, Changed, REVISIONS_MAX, Revision};

@@ -22,6 +22,8 @@ mod facts;
 mod lease;
 mod record;
 mod samples;
+#[cfg(test)]
+mod tests;
 
 pub use facts::Facts;
 pub use lease::{Lease, Leases};
@@ -241,7 +243,9 @@ impl Registry {
     pub fn disconnect(&self, id: Uuid, stream: u64, now_ms: u64) -> bool {
         let written = {
             let mut nodes = self.nodes();
-            let Some(node) = nodes.get_mut(&id).filter(|node| node.stream == Some(stream)) else { return false };
+            let Some(node) = nodes.get_mut(&id).filter(|node| node.stream == Some(stream)) else {
+                return false;
+            };
             node.stream = None;
             node.disconnected_ms = now_ms;
             record::Record::of(node)

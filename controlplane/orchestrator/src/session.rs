@@ -21,6 +21,8 @@ use crate::orchestrator::lock;
 
 mod cache;
 pub(crate) mod stream;
+#[cfg(test)]
+mod tests;
 mod view;
 
 /// Messages that wait for one node. A node takes thousands a second; 256 full deltas are more than a minute of
@@ -30,7 +32,7 @@ pub const OUTGOING_MAX: usize = 256;
 pub const ORDERS_WAITING_MAX: usize = 64;
 /// Bytes of large deltas under way to all nodes together, in KiB: what a first push to a large fleet may hold in
 /// memory. A node beyond waits its turn.
-const PACE_KIB: usize = 48 * 1024;
+const PACE_KIB: usize = 24 * 1024;
 
 /// What the orchestrator sends a node, or why the stream ends.
 pub(crate) type Outgoing = Result<v1::OrchestratorMessage, Failure>;

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::ban::Progress;
 use crate::failure::Failure;
 use crate::orchestrator::{Orchestrator, now_ms};
 
 mod rollout;
+#[cfg(test)]
+mod tests;
 
 /// Something happened that a reconciler should look at before its period ends.
 #[derive(Debug, Default)]
@@ -56,10 +58,17 @@ pub struct Tallies {
 impl Tallies {
     /// With their names.
     pub fn all(&self) -> [(&'static str, &Tally); 4] {
-        [("rollout", &self.rollout), ("leases", &self.leases), ("retention", &self.retention), ("bans", &self.bans)]
+        [
+            ("rollout", &self.rollout),
+            ("leases", &self.leases),
+            ("retention", &self.retention),
+            ("bans", &self.bans),
+        ]
     }
 }
 
+/// Pause after a run that failed: a full disk is not asked five times a second.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 /// Time between looks at a rollout without a signal.
 const ROLLOUT_PERIOD: Duration = Duration::from_millis(200);
 /// Time between looks at leases.
@@ -113,29 +122,32 @@ fn spawn<F: Future<Output = Result<(), Failure>> + Send + 'static>(
     tokio::spawn(async move {
         loop {
             let _ = timeout(period, signal(&o).notified()).await;
-            once(name, &tally, run(o.clone())).await;
+            if !once(name, &tally, run(o.clone())).await {
+                sleep(FAILURE_PAUSE).await;
+            }
         }
     })
 }
 
-/// One run, counted. A panic is caught by the task it runs in.
+/// One run, counted; whether it went well. A panic is caught by the task it runs in.
 async fn once(
     name: &'static str,
     tally: &Tally,
     run: impl Future<Output = Result<(), Failure>> + Send + 'static,
-) {
+) -> bool {
     let started = Instant::now();
     let outcome = tokio::spawn(run).await;
     let busy_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     tally.busy_us.fetch_add(busy_us, Ordering::Relaxed);
     tally.runs.fetch_add(1, Ordering::Relaxed);
     let why = match outcome {
-        Ok(Ok(())) => return,
+        Ok(Ok(())) => return true,
         Ok(Err(failure)) => failure.to_string(),
         Err(panic) => panic.to_string(),
     };
     tally.failures.fetch_add(1, Ordering::Relaxed);
     tracing::error!(task = name, why, "a reconciler failed; it runs again");
+    false
 }
 
 fn leases(o: &Orchestrator) -> Result<(), Failure> {
@@ -149,6 +161,7 @@ async fn retention(o: &Orchestrator) -> Result<(), Failure> {
     let turn = o.policy.begin().await;
     o.policy.retain(&turn)?;
     drop(turn);
+    o.access.tokens.save_uses().await?;
     let o = o.clone();
     let removed = tokio::task::spawn_blocking(move || forget(&o)).await;
     removed.map_err(|error| Failure::Internal(error.to_string()))?
@@ -173,9 +186,11 @@ fn spawn_bans(o: &Orchestrator) -> JoinHandle<()> {
         loop {
             o.bans.wait_for_run().await;
             let (o, progress) = (o.clone(), Arc::clone(&progress));
-            once("bans", &tally, async move {
-                o.bans.reconcile(&o.sessions, &mut *progress.lock().await).await
-            })
+            once(
+                "bans",
+                &tally,
+                async move { o.bans.reconcile(&o.sessions, &mut *progress.lock().await).await },
+            )
             .await;
         }
     })

@@ -159,7 +159,12 @@ fn place<'b>(pieces: &mut Pieces<'b>, patch: &'b RulePatch) -> Option<()> {
     let mut changed: HashMap<&str, Piece<'b>> = HashMap::new();
     let mut coming: Vec<(Cow<'b, str>, Piece<'b>)> = Vec::new();
     for (id, text) in patch.upserts.iter().filter(|(id, _)| !id.is_empty()) {
-        match members(text)?.first() {
+        let members = members(text)?;
+        let own = members.iter().find(|member| member.key == "id")?.value;
+        if text_of(own)?.as_ref() != id {
+            return None;
+        }
+        match members.first() {
             Some(first) if first.key == AFTER => {
                 // `{"@after":"x",` goes.
                 let rest = text.get(AFTER.len() + 5 + first.value.len()..)?;

@@ -140,4 +140,3 @@ pub async fn serve(
         .await?;
     Ok(())
 }
-

@@ -15,10 +15,18 @@
 //! bodies by `[api] body_bytes_max` where a policy or many bans come, [`BODY_BYTES_SMALL`] elsewhere.
 
 mod asked;
+mod audit;
+mod bans;
 mod document;
+mod events;
+
+mod fleet;
 mod gate;
 mod moment;
+mod nodes;
+mod policies;
 mod problem;
+mod rollouts;
 mod serve;
 mod status;
 mod tokens;
@@ -34,11 +42,18 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use serve::serve;
 
+use problem::Problem;
+
+use crate::access::hex;
 use crate::api::rate::Rate;
+use crate::failure::Failure;
 use crate::orchestrator::Orchestrator;
 
 /// Longest body of a request that carries no policy and no list of bans, in bytes.
 pub const BODY_BYTES_SMALL: usize = 64 << 10;
+
+/// Longest wait of a request, in milliseconds: for nodes that enforce a ban or carry out an order.
+pub const WAIT_MS_MAX: u64 = 60_000;
 
 /// What handlers and the gate share.
 #[derive(Clone, Debug)]
@@ -78,11 +93,50 @@ fn text_of(mut document: OpenApi) -> String {
 }
 
 fn all_routes(body_bytes_max: usize) -> OpenApiRouter<Rest> {
-    let small = OpenApiRouter::new().merge(status::routes()).merge(tokens::routes());
-    let large = OpenApiRouter::new();
+    let small = OpenApiRouter::new()
+        .merge(audit::routes())
+        .merge(bans::routes())
+        .merge(events::routes())
+        .merge(fleet::routes())
+        .merge(nodes::routes())
+        .merge(rollouts::routes())
+        .merge(status::routes())
+        .merge(tokens::routes());
+    let large = OpenApiRouter::new().merge(bans::long_routes()).merge(policies::routes());
     OpenApiRouter::new()
         .merge(small.layer(DefaultBodyLimit::max(BODY_BYTES_SMALL)))
         .merge(large.layer(DefaultBodyLimit::max(body_bytes_max)))
+}
+
+/// Words of a list with commas, each by `find`.
+fn words<T>(
+    name: &str,
+    text: Option<&str>,
+    known: &str,
+    find: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, Problem> {
+    let word = |word: &str| {
+        let wrong = || {
+            Problem::unreadable(format!("{name}: {:?} is none of {known}", word.escape_debug().to_string()))
+        };
+        find(word.trim()).ok_or_else(wrong)
+    };
+    text.map_or_else(|| Ok(Vec::new()), |text| text.split(',').map(word).collect())
+}
+
+/// A text that is null when it is empty.
+fn some_text(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn check_wait(wait_ms: u64) -> Result<(), Problem> {
+    if wait_ms > WAIT_MS_MAX {
+        return Err(Failure::Invalid(format!(
+            "wait_ms: {wait_ms} is out of range: must be 0 to {WAIT_MS_MAX}"
+        ))
+        .into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

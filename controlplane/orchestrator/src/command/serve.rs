@@ -41,7 +41,8 @@ async fn serve(options: &Options, config: OrchestratorConfig, level: &log::Level
     let tasks = task::start(&o);
     let mut serving = Vec::new();
     for face in [Face::Grpc, Face::Rest] {
-        let listener = Listener::bind(&o, face, tls.clone()).await.map_err(|error| listen_error(face, &o, &error))?;
+        let listener =
+            Listener::bind(&o, face, tls.clone()).await.map_err(|error| listen_error(face, &o, &error))?;
         tracing::info!(face = face.word(), address = %listener.address()?, "listens");
         let (o, until) = (o.clone(), until(stopping.clone()));
         serving.push(match face {
@@ -71,7 +72,9 @@ async fn serve(options: &Options, config: OrchestratorConfig, level: &log::Level
         }
     }
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
-    Ok(())
+    // Events that were not acknowledged come again; those of the orchestrator itself would not.
+    o.events.write_waiting().await?;
+    Ok(o.access.tokens.save_uses().await?)
 }
 
 /// Certificates, unless both faces are open on loopback.

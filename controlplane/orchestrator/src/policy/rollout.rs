@@ -22,6 +22,8 @@ use uuid::Uuid;
 
 mod gate;
 mod health;
+#[cfg(test)]
+mod tests;
 
 pub use health::{Answer, Refusal, Shares, Sight};
 

@@ -112,17 +112,14 @@ impl Rollouts {
         Ok(())
     }
 
-    /// Remembers what a look has seen, without the disk: after a restart it is seen anew.
+    /// Remembers what a look has seen, without the disk (after a restart it is seen anew), and has everybody who
+    /// watches look again: nodes may have answered.
     pub fn note(&self, rollout: Rollout) {
-        let rollout = Arc::new(rollout);
-        let before = lock(&self.kept).insert(rollout.id, Arc::clone(&rollout));
-        if before.is_none_or(|before| before != rollout) {
-            self.changes.send_modify(|count| *count += 1);
-        }
+        lock(&self.kept).insert(rollout.id, Arc::new(rollout));
+        self.touch();
     }
 
-    /// Somebody who waits for progress is to look again.
-    pub fn touch(&self) {
+    fn touch(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 

@@ -3,8 +3,6 @@
 //! Owns: what is said of a node, filters and pages, orders and their answers. Does not own: the registry's memory, the
 //! webhook's delivery (`fleet::scale`).
 
-use std::time::Duration;
-
 use secbeat_proto::v1;
 use uuid::Uuid;
 
@@ -13,6 +11,7 @@ use crate::failure::Failure;
 use crate::orchestrator::{Orchestrator, now_ms};
 use crate::policy::Targets;
 use crate::registry::{Node, Phase};
+use crate::service::blocking;
 use crate::service::mutation::{Record, carry_out};
 
 mod order;
@@ -125,7 +124,11 @@ pub async fn get_fleet_stats(
     caller.require(Scope::Read)?;
     let targets = o.policy.targets().borrow().clone();
     let nodes = o.registry.nodes();
+    let events = o.events.numbers();
     let mut stats = v1::FleetStats {
+        bans: o.bans.numbers().active as u64,
+        events_stored: events.stored,
+        events_lost: events.lost,
         policy_revision: targets.newest.revision,
         uptime_ms: u64::try_from(o.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         ..v1::FleetStats::default()
@@ -140,7 +143,6 @@ pub async fn get_fleet_stats(
             Phase::Draining => stats.nodes_draining += 1,
             Phase::Dead => stats.nodes_dead += 1,
         }
-        stats.events_lost += node.events_lost.values().sum::<u64>();
         if !node.is_connected() {
             continue;
         }
@@ -207,9 +209,7 @@ pub async fn cleanup(
     caller.require(Scope::FleetWrite)?;
     let mutation = request.mutation.clone().unwrap_or_default();
     let change = async {
-        let dead_for = Duration::from_millis(request.dead_for_ms);
-        let dead_for = u64::try_from(dead_for.as_millis()).unwrap_or(u64::MAX);
-        let dead = o.registry.dead_before(now_ms().saturating_sub(dead_for));
+        let dead = o.registry.dead_before(now_ms().saturating_sub(request.dead_for_ms));
         let mut response = v1::CleanupResponse::default();
         if mutation.dry_run {
             response.nodes_removed = dead.len() as u64;
@@ -217,6 +217,14 @@ pub async fn cleanup(
             response.nodes_removed = o.registry.forget(&dead)?;
             let turn = o.policy.begin().await;
             response.revisions_removed = o.policy.retain(&turn)?;
+            drop(turn);
+            let kept_ms = match request.events_older_than_ms {
+                0 => u64::try_from(o.config.storage.retention_events.as_millis()).unwrap_or(u64::MAX),
+                older_than_ms => older_than_ms,
+            };
+            let events = o.events.clone();
+            let before_ms = now_ms().saturating_sub(kept_ms);
+            response.events_removed = blocking(move || events.remove_old(before_ms)).await?;
         }
         let names: Vec<String> = dead.iter().map(Uuid::to_string).collect();
         let record = Record { target: "fleet".into(), before: names.join(" "), after: String::new() };

@@ -39,7 +39,9 @@ pub async fn attach(
 ) -> Result<Stream<v1::OrchestratorMessage>, Failure> {
     caller.require(Scope::Node)?;
     if node_of(caller).is_none() && caller.name != "loopback" {
-        return Err(Failure::Denied("a node shows its certificate; a token does not say which node it is".into()));
+        return Err(Failure::Denied(
+            "a node shows its certificate; a token does not say which node it is".into(),
+        ));
     }
     let (outgoing, answers) = mpsc::channel(OUTGOING_MAX);
     let peer = Peer { caller: caller.clone(), address: caller.source.clone() };

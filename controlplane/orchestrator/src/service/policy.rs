@@ -9,12 +9,12 @@ use std::sync::Arc;
 use secbeat_config::policy::wire::{change_to_wire, key_from_wire, resource_from_wire, resource_to_wire};
 use secbeat_config::policy::{Key, RESOURCES_MAX, Resource};
 use secbeat_proto::v1;
-use tokio::task::spawn_blocking;
 
 use crate::caller::{Caller, Scope};
 use crate::failure::Failure;
 use crate::orchestrator::{Orchestrator, now_ms};
 use crate::policy::{Author, Candidate, Request, Turn, Wanted};
+use crate::service::blocking;
 use crate::service::mutation::{Record, carry_out};
 
 mod moves;
@@ -149,12 +149,6 @@ fn read_resources(resources: &[v1::Resource]) -> Result<Vec<Resource>, Failure> 
         }
     }
     if wrong.is_empty() { Ok(read) } else { Err(Failure::Invalid(wrong.join("\n"))) }
-}
-
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    spawn_blocking(work).await.map_err(|error| Failure::Internal(error.to_string()))?
 }
 
 async fn propose(o: &Orchestrator, mutation: &v1::Mutation, request: Request) -> Result<Candidate, Failure> {

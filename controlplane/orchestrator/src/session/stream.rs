@@ -106,9 +106,11 @@ async fn greet(
         asked_resync: 0,
     };
     session.take_hello(&hello).await?;
+    // The welcome first: once the stream is entered, bans go over it at any moment. What changes between is found by
+    // the comparison of the lists, which comes after.
+    session.send(ToNode::Welcome(node::welcome(o, protocol)));
     o.sessions.enter(id, &session.handle);
     count(&o.sessions.counters().opened);
-    session.send(ToNode::Welcome(node::welcome(o, protocol)));
     node::greet_bans(o, id, &hello, &session.handle);
     Ok(session)
 }
@@ -235,7 +237,11 @@ impl Session {
         self.view = View::new(held.filter(|_| !hello.wants_resync));
         self.pace = None;
         let results = self.view.results();
-        self.o.registry.progress(self.id, |progress| progress.results = results);
+        let held = self.view.hash();
+        self.o.registry.progress(self.id, |progress| {
+            progress.results = results;
+            progress.applied_hash = Some(held);
+        });
         if hello.wants_resync {
             tracing::warn!(node = %self.id, reason = hello.resync_reason, "a node lost its policy and gets it anew");
         }

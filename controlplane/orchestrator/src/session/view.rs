@@ -63,6 +63,14 @@ impl View {
         }
     }
 
+    /// Hash of what is held: that of the set, if the node told the truth.
+    pub(super) fn hash(&self) -> Hash {
+        let parts = self.held.iter().flat_map(|(key, (_, hash))| {
+            [key.kind.word().as_bytes(), key.name.as_bytes(), hash.0.as_slice()]
+        });
+        Hash::of(parts)
+    }
+
     /// When the delta that waits for its answer was sent.
     pub(super) fn waits_since_ms(&self) -> Option<u64> {
         self.sent.as_ref().map(|sent| sent.at_ms)

@@ -5,7 +5,7 @@ use secbeat_proto::v1::fleet_service_server::FleetService;
 use tonic::{Request, Response, Status};
 
 use super::{Answers, Grpc, answers};
-use crate::service::fleet;
+use crate::service::{explain, fleet};
 
 #[tonic::async_trait]
 impl FleetService for Grpc {
@@ -76,7 +76,7 @@ impl FleetService for Grpc {
         &self,
         request: Request<v1::ExplainRequest>,
     ) -> Result<Response<v1::ExplainResponse>, Status> {
-        let _ = self.caller(&request)?;
-        Err(Status::unimplemented("explain is not compiled in"))
+        let caller = self.caller(&request)?;
+        Ok(Response::new(explain::explain(&self.o, &caller, request.into_inner()).await?))
     }
 }

@@ -22,12 +22,18 @@ impl NodeService for Grpc {
         Ok(answers(node::attach(&self.o, &caller, Box::pin(incoming)).await?))
     }
 
-    async fn enroll(&self, request: Request<v1::EnrollRequest>) -> Result<Response<v1::EnrollResponse>, Status> {
+    async fn enroll(
+        &self,
+        request: Request<v1::EnrollRequest>,
+    ) -> Result<Response<v1::EnrollResponse>, Status> {
         let caller = self.caller(&request)?;
         Ok(Response::new(enrol::enroll(&self.o, &caller, request.into_inner()).await?))
     }
 
-    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::EnrollResponse>, Status> {
+    async fn renew(
+        &self,
+        request: Request<v1::RenewRequest>,
+    ) -> Result<Response<v1::EnrollResponse>, Status> {
         let caller = self.caller(&request)?;
         Ok(Response::new(enrol::renew(&self.o, &caller, request.into_inner()).await?))
     }

@@ -7,6 +7,7 @@
 //! `webhook-signature`: `v1=` and the HMAC-SHA256 in hexadecimal over `id.timestamp.body`. The id is the same for every
 //! attempt of one order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -27,6 +28,13 @@ use crate::service::mutation::{Record, carry_out};
 const BACK_OFF: Duration = Duration::from_millis(500);
 /// Longest wait between attempts.
 const BACK_OFF_MAX: Duration = Duration::from_secs(8);
+/// Where machines keep the authorities they trust: Debian, Red Hat, SUSE, Alpine.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 /// Bytes of the receiver's answer that are read.
 const ANSWER_BYTES_MAX: u64 = 4_096;
 
@@ -155,10 +163,16 @@ impl Delivery {
     }
 }
 
-/// Certificates of receivers are checked against the machine's own store.
+/// Certificates of receivers are checked against the machine's own authorities.
 fn tls() -> ureq::tls::TlsConfig {
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    ureq::tls::TlsConfig::builder().unversioned_rustls_crypto_provider(provider).build()
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let roots = BUNDLES.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
+    let roots = ureq::tls::parse_pem(&roots).filter_map(|item| match item {
+        Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    let roots = ureq::tls::RootCerts::new_with_certs(&roots.collect::<Vec<_>>());
+    ureq::tls::TlsConfig::builder().unversioned_rustls_crypto_provider(provider).root_certs(roots).build()
 }
 
 fn sign(secret: &[u8], id: &str, timestamp: &str, body: &str) -> String {
@@ -199,3 +213,6 @@ async fn deliver(delivery: Delivery, retries: u8) -> Result<Said, Failure> {
         u32::from(retries) + 1
     )))
 }
+
+#[cfg(test)]
+mod tests;

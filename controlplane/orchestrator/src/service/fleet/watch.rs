@@ -37,8 +37,11 @@ pub async fn watch_nodes(
     let (sender, receiver) = mpsc::channel(QUEUED_MAX);
     let o = o.clone();
     tokio::spawn(async move {
-        // A closed channel is the end of the watch.
-        let _ = follow(&o, &sender).await;
+        tokio::select! {
+            // Nobody listens any more: also when nothing changes.
+            () = sender.closed() => {}
+            _ = follow(&o, &sender) => {}
+        }
     });
     Ok(Box::pin(ReceiverStream::new(receiver)))
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
-use super::{Options, blocking};
+use super::Options;
 use crate::caller::{Caller, Scope};
 use crate::failure::Failure;
 use crate::orchestrator::{Orchestrator, now_ms};
@@ -20,6 +20,7 @@ use crate::policy::rollout::{
 use crate::policy::{Author, Candidate, Turn};
 use crate::registry::{Node, Phase};
 use crate::service::Stream;
+use crate::service::blocking;
 use crate::service::mutation::{Record, carry_out};
 
 /// What a change does to rollouts: one begins, an open one ends.
@@ -283,8 +284,14 @@ pub async fn watch_rollout(
                 return;
             }
             told = Some(now);
-            if !rollout.state.is_open() || changes.changed().await.is_err() {
+            if !rollout.state.is_open() {
                 return;
+            }
+            tokio::select! {
+                () = sender.closed() => return,
+                changed = changes.changed() => if changed.is_err() {
+                    return;
+                },
             }
         }
     });

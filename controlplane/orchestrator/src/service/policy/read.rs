@@ -6,10 +6,11 @@ use secbeat_config::policy::Key;
 use secbeat_config::policy::wire::key_from_wire;
 use secbeat_proto::v1;
 
-use super::{PAGE_MAX, blocking, wire_resources};
+use super::{PAGE_MAX, wire_resources};
 use crate::caller::{Caller, Scope};
 use crate::failure::Failure;
 use crate::orchestrator::Orchestrator;
+use crate::service::blocking;
 
 /// Resources, now or at a revision.
 ///

@@ -4,11 +4,12 @@ use secbeat_config::policy::wire::key_from_wire;
 use secbeat_config::policy::{Key, RULES_MAX, Resource};
 use secbeat_proto::v1;
 
-use super::{Options, blocking, bring, expect_revision};
+use super::{Options, bring, expect_revision};
 use crate::caller::{Caller, Scope};
 use crate::failure::Failure;
 use crate::orchestrator::Orchestrator;
 use crate::policy::{Candidate, Request};
+use crate::service::blocking;
 use crate::service::mutation::carry_out;
 
 /// Adds, replaces or removes single rules.

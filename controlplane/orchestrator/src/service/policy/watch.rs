@@ -8,14 +8,14 @@ use secbeat_config::policy::Key;
 use secbeat_config::policy::wire::{key_to_wire, resource_to_wire};
 use secbeat_proto::v1;
 use secbeat_proto::v1::policy_event::Kind;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::caller::{Caller, Scope};
 use crate::failure::Failure;
 use crate::orchestrator::Orchestrator;
-use crate::policy::Wanted;
+use crate::policy::{Targets, Wanted};
 use crate::service::Stream;
 
 /// Messages that wait for one watcher. Beyond, it gets the newest state later: revisions between are counted lost.
@@ -39,33 +39,37 @@ pub async fn watch(
     let known = if request.after_revision == 0 { None } else { o.policy.at(request.after_revision).ok() };
     let mut targets = o.policy.targets();
     tokio::spawn(async move {
-        let mut known = known.unwrap_or_default();
-        let mut lost = 0;
-        loop {
-            let newest = Arc::clone(&targets.borrow_and_update().newest);
-            if send(&sender, &known, &newest, lost).await.is_none() {
-                return;
-            }
-            known = newest;
-            loop {
-                match timeout(BOOKMARK_PERIOD, targets.changed()).await {
-                    Ok(Err(_)) => return,
-                    Ok(Ok(())) if targets.borrow().newest.revision == known.revision => {
-                        targets.borrow_and_update();
-                    }
-                    Ok(Ok(())) => break,
-                    Err(_) => {
-                        let bookmark = v1::Bookmark { revision: known.revision, lost };
-                        if sender.send(Ok(event(Kind::Bookmark(bookmark)))).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-            }
-            lost += targets.borrow().newest.revision.saturating_sub(known.revision + 1);
+        tokio::select! {
+            // Nobody listens any more: also when nothing changes.
+            () = sender.closed() => {}
+            _ = follow(&sender, known.unwrap_or_default(), &mut targets) => {}
         }
     });
     Ok(Box::pin(ReceiverStream::new(receiver)))
+}
+
+type Sender = mpsc::Sender<Result<v1::PolicyEvent, Failure>>;
+
+async fn follow(
+    sender: &Sender,
+    mut known: Arc<Wanted>,
+    targets: &mut watch::Receiver<Arc<Targets>>,
+) -> Option<()> {
+    let mut lost = 0;
+    loop {
+        let newest = Arc::clone(&targets.borrow_and_update().newest);
+        send(sender, &known, &newest, lost).await?;
+        known = newest;
+        while targets.borrow_and_update().newest.revision == known.revision {
+            if let Ok(changed) = timeout(BOOKMARK_PERIOD, targets.changed()).await {
+                changed.ok()?;
+            } else {
+                let bookmark = v1::Bookmark { revision: known.revision, lost };
+                sender.send(Ok(event(Kind::Bookmark(bookmark)))).await.ok()?;
+            }
+        }
+        lost += targets.borrow().newest.revision.saturating_sub(known.revision + 1);
+    }
 }
 
 fn event(kind: Kind) -> v1::PolicyEvent {
@@ -73,12 +77,7 @@ fn event(kind: Kind) -> v1::PolicyEvent {
 }
 
 /// The difference, then a bookmark.
-async fn send(
-    sender: &mpsc::Sender<Result<v1::PolicyEvent, Failure>>,
-    known: &Wanted,
-    newest: &Wanted,
-    lost: u64,
-) -> Option<()> {
+async fn send(sender: &Sender, known: &Wanted, newest: &Wanted, lost: u64) -> Option<()> {
     let gone: BTreeMap<&Key, u64> = known
         .versions
         .iter()
