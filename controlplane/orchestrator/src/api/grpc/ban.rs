@@ -11,22 +11,34 @@ use crate::service::ban;
 impl BanService for Grpc {
     type WatchBansStream = Answers<v1::BanEvent>;
 
-    async fn add_ban(&self, request: Request<v1::AddBanRequest>) -> Result<Response<v1::AddBanResponse>, Status> {
+    async fn add_ban(
+        &self,
+        request: Request<v1::AddBanRequest>,
+    ) -> Result<Response<v1::AddBanResponse>, Status> {
         let caller = self.caller(&request)?;
         Ok(Response::new(ban::add_ban(&self.o, &caller, request.into_inner()).await?))
     }
 
-    async fn remove_ban(&self, request: Request<v1::RemoveBanRequest>) -> Result<Response<v1::RemoveBanResponse>, Status> {
+    async fn remove_ban(
+        &self,
+        request: Request<v1::RemoveBanRequest>,
+    ) -> Result<Response<v1::RemoveBanResponse>, Status> {
         let caller = self.caller(&request)?;
         Ok(Response::new(ban::remove_ban(&self.o, &caller, request.into_inner()).await?))
     }
 
-    async fn list_bans(&self, request: Request<v1::ListBansRequest>) -> Result<Response<v1::ListBansResponse>, Status> {
+    async fn list_bans(
+        &self,
+        request: Request<v1::ListBansRequest>,
+    ) -> Result<Response<v1::ListBansResponse>, Status> {
         let caller = self.caller(&request)?;
         Ok(Response::new(ban::list_bans(&self.o, &caller, request.into_inner()).await?))
     }
 
-    async fn import_bans(&self, request: Request<v1::ImportBansRequest>) -> Result<Response<v1::ImportBansResponse>, Status> {
+    async fn import_bans(
+        &self,
+        request: Request<v1::ImportBansRequest>,
+    ) -> Result<Response<v1::ImportBansResponse>, Status> {
         let caller = self.caller(&request)?;
         Ok(Response::new(ban::import_bans(&self.o, &caller, request.into_inner()).await?))
     }
