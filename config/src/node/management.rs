@@ -250,3 +250,19 @@ impl Value for Label {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn labels_are_pairs_of_words() {
+        let read = |labels: &str| crate::parse(&format!("[orchestrator]\nlabels = {labels}\n"));
+        let labels = read(r#"["site=fra", "role=edge"]"#).unwrap().orchestrator.labels;
+        assert_eq!(
+            labels.into_iter().collect::<Vec<_>>(),
+            [("role", "edge"), ("site", "fra")].map(|(n, v)| (n.into(), v.into()))
+        );
+        for wrong in [r#"["site"]"#, r#"["=fra"]"#, r#"["a b=c"]"#] {
+            assert!(read(wrong).unwrap_err().to_string().contains("name=value"), "{wrong}");
+        }
+    }
+}

@@ -68,8 +68,9 @@ impl AgentHandle {
 }
 
 /// What lasts from stream to stream.
+#[derive(Clone)]
 struct Context {
-    settings: Settings,
+    settings: Arc<Settings>,
     host: Arc<dyn Host>,
     policy: Arc<Mutex<Policy>>,
 }
@@ -105,7 +106,7 @@ impl Agent {
         let policy = Policy::new(settings.restored.clone(), settings.policy_path.clone());
         policy.publish(&[], host.as_ref());
         let mut backoff = Backoff::new(settings.retry.0, settings.retry.1);
-        let context = Context { settings, host, policy: Arc::new(Mutex::new(policy)) };
+        let context = Context { settings: Arc::new(settings), host, policy: Arc::new(Mutex::new(policy)) };
         let mut last_told = String::new();
         loop {
             let end = tokio::select! {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use secbeat_net::verdict::DropReason;
 
-use crate::agent::Load;
+use crate::agent::{Link, Load};
 use crate::event::AttackKind;
 use crate::waf::hits::Hits;
 use counters::{Counter, Gauge, WorkerCounters};
@@ -62,6 +62,7 @@ pub struct Telemetry {
     copied: Mutex<Copied>,
     rates: Mutex<Rates>,
     waf: OnceLock<Arc<Hits>>,
+    link: OnceLock<Arc<Link>>,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +108,7 @@ impl Telemetry {
             copied: Mutex::default(),
             rates: Mutex::default(),
             waf: OnceLock::new(),
+            link: OnceLock::new(),
         }
     }
 
@@ -134,6 +136,12 @@ impl Telemetry {
     pub fn set_waf(&self, hits: Arc<Hits>) {
         // A second place would be the same one.
         let _ = self.waf.set(hits);
+    }
+
+    /// Where the agent counts; without one the node is in no fleet. Set once.
+    pub fn set_link(&self, link: Arc<Link>) {
+        // As above.
+        let _ = self.link.set(link);
     }
 
     /// How often rules of the WAF matched; those that did.

@@ -173,6 +173,11 @@ impl Link {
         lock(&self.status).clone()
     }
 
+    /// Highest leadership seen.
+    pub(super) fn epoch(&self) -> u64 {
+        lock(&self.status).epoch
+    }
+
     /// Ends the agent. It closes the stream and returns.
     pub fn stop(&self) {
         self.stop.notify_one();

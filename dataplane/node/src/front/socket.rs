@@ -169,6 +169,11 @@ impl Handle {
         self.shared.set_policy(policy);
     }
 
+    /// How often bans refused something.
+    pub fn blocked(&self) -> Arc<crate::lists::BlockHits> {
+        Arc::clone(&self.shared.blocked)
+    }
+
     /// Number of the policy in force, as workers report it.
     pub fn policy_generation(&self) -> u64 {
         self.shared.policy_generation.load(Ordering::Acquire)

@@ -187,9 +187,16 @@ impl Node {
         wake: Sender<Wake>,
         sessions: Arc<session::Shared>,
         link: Option<Arc<Link>>,
-        state: State,
+        mut state: State,
     ) -> Self {
+        state.lists.set_hits(match &traffic {
+            Traffic::Packets(shared) => Arc::clone(&shared.blocked),
+            Traffic::Sockets { handle, .. } => handle.blocked(),
+        });
         telemetry.set_waf(Arc::clone(&state.resources.lasting.hits));
+        if let Some(link) = &link {
+            telemetry.set_link(Arc::clone(link));
+        }
         let events = Arc::new(EventLog::new(state.config.api.events_max as usize));
         Self {
             facts,

@@ -46,7 +46,9 @@ impl Program {
             IpAddr::V4(addr) => {
                 let addr = u32::from_ne_bytes(addr.octets());
                 let of_core = |core: Vec<u8>| {
-                    from_bytes::<types::cache_v4>(&core).filter(|seen| seen.addr == addr).map(|seen| seen.packets)
+                    from_bytes::<types::cache_v4>(&core)
+                        .filter(|seen| seen.addr == addr)
+                        .map(|seen| seen.packets)
                 };
                 sum(&self.maps.blocked_v4, slot(addr.wrapping_mul(HASH_MULTIPLIER)), of_core)
             }
@@ -54,7 +56,9 @@ impl Program {
                 let addr = super::maps::words(addr.octets());
                 let hash = (addr[0] ^ addr[2]).wrapping_mul(HASH_MULTIPLIER) ^ addr[1] ^ addr[3];
                 let of_core = |core: Vec<u8>| {
-                    from_bytes::<types::cache_v6>(&core).filter(|seen| seen.addr == addr).map(|seen| seen.packets)
+                    from_bytes::<types::cache_v6>(&core)
+                        .filter(|seen| seen.addr == addr)
+                        .map(|seen| seen.packets)
                 };
                 sum(&self.maps.blocked_v6, slot(hash.wrapping_mul(HASH_MULTIPLIER)), of_core)
             }

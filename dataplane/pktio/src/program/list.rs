@@ -141,15 +141,11 @@ impl Family {
         let mut changes =
             vec![Change { prefix: self.prefix(key), is_new: old.is_none(), value: self.value(key) }];
         let covered = self.entries.range(key..=key.last()).map(|(covered, _)| *covered);
-        changes.extend(
-            covered
-                .filter(|&covered| covered != key)
-                .map(|covered| Change {
-                    prefix: self.prefix(covered),
-                    is_new: false,
-                    value: self.value(covered),
-                }),
-        );
+        changes.extend(covered.filter(|&covered| covered != key).map(|covered| Change {
+            prefix: self.prefix(covered),
+            is_new: false,
+            value: self.value(covered),
+        }));
         Ok(changes)
     }
 

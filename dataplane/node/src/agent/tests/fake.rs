@@ -5,8 +5,9 @@ use core::time::Duration;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use secbeat_config::ban::{Entry, Replica};
 use secbeat_config::policy::{Delta, Hash, Held, Resource, Set, wire};
-use secbeat_proto::v1;
+pub(super) use secbeat_proto::v1;
 use secbeat_proto::v1::node_message::Kind as Up;
 use secbeat_proto::v1::node_service_server::{NodeService, NodeServiceServer};
 use secbeat_proto::v1::orchestrator_message::Kind as Down;
@@ -19,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use crate::agent::simulated::SimulatedHost;
-use crate::agent::{Agent, Settings};
+use crate::agent::{Agent, POLICY_FILE_NAME, Settings, load_policy};
 
 /// Longest wait for anything: a machine that does eight other things must still make it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -199,6 +200,25 @@ impl Peer {
         .await
     }
 
+    /// Sends changes of a ban list.
+    pub(super) async fn bans_are(&self, replica: &Replica, entries: Vec<Entry>) {
+        let digest = replica.digest().to_vec();
+        let entries = entries.into_iter().map(v1::BanEntry::from).collect();
+        self.send(Down::Bans(v1::BanDelta { entries, digest, ..Default::default() })).await;
+    }
+
+    /// Reads until a ban has dropped so many packets; says whether it is enforced.
+    pub(super) async fn hits(&mut self, prefix: &str, packets_min: u64) -> bool {
+        self.until(|kind| match kind {
+            Up::Telemetry(report) => {
+                let hits = report.ban_hits.into_iter().find(|hits| hits.prefix == prefix);
+                hits.filter(|hits| hits.packets >= packets_min).map(|hits| hits.is_enforced)
+            }
+            _ => None,
+        })
+        .await
+    }
+
     pub(super) async fn policy(&self, delta: v1::PolicyDelta) {
         self.send(Down::Policy(delta)).await;
     }
@@ -234,8 +254,8 @@ pub(super) fn settings(url: &str) -> Settings {
 /// The same, with a directory for its files.
 pub(super) fn settings_in(url: &str, dir: &Path) -> Settings {
     Settings {
-        policy_path: Some(dir.join(crate::agent::POLICY_FILE_NAME)),
-        restored: crate::agent::load_policy(dir),
+        policy_path: Some(dir.join(POLICY_FILE_NAME)),
+        restored: load_policy(dir),
         ..settings(url)
     }
 }

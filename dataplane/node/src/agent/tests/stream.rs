@@ -95,8 +95,7 @@ async fn orders_are_followed_and_answered() {
     assert_eq!(host.orders(), [Order::Reload, Order::Drain { stop: false }]);
     peer.send(order(3, Ordered::Resync(v1::command::Resync {}))).await;
     assert!(peer.until(result).await.is_ok);
-    peer.ended().await;
-    let (_peer, hello) = fake.greet(1).await;
+    let hello = peer.hello().await;
     assert!(!hello.wants_resync, "nothing was lost");
 }
 
