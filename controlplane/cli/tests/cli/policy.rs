@@ -127,6 +127,10 @@ fn validate_needs_no_server() {
     assert_eq!(offline(&["policy", "validate", "-f", &file, "-o", "name"]).ends(0).out, "list/partners\n");
     let value = offline(&["policy", "validate", "-f", &file, "-o", "json"]).ends(0).json();
     assert_eq!(value["resources"][0]["hash"].as_str().unwrap().len(), 64);
+    let part = "[[listeners]]\nname = \"web\"\nbind_address = \"192.0.2.1:443\"\nbackends = [\"app\"]\n";
+    let part = server.file("part.toml", part);
+    offline(&["policy", "validate", "-f", &part]).ends(0);
+    offline(&["policy", "validate", "-f", &part, "--whole"]).ends(8).warns("app");
 }
 
 #[test]

@@ -51,7 +51,8 @@ impl Files {
 pub(super) fn fits_together(policy: &Document) -> Result<(), Failure> {
     let mut set = Set::new();
     for resource in &policy.resources {
-        set.insert(resource.clone()).map_err(|error| Failure::new(Exit::Invalid, error.to_string(), "split it"))?;
+        set.insert(resource.clone())
+            .map_err(|error| Failure::new(Exit::Invalid, error.to_string(), "split it"))?;
     }
     check(&set).map_err(|errors| {
         let mistakes = lines(&errors);
