@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod autoscaling;
+pub mod ban;
 pub mod error;
 pub mod layers;
 pub mod node;

@@ -29,8 +29,25 @@ pub struct OrchestratorConfig {
     pub scaling_policy: Option<PathBuf>,
     /// `[actions]`
     pub actions: Actions,
+    /// `[metrics]`
+    pub metrics: Metrics,
+    /// `[access]`
+    pub access: Access,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[api]`
+    pub api: Api,
     /// `[logging]`
     pub logging: Logging,
+}
+
+/// `[metrics]`: metrics and health of the orchestrator itself.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Serve `/metrics` and `/health`.
+    pub enable: bool,
+    /// Where.
+    pub bind_address: SocketAddr,
 }
 
 /// `[server]`
@@ -124,6 +141,37 @@ pub struct Actions {
     pub webhook_retries: u8,
 }
 
+/// `[access]`: who is let in.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Whether whoever is on this machine is the administrator, and needs neither token nor TLS.
+    pub loopback_open: bool,
+    /// Longest life of a token.
+    pub token_lifetime_max: Duration,
+    /// Life of the certificates that the built-in authority signs.
+    pub certificate_lifetime: Duration,
+}
+
+/// `[tls]`: a server certificate of one's own, in place of one by the built-in authority.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM, the server's certificate first.
+    pub cert_path: Option<PathBuf>,
+    /// PEM.
+    pub key_path: Option<PathBuf>,
+}
+
+/// `[api]`: limits of what one client may ask.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// Requests per second of one address, or of one token or certificate.
+    pub rate_limit_rps: u32,
+    /// Longest body of a request.
+    pub body_bytes_max: u32,
+    /// Connections of each listener.
+    pub connections_max: u32,
+}
+
 impl OrchestratorConfig {
     /// Reads the file.
     ///
@@ -157,6 +205,13 @@ impl OrchestratorConfig {
             scaling_policy: t
                 .section("scaling", |t| t.value_optional("policy_path", "When the fleet grows and shrinks.")),
             actions: t.section("actions", Actions::read),
+            metrics: t.section("metrics", |t| Metrics {
+                enable: t.boolean("enable", true, "Serve `/metrics` and `/health`."),
+                bind_address: t.value("bind_address", "127.0.0.1:9192", "Where."),
+            }),
+            access: t.section("access", Access::read),
+            tls: t.section("tls", Tls::read),
+            api: t.section("api", Api::read),
             logging: t.section("logging", Logging::read),
         }
     }
@@ -265,3 +320,71 @@ impl Actions {
         actions
     }
 }
+
+impl Access {
+    fn read(t: &mut Table<'_>) -> Self {
+        let day = Duration::from_secs(86_400);
+        let range = Duration::from_secs(3_600)..=3_650 * day;
+        let mut duration = |key, default, text| t.duration(key, default, range.clone(), Unit::Seconds, text);
+        let (token_lifetime_max, certificate_lifetime) = (
+            duration("token_lifetime_max", 365 * day, "Longest life of a token."),
+            duration("certificate_lifetime", 30 * day, "Life of the certificates that the authority signs."),
+        );
+        Self {
+            loopback_open: t.boolean(
+                "loopback_open",
+                false,
+                "Whoever is on this machine is the administrator, without token and TLS.",
+            ),
+            token_lifetime_max,
+            certificate_lifetime,
+        }
+    }
+}
+
+impl Tls {
+    fn read(t: &mut Table<'_>) -> Self {
+        let tls = Self {
+            cert_path: t.value_optional(
+                "cert_path",
+                "Certificate of the servers (PEM), in place of the authority's.",
+            ),
+            key_path: t.value_optional("key_path", "Its key (PEM)."),
+        };
+        if tls.cert_path.is_some() != tls.key_path.is_some() {
+            t.conflict("cert_path", "and key_path need each other");
+        }
+        tls
+    }
+}
+
+impl Api {
+    fn read(t: &mut Table<'_>) -> Self {
+        Self {
+            rate_limit_rps: t.integer(
+                "rate_limit_rps",
+                50,
+                1..=100_000,
+                "requests/s",
+                "Requests per second of one client.",
+            ),
+            body_bytes_max: t.integer(
+                "body_bytes_max",
+                4 << 20,
+                1_024..=(64 << 20),
+                "bytes",
+                "Longest body of a request.",
+            ),
+            connections_max: t.integer(
+                "connections_max",
+                4_096,
+                16..=100_000,
+                "connections",
+                "Connections of each listener.",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

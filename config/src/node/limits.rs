@@ -9,8 +9,9 @@ use super::backend::Transport;
 use crate::reader::{Choice, Table, Unit};
 use crate::units::PortRange;
 
-/// Most filter rules: they are tried in order, one after another, for the first packet of a flow.
-pub const FILTER_RULES_MAX: usize = 256;
+/// Most filter rules: as many as the packet path's filter holds (`net::filter::RULES_MAX`), which is more than the
+/// 10,000 that a fleet gives to a node.
+pub const FILTER_RULES_MAX: usize = 16_384;
 /// Most prefixes written into the configuration itself; longer lists belong into files.
 pub const PREFIXES_MAX: usize = 4_096;
 

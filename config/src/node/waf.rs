@@ -158,11 +158,11 @@ pub struct WafSite {
 impl Waf {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         let mut waf = Self::read_rules(t);
+        waf.rules = read_json_rules(t);
         waf.read_csrf(t);
         waf.read_limits(t);
         waf.read_audit(t);
         waf.sites = t.tables("sites", SITES_MAX, WafSite::read);
-        waf.rules = read_json_rules(t);
         waf
     }
 
@@ -369,7 +369,7 @@ fn read_json_rules(t: &mut Table<'_>) -> Vec<Rule> {
         "rules",
         RULES_MAX,
         "JSON rules in place: `[[waf.rules]]` with the keys of a rule of `rules_path`, where one with the same id is \
-         replaced.",
+         replaced. `${NAME}` is not expanded in them.",
     );
     let mut rules = Vec::with_capacity(elements.len());
     let mut ids = HashSet::new();

@@ -1,8 +1,8 @@
 //! Whether a body may stand as it is: the keys of its kind, read by the sections of the configuration.
 //!
 //! Owns: which section reads which kind, what is forbidden in a policy, the shape that canonical bodies have. The same
-//! function reads a body that arrives as JSON and a table of a policy file. Does not own: whether resources fit together
-//! (`check`, `compose`). Cost: linear, about a microsecond per filter rule.
+//! function reads a body that arrives as JSON and a table of a policy file. Does not own: whether resources fit
+//! together (`check`, `compose`). Cost: linear, about a microsecond per filter rule.
 
 use std::collections::HashSet;
 

@@ -1,8 +1,8 @@
 //! A node's configuration made of its file and a set of resources.
 //!
 //! Owns: where each kind goes in the tree of the file, and which resources are left out when not all fit. The result is
-//! read by the code that reads a file alone, so that every check that spans sections holds for policy too. Does not own:
-//! bringing a configuration into force (the node).
+//! read by the code that reads a file alone, so that every check that spans sections holds for policy too. Does not
+//! own: bringing a configuration into force (the node).
 //!
 //! * A listener takes the place of the file's with its name, or is added. A file with neither `[[listeners]]` nor
 //!   `[server] bind_address` listens only where the policy says.
@@ -14,7 +14,7 @@
 //!   does not speak of.
 //!
 //! Command line and environment win over policy, as they do over the file. Cost: one reading of the file and the small
-//! resources, one of the rules; when something does not fit, at most [`ATTEMPTS_MAX`] readings without rules of filters.
+//! resources, one of the rules; when something does not fit, at most `ATTEMPTS_MAX` readings without filter rules.
 
 use std::collections::HashMap;
 
@@ -89,7 +89,7 @@ pub fn compose(layers: &Layers, set: &Set) -> Result<Composed, ConfigErrors> {
         Search { layers, base: &base, parts: &parts, chosen: Vec::new(), best: None, attempts: 0 };
     let all: Vec<usize> = (0..parts.len()).collect();
     search.settle(&all, &mut rejected);
-    // What stood in the way of others may fit now, and the other way round: a WAF set needs a listener that comes after.
+    // Some may fit now: a WAF set needs a listener, which comes after it.
     let again: Vec<usize> = rejected.iter().map(|(index, _)| *index).collect();
     if !again.is_empty() && !search.chosen.is_empty() {
         rejected.clear();

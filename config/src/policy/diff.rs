@@ -116,7 +116,7 @@ impl Fields {
             match (before.get(key), after.get(key)) {
                 (before, after) if before == after => {}
                 (Some(Value::Object(before)), Some(Value::Object(after))) => {
-                    self.objects(&path, before, after)
+                    self.objects(&path, before, after);
                 }
                 (before, after) => self.values(&path, before, after),
             }
@@ -187,3 +187,6 @@ fn named(value: Option<&Value>) -> Option<BTreeMap<&str, &Map<String, Value>>> {
     }
     (found.len() == items.len() && !items.is_empty()).then_some(found)
 }
+
+#[cfg(test)]
+mod tests;

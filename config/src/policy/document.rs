@@ -195,6 +195,3 @@ pub(super) fn to_toml(resource: &Resource) -> String {
     }
     toml::to_string(&file).unwrap_or_default()
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,9 +14,7 @@ pub struct Set(BTreeMap<Key, Arc<Resource>>);
 
 /// A set is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a policy has at most {RESOURCES_MAX} resources with {SET_BYTES_MAX} bytes together: remove some, or join lists and rules"
-)]
+#[error("a policy has at most {RESOURCES_MAX} resources with {SET_BYTES_MAX} bytes together: remove some")]
 pub struct TooMany;
 
 impl Set {

@@ -313,3 +313,6 @@ pub fn change_from_wire(change: &v1::ResourceChange) -> Result<(Change, u64), Wi
     let key = key_from_wire(change.key.as_ref())?;
     Ok((Change { action, key, fields, fields_omitted: change.fields_omitted }, change.version))
 }
+
+#[cfg(test)]
+mod tests;

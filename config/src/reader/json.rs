@@ -2,7 +2,7 @@
 //!
 //! Canonical: keys sorted by bytes, no spaces, numbers in decimal, what JSON need not escape is not escaped; nothing is
 //! added and nothing left out, since a key that is written overrides also where it says the default. Owns: both ways.
-//! Does not own: what keys mean. Limits: nesting of serde_json (128); a key that stands twice is an error. Cost: linear.
+//! Does not own: what keys mean. Limits: nesting of serde_json (128); a key that stands twice is an error. Linear.
 
 use core::fmt;
 use core::fmt::Write as _;

@@ -10,7 +10,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::time::Instant as Clock;
 
-use secbeat_net::filter::{Action, Block, Filter, Lpm, Parts, Prefix, Rule};
+use secbeat_net::filter::{Action, Block, Filter, Lpm, Parts, Prefix, RULES_MAX, Rule, Rules};
 use secbeat_net::flow::{FlowKey, HashKey, hash_addr};
 use secbeat_net::halfopen::{HalfOpen, HalfOpenKeys, SynIngress};
 use secbeat_net::limit::{ConnectionCounts, ConnectionLimits, Rate, RateCell, RateLimit, RateTable};
@@ -131,6 +131,7 @@ fn main() {
     cookies(&bench);
     limits(&bench);
     lists(&bench);
+    rules(&bench);
     half_open(&bench);
     whole_paths(&bench);
 }
@@ -270,18 +271,104 @@ fn lists(bench: &Bench) {
         let bits = 0x2001u128 << 112 | u128::from(random(&mut state)) << 48;
         black_box(table.contains(IpAddr::V6(bits.into())));
     });
-    let syns = frames(false, Flags::SYN, &linux_syn(), 0);
-    let headers: Vec<Headers> = syns.iter().map(|frame| parse(frame).unwrap()).collect();
+}
+
+/// Rules as fleets have them, each with two conditions or more: no packet of [`frames`] matches one of them, but many
+/// conditions hold.
+fn mixed_rules(count: usize) -> Vec<Rule> {
+    let mut state = 5;
+    let mut network = |bits: u32, len| {
+        Prefix::new(IpAddr::from((bits | (random(&mut state) as u32 >> 8)).to_be_bytes()), len).unwrap()
+    };
+    (0..count)
+        .map(|at| match at % 4 {
+            0 => Rule {
+                protocol: Some(protocol::UDP),
+                source_ports: vec![(at % 1024) as u16..=(at % 1024) as u16],
+                ..Rule::any(Action::Drop)
+            },
+            1 => Rule {
+                sources: vec![network(0x0b00_0000, 24)],
+                destination_ports: vec![22..=22, 1000 + at as u16..=1010 + at as u16],
+                ..Rule::any(Action::Drop)
+            },
+            2 => Rule {
+                protocol: Some(protocol::TCP),
+                sources: vec![network(0x0b00_0000, 32), network(0x0c00_0000, 20)],
+                destinations: vec!["203.0.114.0/24".parse().unwrap()],
+                ..Rule::any(Action::Drop)
+            },
+            _ => Rule {
+                destinations: vec![network(0xcb00_0000, 32)],
+                destination_ports: vec![443..=443],
+                fragment: Some(false),
+                ..Rule::any(Action::Drop)
+            },
+        })
+        .collect()
+}
+
+/// Rules whose conditions all hold for the packets in some rule of every 64, but never all in one rule: the worst there
+/// is.
+fn near_misses(count: usize) -> Vec<Rule> {
+    (0..count)
+        .map(|at| {
+            let (source, destination) =
+                if at % 2 == 0 { ("10.0.0.0/8", "203.0.113.0/24") } else { ("11.0.0.0/8", "203.0.114.0/24") };
+            Rule {
+                protocol: Some(protocol::TCP),
+                sources: vec![source.parse().unwrap()],
+                destinations: vec![destination.parse().unwrap()],
+                source_ports: vec![1024..=65_535],
+                destination_ports: vec![at as u16..=at as u16, 443..=443],
+                ..Rule::any(Action::Drop)
+            }
+        })
+        .collect()
+}
+
+fn rules(bench: &Bench) {
+    let v4 = frames(false, Flags::SYN, &linux_syn(), 0);
+    let v6 = frames(true, Flags::SYN, &linux_syn(), 0);
+    let parsed = |frames: &[Vec<u8>]| frames.iter().map(|frame| parse(frame).unwrap()).collect::<Vec<_>>();
+    let (v4, v6) = (parsed(&v4), parsed(&v6));
     let rule = Rule { protocol: Some(protocol::UDP), ..Rule::any(Action::Drop) };
-    let filter = Filter::new(Parts {
-        allow: vec!["10.0.0.0/8".parse().unwrap()],
-        block: vec![Block { prefix: "192.0.2.0/24".parse().unwrap(), expires: None, reason: 0 }],
-        rules: vec![rule; 16],
-    })
-    .unwrap();
-    bench.run("filter: two lists, 16 rules", |at| {
-        let _ = black_box(filter.judge(&headers[at], NOW));
-    });
+    let judge = |name: &str, headers: &[Headers], rules: Vec<Rule>| {
+        let filter = Filter::new(Parts {
+            allow: vec!["10.0.0.0/8".parse().unwrap()],
+            block: vec![Block { prefix: "192.0.2.0/24".parse().unwrap(), expires: None, reason: 0 }],
+            rules,
+        })
+        .unwrap();
+        bench.run(&format!("filter: two lists, {name}"), |at| {
+            let _ = black_box(filter.judge(&headers[at], NOW));
+        });
+    };
+    judge("no rules", &v4, Vec::new());
+    judge("16 rules", &v4, vec![rule; 16]);
+    for count in [1, 4, 16, 64, 256, 1_000, 10_000, RULES_MAX] {
+        judge(&format!("{count} mixed rules"), &v4, mixed_rules(count));
+        judge(&format!("{count} mixed rules, IPv6"), &v6, mixed_rules(count));
+        judge(&format!("{count} near misses"), &v4, near_misses(count));
+    }
+    compiling();
+}
+
+/// How long it takes to compile rules, and what memory they need then: as people write them, and as few would.
+fn compiling() {
+    let mut state = 3;
+    let mut ranges = || {
+        let (a, b) = (random(&mut state) as u16, random(&mut state) as u16);
+        vec![a.min(b)..=a.max(b)]
+    };
+    let overlapping: Vec<Rule> = (0..10_000)
+        .map(|_| Rule { source_ports: ranges(), destination_ports: ranges(), ..Rule::any(Action::Drop) })
+        .collect();
+    for (name, rules) in [("mixed", mixed_rules(10_000)), ("overlapping", overlapping)] {
+        let start = Clock::now();
+        let rules = Rules::new(&rules).unwrap();
+        println!("filter: 10000 {name} rules compiled in {:?}, {} bytes", start.elapsed(), rules.bytes());
+    }
 }
 
 fn half_open(bench: &Bench) {

@@ -12,6 +12,7 @@
 //! the workers only in `policy`, `event`, `handover`, the limiter tables and the page of counters.
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod api;
 pub mod attack;
 pub mod cli;

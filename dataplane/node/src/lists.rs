@@ -354,6 +354,46 @@ impl Lists {
         Ok(ban)
     }
 
+    /// Sets a ban exactly as given, in place of the one of its prefix: what a fleet agreed upon.
+    ///
+    /// # Errors
+    /// When the allowlist covers it, it is too wide, or there is no room.
+    pub fn hold(&mut self, ban: Ban) -> Result<(), Refusal> {
+        let prefix = ban.prefix.trunc();
+        let bits_min = if prefix.addr().is_ipv4() { BAN_BITS_MIN_V4 } else { BAN_BITS_MIN_V6 };
+        if prefix.prefix_len() < bits_min {
+            return Err(Refusal::TooWide { prefix, bits_min });
+        }
+        if let Some(by) = self.allow.covering(&prefix) {
+            let why = self.allow_reasons.get(&by).cloned().unwrap_or_default();
+            return Err(Refusal::Allowlisted { prefix, by, why });
+        }
+        match self.bans.get(&prefix) {
+            Some(held) if held.until == ban.until && held.origin == ban.origin => return Ok(()),
+            Some(_) => {}
+            None => self.make_room()?,
+        }
+        let reason = ban.reason.chars().take(REASON_CHARS_MAX).collect();
+        let hits = self.bans.get(&prefix).map_or(ban.hits, |held| held.hits);
+        self.bans.insert(prefix, Ban { prefix, reason, hits, ..ban });
+        self.touch(prefix);
+        Ok(())
+    }
+
+    /// Takes a ban out that the fleet lifted; `false`: there is none.
+    pub fn release(&mut self, prefix: IpNet) -> bool {
+        let is_there = self.bans.remove(&prefix.trunc()).is_some();
+        if is_there {
+            self.touch(prefix.trunc());
+        }
+        is_there
+    }
+
+    /// Whether a prefix is banned here, by a ban or by the configuration.
+    pub fn is_blocked(&self, prefix: &IpNet) -> bool {
+        self.bans.contains_key(prefix) || self.configured.contains(prefix)
+    }
+
     /// Removes bans whose time is over and returns them. To be called about once a second.
     pub fn expire(&mut self, now: SystemTime) -> Vec<Ban> {
         let over = |ban: &Ban| ban.until.is_some_and(|until| until <= now);

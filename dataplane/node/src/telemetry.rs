@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use secbeat_net::verdict::DropReason;
 
+use crate::agent::Load;
 use crate::event::AttackKind;
 use crate::waf::hits::Hits;
 use counters::{Counter, Gauge, WorkerCounters};
@@ -199,6 +200,24 @@ impl Telemetry {
         }
         rates.last = Some(sample);
         self.node.set_total(node::NodeCounter::LogLinesDropped, crate::logging::lines_dropped());
+    }
+
+    /// How busy the node is; shares and what else needs an earlier look are left to the caller.
+    pub fn load(&self) -> Load {
+        let computed = self.computed();
+        Load {
+            cpu_percent: computed.cpu_percent,
+            memory_bytes: process::memory_bytes(),
+            connections: self.connections_active(),
+            requests_per_second: computed.requests_per_second,
+            packets_per_second: computed.packets_in_per_second,
+            ..Load::default()
+        }
+    }
+
+    /// Packets dropped by the XDP program, as last copied in.
+    pub fn xdp_dropped(&self) -> u64 {
+        lock(&self.copied).xdp.iter().filter(|count| is_xdp_drop(count)).map(|count| count.packets).sum()
     }
 
     fn computed(&self) -> Computed {

@@ -67,26 +67,25 @@ fn push(tree: &mut Entries<'_>, key: &'static str, address_key: &'static str, ad
     }
 }
 
-/// A body for a tree in which `$` is expanded: with `$` doubled, and everything at one place.
-pub(super) fn literal(body: Entries<'_>, at: usize) -> Entries<'_> {
-    Entries(body.0.into_iter().map(|entry| literal_entry(entry, at)).collect())
+/// A body for a tree in which `$` is expanded: with `$` doubled, and everything at one place. JSON rules are taken as
+/// they are written.
+pub(super) fn literal(mut body: Entries<'_>, at: usize) -> Entries<'_> {
+    for entry in &mut body.0 {
+        entry.at = at;
+        literal_item(&mut entry.item, at, entry.key != "rules");
+    }
+    body
 }
 
-fn literal_entry(mut entry: crate::reader::tree::Entry<'_>, at: usize) -> crate::reader::tree::Entry<'_> {
-    entry.at = at;
-    literal_item(&mut entry.item, at);
-    entry
-}
-
-fn literal_item(item: &mut Item<'_>, at: usize) {
+fn literal_item(item: &mut Item<'_>, at: usize, is_expanded: bool) {
     item.at = at;
     match &mut item.tree {
-        Tree::Text(text) if text.contains('$') => *text = Cow::Owned(text.replace('$', "$$")),
-        Tree::List(items) => items.iter_mut().for_each(|item| literal_item(item, at)),
+        Tree::Text(text) if is_expanded && text.contains('$') => *text = Cow::Owned(text.replace('$', "$$")),
+        Tree::List(items) => items.iter_mut().for_each(|item| literal_item(item, at, is_expanded)),
         Tree::Table(entries) => {
             for entry in &mut entries.0 {
                 entry.at = at;
-                literal_item(&mut entry.item, at);
+                literal_item(&mut entry.item, at, is_expanded);
             }
         }
         _ => {}

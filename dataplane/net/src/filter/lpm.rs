@@ -1,9 +1,7 @@
 //! Longest-prefix match over IPv4 and IPv6: built once, then only read.
 //!
-//! Prefixes are cut into disjoint ranges, each with the longest prefix that covers it; a look-up is a search for
-//! the last range that starts at or before the address. An index over 16 bits narrows the search to a few
-//! entries; they are the first bits in which the prefixes differ, so that lists of one region work as well as lists
-//! of the whole Internet.
+//! Prefixes are cut into disjoint ranges, each with the longest prefix that covers it; a look-up finds the range of an
+//! address (`ranges`).
 //!
 //! ```text
 //! prefixes   10.0.0.0/8 = A     10.1.0.0/16 = B (parent A)
@@ -20,16 +18,11 @@ use core::net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
 use super::Error;
+use super::ranges::{Bits, NONE, Ranges};
 
 /// Prefixes of one table. 4 M cover every list in use today several times over (the full routing table has
 /// 1 M); building one takes about a second. More: [`Error::TooManyPrefixes`].
 pub const PREFIXES_MAX: usize = 1 << 22;
-
-/// Most leading bits that the index tells apart: 2^16 entries of 4 bytes still fit a second-level cache.
-const INDEX_BITS_MAX: u32 = 16;
-
-/// "No prefix" among ranges and parents.
-const NONE: u32 = u32::MAX;
 
 /// An address prefix. Bits beyond its length are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -162,14 +155,19 @@ impl<V> Lpm<V> {
                 entry.parent = parent;
             }
         };
-        let v4 = Ranges::new(v4, &mut set_parent);
-        let v6 = Ranges::new(v6, &mut set_parent);
+        let v4 = cut(v4, &mut set_parent);
+        let v6 = cut(v6, &mut set_parent);
         Ok(Self { v4, v6, entries: entries.into() })
     }
 
     /// Number of prefixes.
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Memory in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.v4.bytes() + self.v6.bytes() + size_of_val(&*self.entries)
     }
 
     /// Whether there are no prefixes.
@@ -210,66 +208,6 @@ impl<V> Lpm<V> {
     }
 }
 
-/// An address as a number.
-trait Bits: Copy + Ord {
-    const WIDTH: u32;
-    const ZERO: Self;
-    fn last(self, len: u8) -> Self;
-    fn next(self) -> Option<Self>;
-    /// Number of leading bits that `self` and `other` have in common.
-    fn common(self, other: Self) -> u32;
-    /// The `bits` bits after the first `skip`, `skip + bits` being at most the width.
-    fn bits(self, skip: u32, bits: u32) -> usize;
-}
-
-impl Bits for u32 {
-    const WIDTH: Self = Self::BITS;
-    const ZERO: Self = 0;
-
-    fn last(self, len: u8) -> Self {
-        self | Self::MAX.checked_shr(Self::from(len)).unwrap_or(0)
-    }
-
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-
-    #[inline]
-    fn common(self, other: Self) -> u32 {
-        (self ^ other).leading_zeros()
-    }
-
-    #[inline]
-    fn bits(self, skip: u32, bits: u32) -> usize {
-        let rest = self.checked_shl(skip).unwrap_or(0);
-        rest.checked_shr(Self::WIDTH - bits).unwrap_or(0) as usize
-    }
-}
-
-impl Bits for u128 {
-    const WIDTH: u32 = Self::BITS;
-    const ZERO: Self = 0;
-
-    fn last(self, len: u8) -> Self {
-        self | Self::MAX.checked_shr(u32::from(len)).unwrap_or(0)
-    }
-
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-
-    #[inline]
-    fn common(self, other: Self) -> u32 {
-        (self ^ other).leading_zeros()
-    }
-
-    #[inline]
-    fn bits(self, skip: u32, bits: u32) -> usize {
-        let rest = self.checked_shl(skip).unwrap_or(0);
-        rest.checked_shr(Self::WIDTH - bits).unwrap_or(0) as usize
-    }
-}
-
 /// All addresses of a prefix.
 #[derive(Clone, Copy)]
 struct Span<K> {
@@ -284,79 +222,20 @@ impl<K: Bits> Span<K> {
     }
 }
 
-/// Disjoint ranges over a whole address space, in order.
-#[derive(Clone, Debug)]
-struct Ranges<K> {
-    /// Where each range starts; the first at zero.
-    starts: Box<[K]>,
-    /// The entry of each range, or [`NONE`].
-    targets: Box<[u32]>,
-    /// For each value of the indexed bits, the number of ranges that start before it; one more at the end. The first
-    /// range, which starts at zero, is left out: it hardly ever shares leading bits with the others.
-    index: Box<[u32]>,
-    index_bits: u32,
-    /// Bits before the indexed ones, the same in all starts but the first.
-    skip: u32,
-}
-
-impl<K: Bits> Ranges<K> {
-    fn empty() -> Self {
-        Self::new(Vec::new(), &mut |_, _| {})
+/// Cuts spans that contain each other or are apart into ranges, and tells each its parent.
+fn cut<K: Bits>(mut spans: Vec<Span<K>>, set_parent: &mut impl FnMut(u32, u32)) -> Ranges<K> {
+    // Enclosing spans before enclosed ones; of equal ones the earlier entry first, so that the later is inside.
+    spans.sort_by(|a, b| a.first.cmp(&b.first).then(b.last.cmp(&a.last)).then(a.entry.cmp(&b.entry)));
+    let mut ranges = vec![(K::ZERO, NONE)];
+    let mut open: Vec<Span<K>> = Vec::new();
+    for span in spans {
+        close_before(&mut open, &mut ranges, |open| open.last < span.first);
+        set_parent(span.entry, open.last().map_or(NONE, |open| open.entry));
+        push(&mut ranges, span.first, span.entry);
+        open.push(span);
     }
-
-    fn new(mut spans: Vec<Span<K>>, set_parent: &mut impl FnMut(u32, u32)) -> Self {
-        // Enclosing spans before enclosed ones; of equal ones the earlier entry first, so that the later is inside.
-        spans.sort_by(|a, b| a.first.cmp(&b.first).then(b.last.cmp(&a.last)).then(a.entry.cmp(&b.entry)));
-        let mut ranges = vec![(K::ZERO, NONE)];
-        let mut open: Vec<Span<K>> = Vec::new();
-        for span in spans {
-            close_before(&mut open, &mut ranges, |open| open.last < span.first);
-            set_parent(span.entry, open.last().map_or(NONE, |open| open.entry));
-            push(&mut ranges, span.first, span.entry);
-            open.push(span);
-        }
-        close_before(&mut open, &mut ranges, |_| true);
-        let (starts, targets): (Vec<K>, Vec<u32>) = ranges.into_iter().unzip();
-        let index_bits = starts.len().ilog2().min(INDEX_BITS_MAX);
-        let common = match starts.get(1..) {
-            Some([first, .., last]) => first.common(*last),
-            _ => K::WIDTH,
-        };
-        let skip = common.min(K::WIDTH - index_bits);
-        let mut index = Vec::with_capacity((1 << index_bits) + 1);
-        let mut before = 1;
-        for value in 0..=1usize << index_bits {
-            let rest = starts.get(before..).unwrap_or(&[]);
-            before += rest.partition_point(|start| start.bits(skip, index_bits) < value);
-            index.push(before as u32);
-        }
-        Self { starts: starts.into(), targets: targets.into(), index: index.into(), index_bits, skip }
-    }
-
-    /// The entry of the range that `addr` lies in, or [`NONE`].
-    #[inline]
-    fn find(&self, addr: K) -> u32 {
-        let after = self.starts_up_to(addr);
-        self.targets.get(after.wrapping_sub(1)).copied().unwrap_or(NONE)
-    }
-
-    /// Number of ranges that start at or before `addr`; at least one, since the first starts at zero.
-    #[inline]
-    fn starts_up_to(&self, addr: K) -> usize {
-        let Some(first) = self.starts.get(1) else { return 1 };
-        if addr < *first {
-            return 1;
-        }
-        // Not below the first and different before the indexed bits: above all.
-        if addr.common(*first) < self.skip {
-            return self.starts.len();
-        }
-        let bucket = addr.bits(self.skip, self.index_bits);
-        let (Some(from), Some(to)) = (self.index.get(bucket), self.index.get(bucket + 1)) else { return 1 };
-        let starts = self.starts.get(*from as usize..*to as usize).unwrap_or(&[]);
-        // The range before them may start in an earlier bucket.
-        *from as usize + starts.partition_point(|start| *start <= addr)
-    }
+    close_before(&mut open, &mut ranges, |_| true);
+    Ranges::new(ranges)
 }
 
 /// Ends the innermost spans that are `over`: after each, its parent's value goes on.

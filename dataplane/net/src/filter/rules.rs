@@ -1,16 +1,15 @@
-//! Filter rules: conditions on a packet, tried in order; the first rule whose conditions all hold decides.
+//! Filter rules: conditions on a packet, in order; the first rule whose conditions all hold decides.
 //!
-//! Owns: what a rule is, how it is compiled and matched, the counters of its hits. Does not own: the order of rules
-//! and lists (`Filter::judge`), names of rules (the caller's, by index).
+//! Owns: what a rule is, the counters of its hits (16 bytes a rule and worker, two stores a hit). Does not own: how
+//! rules are compiled and matched (`table`), the order of rules and lists (`Filter::judge`), names of rules (the
+//! caller's, by index).
 
-use core::net::IpAddr;
 use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::lpm::{Lpm, Prefix};
-use super::{Error, RULES_MAX};
+use super::RULES_MAX;
+use super::lpm::Prefix;
 use crate::limit::RateLimit;
-use crate::wire::Headers;
 
 /// A rule by its place in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,61 +58,6 @@ impl Rule {
             fragment: None,
         }
     }
-}
-
-/// A rule ready for matching: cheap conditions first.
-#[derive(Clone, Debug)]
-pub(super) struct CompiledRule {
-    pub(super) action: Action,
-    protocol: Option<u8>,
-    fragment: Option<bool>,
-    source_ports: Box<[(u16, u16)]>,
-    destination_ports: Box<[(u16, u16)]>,
-    sources: Option<Lpm<()>>,
-    destinations: Option<Lpm<()>>,
-}
-
-impl CompiledRule {
-    pub(super) fn new(rule: Rule) -> Result<Self, Error> {
-        let ports =
-            |ranges: Vec<RangeInclusive<u16>>| ranges.into_iter().map(RangeInclusive::into_inner).collect();
-        let set = |prefixes: Vec<Prefix>| match prefixes.as_slice() {
-            [] => Ok(None),
-            some => Lpm::new(some.iter().map(|prefix| (*prefix, ()))).map(Some),
-        };
-        Ok(Self {
-            action: rule.action,
-            protocol: rule.protocol,
-            fragment: rule.fragment,
-            source_ports: ports(rule.source_ports),
-            destination_ports: ports(rule.destination_ports),
-            sources: set(rule.sources)?,
-            destinations: set(rule.destinations)?,
-        })
-    }
-
-    #[inline]
-    pub(super) fn matches(&self, headers: &Headers) -> bool {
-        self.protocol.is_none_or(|protocol| protocol == headers.protocol)
-            && self.fragment.is_none_or(|fragment| fragment == headers.fragment.is_some())
-            && ports_match(&self.destination_ports, headers, headers.destination_port)
-            && ports_match(&self.source_ports, headers, headers.source_port)
-            && addr_matches(self.sources.as_ref(), headers.source)
-            && addr_matches(self.destinations.as_ref(), headers.destination)
-    }
-}
-
-#[inline]
-fn ports_match(ranges: &[(u16, u16)], headers: &Headers, port: u16) -> bool {
-    if ranges.is_empty() {
-        return true;
-    }
-    headers.flow_key().is_some() && ranges.iter().any(|(first, last)| (*first..=*last).contains(&port))
-}
-
-#[inline]
-fn addr_matches(set: Option<&Lpm<()>>, addr: IpAddr) -> bool {
-    set.is_none_or(|set| set.contains(addr))
 }
 
 /// Packets and bytes that matched a rule.

@@ -26,17 +26,25 @@ pub enum Class {
     Node,
     /// A request was refused, or a client was too slow with one.
     Request,
+    /// A policy of the orchestrator came into force or was refused, or its connection changed.
+    Policy,
 }
 
 impl Class {
     /// Every class and its name.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("attack", Self::Attack),
         ("ban", Self::Ban),
         ("backend", Self::Backend),
         ("node", Self::Node),
         ("request", Self::Request),
+        ("policy", Self::Policy),
     ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, class)| *class == self).map_or("", |(name, _)| name)
+    }
 
     /// The class called `name`.
     pub fn from_name(name: &str) -> Option<Self> {
@@ -191,6 +199,14 @@ impl EventLog {
 /// `2026-01-31T12:34:56.789Z`.
 pub(crate) fn rfc3339<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&humantime::format_rfc3339_millis(*time))
+}
+
+/// The same, or nothing.
+pub(crate) fn rfc3339_optional<S: Serializer>(time: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => rfc3339(time, to),
+        None => to.serialize_none(),
+    }
 }
 
 /// Seconds with a fraction.

@@ -2,14 +2,18 @@
 //!
 //! Owns: the conversion. Does not own: the lists (`lists`), the look-up (`net::filter`). An expiry is turned into
 //! the node's clock here, so that a ban ends on time even when no new policy comes.
+//!
+//! Cost: thousands of rules take milliseconds, so lists that change, as they do with each ban, are compiled with the
+//! rules that the filter before had ([`with_lists`]).
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use secbeat_config::NodeConfig;
 use secbeat_config::node::{FilterAction, FilterRule, Transport};
 use secbeat_config::units::PortRange;
-use secbeat_net::filter::{Action, Block, Error, Filter, Parts, Prefix, Rule};
+use secbeat_net::filter::{Action, Block, Error, Filter, Prefix, Rule, Rules};
 use secbeat_net::limit::{Rate, RateLimit};
 use secbeat_net::time::Instant;
 use secbeat_net::wire::protocol;
@@ -21,12 +25,18 @@ use crate::lists;
 /// # Errors
 /// When there are more prefixes or rules than a filter holds.
 pub fn compile(config: &NodeConfig, lists: &lists::View, now: Instant) -> Result<Filter, Error> {
-    let block = lists.block.iter().filter_map(|(net, left)| block(*net, *left, now));
-    Filter::new(Parts {
-        allow: lists.allow.iter().copied().filter_map(prefix).collect(),
-        block: block.collect(),
-        rules: config.filter.rules.iter().map(rule).collect(),
-    })
+    let rules: Vec<Rule> = config.filter.rules.iter().map(rule).collect();
+    with_lists(Arc::new(Rules::new(&rules)?), lists, now)
+}
+
+/// Compiles the lists as they are at `now`, with rules that are compiled already.
+///
+/// # Errors
+/// When there are more prefixes than a filter holds.
+pub fn with_lists(rules: Arc<Rules>, lists: &lists::View, now: Instant) -> Result<Filter, Error> {
+    let allow: Vec<Prefix> = lists.allow.iter().copied().filter_map(prefix).collect();
+    let block: Vec<Block> = lists.block.iter().filter_map(|(net, left)| block(*net, *left, now)).collect();
+    Filter::with_rules(&allow, &block, rules)
 }
 
 fn block(net: IpNet, left: Option<Duration>, now: Instant) -> Option<Block> {

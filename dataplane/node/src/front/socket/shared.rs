@@ -30,7 +30,7 @@ const DOMAIN_SOURCE: u32 = 1;
 const DOMAIN_PREFIX: u32 = 2;
 const DOMAIN_UDP: u32 = 3;
 const DOMAIN_BACKEND: u32 = 4;
-const DOMAIN_RULES: u32 = 0x1000;
+const DOMAIN_RULES: u32 = 0x1_0000;
 
 /// What workers are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
