@@ -64,7 +64,12 @@ fn one_node_is_shown_with_what_it_holds() {
         let info = Some(node("aaaaaaaa", NodeState::Active));
         Ok(NodeDetail { info, resources: vec![result], samples: vec![sample] })
     });
-    let ran = server.run(&["node", "show", "edge-1"]).ends(0).says("filter-set/edge").says("rejected").says("70000");
+    let ran = server
+        .run(&["node", "show", "edge-1"])
+        .ends(0)
+        .says("filter-set/edge")
+        .says("rejected")
+        .says("70000");
     assert!(!ran.out.contains("secbeat_packets_total"));
     server.run(&["node", "show", "edge-1", "--metrics"]).ends(0).says("secbeat_packets_total");
     let value = server.run(&["node", "show", "edge-1", "-o", "json"]).ends(0).json();
