@@ -91,7 +91,7 @@ fn orders_go_to_the_named_nodes_and_refusals_are_partial() {
     server.run(&["node", "restart", "a", "b", "--now"]).ends(7).warns("b: no answer");
     server.run(&["node", "reload", "a", "--no-wait", "-o", "name"]).ends(0).says("a");
     let seen: Vec<OrderNodesRequest> = server.seen("order_nodes");
-    let kinds: Vec<_> = seen.iter().map(|request| request.command.clone().unwrap().kind.unwrap()).collect();
+    let kinds: Vec<_> = seen.iter().map(|request| request.command.unwrap().kind.unwrap()).collect();
     assert_eq!(
         kinds,
         [

@@ -87,7 +87,11 @@ impl Fake {
 }
 
 macro_rules! service {
-    ($service:ident { $($method:ident($q:ty) -> $a:ty;)* } streams { $($streaming:ident: $stream:ident($sq:ty) -> $sa:ty;)* }) => {
+    ($service:ident {
+        $($method:ident($q:ty) -> $a:ty;)*
+    } streams {
+        $($streaming:ident: $stream:ident($sq:ty) -> $sa:ty;)*
+    }) => {
         #[tonic::async_trait]
         impl $service for Fake {
             $(type $stream = Streamed<$sa>;)*
@@ -350,4 +354,45 @@ fn read(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> 
         }
         text
     })
+}
+
+/// The program on a terminal of 80 x 24, which `script` (util-linux) makes.
+pub(crate) struct Terminal {
+    child: Child,
+    shown: String,
+}
+
+impl Terminal {
+    pub(crate) fn start(server: &Server, args: &[&str]) -> Self {
+        let program = env!("CARGO_BIN_EXE_secbeat");
+        let line = format!("stty rows 24 cols 80; exec {program} --server {} {}", server.url, args.join(" "));
+        let mut command = Command::new("script");
+        command.env_clear().env("HOME", server.home()).env("TERM", "xterm");
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.args(["-qec", &line, "/dev/null"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { child: command.spawn().expect("`script` of util-linux is needed"), shown: String::new() }
+    }
+
+    /// Reads until this is on the screen.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        let mut bytes = [0; 4_096];
+        while !self.shown.contains(text) {
+            let count = self.child.stdout.as_mut().unwrap().read(&mut bytes).unwrap();
+            assert!(count > 0, "`{text}` never came: {}", self.shown);
+            self.shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+    }
+
+    pub(crate) fn types(&mut self, keys: &str) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(keys.as_bytes()).and_then(|()| stdin.flush()).unwrap();
+    }
+
+    #[track_caller]
+    pub(crate) fn ends(self, code: i32) -> Ran {
+        let ran = finish(self.child);
+        Ran { out: self.shown + &ran.out, ..ran }.ends(code)
+    }
 }
