@@ -200,6 +200,8 @@ impl<'a> Session<'a> {
                 message = incoming.message(), if may_read => Step::Message(message),
             };
             match step {
+                // What found no room among the answers before.
+                Step::Sent if self.urgent.is_empty() && link.has_bans() => self.handle_link(),
                 Step::Sent => {}
                 Step::Stop => return Ok(End::Stopped),
                 Step::Renew => return Ok(End::Again),

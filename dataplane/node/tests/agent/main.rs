@@ -170,7 +170,7 @@ async fn ban_of_the_fleet_is_enforced_counted_and_lifted() {
     let entry = replica.ban(prefix, None, "scan", Origin::Operator, "alice", None, now_ms()).unwrap();
     peer.bans_are(&replica, vec![entry]).await;
     eventually("the client is refused", || node.ask().is_none()).await;
-    assert!(node.get("/api/v1/blocklist").contains("127.0.0.9/32"));
+    assert!(node.get("/api/v1/blocked-ips").contains("127.0.0.9/32"));
     (0..3).for_each(|_| assert_eq!(node.ask(), None));
     let is_enforced = peer.hits("127.0.0.9/32", 3).await;
     assert!(is_enforced);

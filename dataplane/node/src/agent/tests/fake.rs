@@ -201,6 +201,7 @@ impl Peer {
     }
 
     /// Sends changes of a ban list.
+    #[allow(dead_code, reason = "for tests of whole nodes")]
     pub(super) async fn bans_are(&self, replica: &Replica, entries: Vec<Entry>) {
         let digest = replica.digest().to_vec();
         let entries = entries.into_iter().map(v1::BanEntry::from).collect();
@@ -208,6 +209,7 @@ impl Peer {
     }
 
     /// Reads until a ban has dropped so many packets; says whether it is enforced.
+    #[allow(dead_code, reason = "for tests of whole nodes")]
     pub(super) async fn hits(&mut self, prefix: &str, packets_min: u64) -> bool {
         self.until(|kind| match kind {
             Up::Telemetry(report) => {
@@ -253,11 +255,7 @@ pub(super) fn settings(url: &str) -> Settings {
 
 /// The same, with a directory for its files.
 pub(super) fn settings_in(url: &str, dir: &Path) -> Settings {
-    Settings {
-        policy_path: Some(dir.join(POLICY_FILE_NAME)),
-        restored: load_policy(dir),
-        ..settings(url)
-    }
+    Settings { policy_path: Some(dir.join(POLICY_FILE_NAME)), restored: load_policy(dir), ..settings(url) }
 }
 
 pub(super) fn run(settings: Settings, host: &Arc<SimulatedHost>) -> tokio::task::JoinHandle<()> {

@@ -3,6 +3,7 @@
 //! Owns: the translation of these questions. Does not own: what the node does (`node`, `reload`), bans (`bans`).
 //! Runs on the agent's threads and may block there; takes the node's lock for moments.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -33,12 +34,23 @@ const BANS_TOLD_MAX: usize = 16;
 pub struct FleetHost {
     node: Arc<Node>,
     link: Arc<Link>,
+    /// The node was told to end: told once more, it would cut what it was to finish.
+    is_ending: AtomicBool,
 }
 
 impl FleetHost {
     /// The node, and what it shares with its agent.
     pub fn new(node: Arc<Node>, link: Arc<Link>) -> Self {
-        Self { node, link }
+        Self { node, link, is_ending: AtomicBool::new(false) }
+    }
+
+    /// Has the node finish its connections and end.
+    fn drain(&self, answer: &str) -> String {
+        if self.is_ending.swap(true, Ordering::AcqRel) {
+            return "the node is ending already".into();
+        }
+        self.node.wake(Wake::Drain);
+        answer.into()
     }
 
     /// Waits until every worker runs the policy in force; says how many do not.
@@ -172,15 +184,15 @@ impl Host for FleetHost {
                 }
                 Ok(text)
             }
-            Order::Drain { stop: true } => {
-                self.node.wake(Wake::Drain);
-                Ok("finishing connections, then the node ends".into())
-            }
+            Order::Drain { stop: true } => Ok(self.drain("finishing connections, then the node ends")),
             Order::Drain { stop: false } => self.node.cordon(),
             Order::Restart { now } => {
-                self.node.restart.store(true, core::sync::atomic::Ordering::Release);
-                self.node.wake(if now { Wake::Stop } else { Wake::Drain });
-                Ok("ending; the supervisor starts the node again".into())
+                self.node.restart.store(true, Ordering::Release);
+                if now {
+                    self.node.wake(Wake::Stop);
+                    return Ok("ending; the supervisor starts the node again".into());
+                }
+                Ok(self.drain("finishing connections; the supervisor then starts the node again"))
             }
         }
     }
