@@ -2,8 +2,11 @@
 //!
 //! Owns: reading the counts of entries, and of what cores have not added to them yet; carrying a count over when its
 //! entry is written anew. Does not own: counting (`bpf/list.h`). Cost: one system call per prefix, two for a single
-//! address. A prefix of /16 or wider that fills whole slots of the IPv4 index is blocked without a look at its entry;
-//! only the program's counters know such packets.
+//! address.
+//!
+//! Of a wider prefix, what cores remember of its sources (a tenth of a second at most) is missing until those come
+//! again. A prefix of /16 or wider that fills whole slots of the IPv4 index is blocked without a look at its entry; only
+//! the program's counters know such packets.
 
 use core::net::IpAddr;
 

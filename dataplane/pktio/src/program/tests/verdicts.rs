@@ -234,14 +234,15 @@ fn packets_are_counted_by_the_block_that_dropped_them() {
         run(&from(9), 1_000);
         run(&from(10), 1);
         run(&v6, 1);
-        // Sources in one slot of the memory push each other out; none of their packets is lost.
         (0..=255).filter(|last| *last != 9).for_each(|last| drop(run(&from(last), 3)));
+        // What is remembered of a source inside a wider block is added when its time is over and it comes again.
+        std::thread::sleep(Duration::from_millis(150));
         (0..=255).filter(|last| *last != 9).for_each(|last| drop(run(&from(last), 1)));
         let program = &mut bench.program;
         assert_eq!(program.hits(net("203.0.113.9/32")), Some(1_000));
         let wide = program.hits(net("203.0.113.0/24")).unwrap();
-        // The last packets of each source may still be remembered only.
-        assert!((1 + 255 * 2..=1 + 255 * 4).contains(&wide), "{wide}");
+        // All of them, unless this thread changed its core and the one before remembers some.
+        assert!((255 * 2..=1 + 255 * 4).contains(&wide), "{wide}");
         assert_eq!(program.hits(net("2001:db8:ffff::/48")), Some(1));
         assert_eq!(program.hits(net("203.0.113.0/25")), None, "not listed, though covered");
         program.block(net("203.0.113.9/32"), None).unwrap();
