@@ -5,6 +5,7 @@
 //! failure and on Ctrl-C.
 
 mod crowd;
+mod fleet;
 mod watch;
 
 use std::net::SocketAddr;
@@ -39,8 +40,8 @@ const OWN_RULES: [&str; 2] = ["config/crs", "/usr/local/share/doc/secbeat/crs"];
 /// Options of `demo`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// How the node works: syn, tcp or l7
-    #[arg(long, default_value = "syn", value_parser = ["syn", "tcp", "l7"])]
+    /// How the node works: syn, tcp or l7; fleet: three nodes and an orchestrator
+    #[arg(long, default_value = "syn", value_parser = ["syn", "tcp", "l7", "fleet"])]
     pub(crate) mode: String,
     /// What the attacker sends
     #[arg(long, value_enum, default_value = "syn")]
@@ -87,6 +88,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if let Some(missing) = missing() {
         bail!("the demonstration cannot run here: {missing}");
     }
+    if options.mode == "fleet" {
+        return fleet::run(options);
+    }
     println!(
         "Lab: attacker and client -> edge (SecBeat) -> origin (nginx), in network namespaces of this machine."
     );
@@ -117,7 +121,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         options.page(),
     );
     let verdicts = tell(&lab, options, node, rules.is_some())?;
-    let passed = show(&verdicts);
+    let passed = show(&verdicts, "The origin was protected.");
     drop(lab);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -355,7 +359,7 @@ fn fetch_pages(lab: &Lab, demo: &Options, stop: &AtomicBool, tell: &Sender<Outco
     })
 }
 
-fn show(verdicts: &[Verdict]) -> bool {
+fn show(verdicts: &[Verdict], moral: &str) -> bool {
     let rows: Vec<Vec<String>> = verdicts
         .iter()
         .map(|verdict| {
@@ -365,6 +369,6 @@ fn show(verdicts: &[Verdict]) -> bool {
         .collect();
     println!("\n{}", stats::table(&rows));
     let passed = verdicts.iter().all(|verdict| verdict.passed);
-    println!("{}", if passed { "The origin was protected." } else { "The demonstration FAILED." });
+    println!("{}", if passed { moral } else { "The demonstration FAILED." });
     passed
 }

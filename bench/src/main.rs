@@ -7,6 +7,7 @@
 
 mod cpu;
 mod demo;
+mod fleet;
 mod flood;
 mod guard;
 mod handshake;
@@ -56,6 +57,8 @@ enum Command {
     Demo(demo::Options),
     /// The proxies of others beside ours: requests per CPU-second, latency
     Peers(peers::Options),
+    /// What one orchestrator carries: a real one, with hundreds of agents
+    Fleet(fleet::load::Options),
     /// Memory of idle connections through the node
     Idle(peers::idle::Options),
     /// Holds connections for `idle`
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Scenario(options) => scenario::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Peers(options) => peers::run(&options),
+        Command::Fleet(options) => fleet::load::run(&options),
         Command::IdleHold(options) => peers::idle::run_hold(&options),
         Command::Idle(options) => peers::idle::run(&options),
         Command::Handshake(options) => handshake::run(&options),

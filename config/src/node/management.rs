@@ -2,9 +2,14 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use crate::reader::{Table, Unit};
+use crate::reader::{Table, Unit, Value};
 use crate::secret::Secret;
+
+/// Labels of a node.
+const LABELS_MAX: usize = 16;
 
 /// `[metrics]`.
 #[derive(Clone, Debug)]
@@ -94,8 +99,20 @@ pub struct Orchestrator {
     pub enabled: bool,
     /// Where the orchestrator answers.
     pub url: String,
-    /// Time between attempts to register.
+    /// Speak without TLS with another machine.
+    pub allow_plaintext: bool,
+    /// The authority that the orchestrator's certificate is of.
+    pub ca_path: Option<PathBuf>,
+    /// What the node's first certificate is asked for with.
+    pub join_token: Option<Secret>,
+    /// For grouping nodes.
+    pub labels: BTreeMap<String, String>,
+    /// Longest time between attempts to register.
     pub register_interval: Duration,
+    /// Security events that wait for the orchestrator.
+    pub events_queue: u32,
+    /// Time between reports of numbers.
+    pub telemetry_interval: Duration,
     /// `[orchestrator.heartbeat]`.
     pub heartbeat: Heartbeat,
 }
@@ -125,12 +142,43 @@ impl Orchestrator {
         if !(url.starts_with("http://") || url.starts_with("https://")) {
             t.invalid("url", &url, "must start with http:// or https://");
         }
+        let allow_plaintext = t.boolean(
+            "allow_plaintext",
+            false,
+            "Let `url` be `http://` although it is another machine: anybody on the way can then rule this node.",
+        );
+        let ca_path = t.value_optional(
+            "ca_path",
+            "File (PEM) of the authority that the orchestrator's certificate is of; nobody else is trusted. Needed \
+             with `https://` until the node has its own certificate.",
+        );
+        let join_token = t.secret(
+            "join_token",
+            "What the node's first certificate is asked for with: a token with the scope `join`.",
+        );
+        let labels: Vec<Label> =
+            t.list("labels", &[], LABELS_MAX, "For grouping nodes, e.g. `[\"site=fra\", \"role=edge\"]`.");
+        let labels = labels.into_iter().map(|label| (label.name, label.value)).collect();
         let register_interval = t.duration(
             "register_interval",
             default,
             second..=hour,
             Unit::Seconds,
-            "Time between attempts to register.",
+            "Longest time between attempts to register; they begin a fifth of a second apart.",
+        );
+        let events_queue = t.integer(
+            "events_queue",
+            10_000,
+            100..=1_000_000,
+            "events",
+            "Security events that wait for the orchestrator; the oldest goes when full, and is counted.",
+        );
+        let telemetry_interval = t.duration(
+            "telemetry_interval",
+            second,
+            Duration::from_millis(100)..=hour,
+            Unit::Seconds,
+            "Time between reports of numbers, unless the orchestrator names another.",
         );
         let short = t.duration_optional(
             "heartbeat_interval",
@@ -165,6 +213,56 @@ impl Orchestrator {
             );
             Heartbeat { interval, timeout: timeout.min(interval), missed_max }
         });
-        Self { enabled, url, register_interval, heartbeat }
+        Self {
+            enabled,
+            url,
+            allow_plaintext,
+            ca_path,
+            join_token,
+            labels,
+            register_interval,
+            events_queue,
+            telemetry_interval,
+            heartbeat,
+        }
+    }
+}
+
+/// One label: `name=value`.
+struct Label {
+    name: String,
+    value: String,
+}
+
+impl Value for Label {
+    const EXPECTED: &'static str = "name=value, each 1 to 63 letters, digits, `-`, `_`, `.`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let is_word = |word: &str| {
+            (1..=63).contains(&word.len())
+                && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        };
+        match text.split_once('=') {
+            Some((name, value)) if is_word(name) && is_word(value) => {
+                Ok(Self { name: name.into(), value: value.into() })
+            }
+            _ => Err(format!("is not {}", Self::EXPECTED)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn labels_are_pairs_of_words() {
+        let read = |labels: &str| crate::parse(&format!("[orchestrator]\nlabels = {labels}\n"));
+        let labels = read(r#"["site=fra", "role=edge"]"#).unwrap().orchestrator.labels;
+        assert_eq!(
+            labels.into_iter().collect::<Vec<_>>(),
+            [("role", "edge"), ("site", "fra")].map(|(n, v)| (n.into(), v.into()))
+        );
+        for wrong in [r#"["site"]"#, r#"["=fra"]"#, r#"["a b=c"]"#] {
+            assert!(read(wrong).unwrap_err().to_string().contains("name=value"), "{wrong}");
+        }
     }
 }

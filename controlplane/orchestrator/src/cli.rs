@@ -124,6 +124,15 @@ pub enum CaCommand {
     Init,
     /// Print every trusted certificate.
     Show,
+    /// A certificate for a server; writes NAME.crt and NAME.key, NAME being the first one given.
+    IssueServer {
+        /// DNS names and addresses that clients will use.
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Folder for the two files.
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
+        out: PathBuf,
+    },
     /// A certificate for a person or program; writes NAME.crt and NAME.key.
     Issue {
         /// Who, for the audit log.

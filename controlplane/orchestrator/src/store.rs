@@ -11,7 +11,8 @@
 //! acknowledged. Values carry a checksum bound to table and key, pages those of the database.
 //!
 //! Calls block: from async code use `write_async`, and `spawn_blocking` for the rest. A commit costs two syncs of
-//! the disk, shared by all that wait; a read some microseconds. Memory: 32 MiB of pages, and what waits.
+//! the disk, shared by all that wait; a read some microseconds. Memory: 32 MiB of pages, and what waits. Disk: twice
+//! what is stored at most, and 2 MiB of reserve.
 //!
 //! The database is redb (docs/decisions/0028-store-redb.md); nothing outside this module knows.
 
@@ -104,7 +105,9 @@ impl Store {
     fn start(folder: Folder, lock: Lock, db: Database, id: Uuid) -> Result<Self> {
         let dir = folder.dir.clone();
         let handle = RwLock::new(Handle::Open(db));
-        let shared = Arc::new(Shared { folder, handle, counters: Counters::default() });
+        let counters = Counters::default();
+        counters.is_tight.store(folder.make_reserve().is_err(), Ordering::Relaxed);
+        let shared = Arc::new(Shared { folder, handle, counters });
         let (queue, waiting) = sync_channel::<Run>(QUEUE_MAX);
         let of_writer = Arc::clone(&shared);
         let writer = thread::Builder::new().name("store".to_owned()).spawn(move || {

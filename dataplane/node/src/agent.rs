@@ -25,6 +25,8 @@ mod session;
 mod settings;
 pub mod simulated;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -66,8 +68,9 @@ impl AgentHandle {
 }
 
 /// What lasts from stream to stream.
+#[derive(Clone)]
 struct Context {
-    settings: Settings,
+    settings: Arc<Settings>,
     host: Arc<dyn Host>,
     policy: Arc<Mutex<Policy>>,
 }
@@ -103,7 +106,7 @@ impl Agent {
         let policy = Policy::new(settings.restored.clone(), settings.policy_path.clone());
         policy.publish(&[], host.as_ref());
         let mut backoff = Backoff::new(settings.retry.0, settings.retry.1);
-        let context = Context { settings, host, policy: Arc::new(Mutex::new(policy)) };
+        let context = Context { settings: Arc::new(settings), host, policy: Arc::new(Mutex::new(policy)) };
         let mut last_told = String::new();
         loop {
             let end = tokio::select! {
@@ -130,6 +133,14 @@ impl Agent {
             }
         }
     }
+}
+
+/// Writes a file of the state directory so that after a crash either the old or the new content is there.
+///
+/// # Errors
+/// When the file system refuses; the old file is intact then.
+pub fn write_file(path: &std::path::Path, content: &[u8]) -> io::Result<()> {
+    file::write(path, content, 0o640)
 }
 
 /// Says why there is no connection: each reason once, not at every attempt.

@@ -26,6 +26,7 @@ pub use events::{Class, EventLog, Level, SecurityEvent};
 pub use server::{ApiSettings, Server};
 pub use waf::{WafFailure, WafRules};
 
+use crate::agent;
 use crate::lists::{Ban, BanRequest, Banned, Refusal};
 
 /// What the API asks of the node. `start` implements it; each call may take a lock and a few milliseconds,
@@ -131,6 +132,9 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// Backends, in the order of the configuration.
     pub backends: Vec<BackendStatus>,
+    /// The connection with the orchestrator; absent when the node is in no fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orchestrator: Option<agent::Status>,
 }
 
 /// One worker.

@@ -26,6 +26,8 @@ pub enum Exit {
     Config = 2,
     /// This machine cannot do what the configuration asks for.
     Host = 3,
+    /// The orchestrator wants the node started again.
+    Restart = 4,
 }
 
 impl From<Exit> for ExitCode {
@@ -256,6 +258,14 @@ impl ConfigSource {
     /// # Errors
     /// When the file cannot be read, or everything that is wrong with the configuration.
     pub fn load(&self) -> Result<NodeConfig, LoadError> {
+        Ok(NodeConfig::load(&self.layers()?)?)
+    }
+
+    /// What a configuration is read from: file, environment and command line as they are now.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn layers(&self) -> Result<Layers, LoadError> {
         let file = match &self.path {
             Some(path) => {
                 let text =
@@ -264,9 +274,7 @@ impl ConfigSource {
             }
             None => None,
         };
-        let layers =
-            Layers { file, environment: self.environment.clone(), command_line: self.command_line.clone() };
-        Ok(NodeConfig::load(&layers)?)
+        Ok(Layers { file, environment: self.environment.clone(), command_line: self.command_line.clone() })
     }
 }
 

@@ -8,18 +8,22 @@
 //! Lives in the control thread. Cost of a ban: a hash look-up per prefix length in use, a few microseconds.
 
 mod file;
+mod hits;
 mod prefixes;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use file::{Prefixes, read_prefixes};
+pub use hits::BlockHits;
+use hits::Numbers;
 use prefixes::PrefixSet;
 
 /// Widest prefix that can be banned. A /8 is 1/256 of the IPv4 Internet, a /16 covers whole IPv6 registries;
@@ -164,6 +168,8 @@ pub struct View {
     pub allow: Vec<IpNet>,
     /// Dropped, with the time left; `None` = for ever.
     pub block: Vec<(IpNet, Option<Duration>)>,
+    /// Where each of these is counted, in the same order; what is missing is counted in common.
+    pub numbers: Vec<u32>,
 }
 
 /// One step that brings a copy up to date.
@@ -200,6 +206,7 @@ pub struct Lists {
     configured: BTreeSet<IpNet>,
     bans: BTreeMap<IpNet, Ban>,
     past: BTreeMap<IpNet, Past>,
+    numbers: Numbers,
     /// What copies do not know yet.
     changed: BTreeSet<IpNet>,
     changed_all: bool,
@@ -218,6 +225,7 @@ impl Lists {
             configured: BTreeSet::new(),
             bans: BTreeMap::new(),
             past: BTreeMap::new(),
+            numbers: Numbers::default(),
             changed: BTreeSet::new(),
             changed_all: true,
             generation: 1,
@@ -250,6 +258,7 @@ impl Lists {
         if lost > 0 {
             warnings.push(format!("{lost} stored bans exceed [lists] max_entries and were left out"));
         }
+        self.number_all();
         self.past = stored.past.into_iter().take(PAST_OFFENDERS_MAX).map(|p| (p.prefix, p.past)).collect();
     }
 
@@ -259,6 +268,7 @@ impl Lists {
         self.adopt_settings();
         let allow = &self.allow;
         self.bans.retain(|prefix, _| allow.covering(prefix).is_none());
+        self.number_all();
         self.touch_all();
     }
 
@@ -354,6 +364,46 @@ impl Lists {
         Ok(ban)
     }
 
+    /// Sets a ban exactly as given, in place of the one of its prefix: what a fleet agreed upon.
+    ///
+    /// # Errors
+    /// When the allowlist covers it, it is too wide, or there is no room.
+    pub fn hold(&mut self, ban: Ban) -> Result<(), Refusal> {
+        let prefix = ban.prefix.trunc();
+        let bits_min = if prefix.addr().is_ipv4() { BAN_BITS_MIN_V4 } else { BAN_BITS_MIN_V6 };
+        if prefix.prefix_len() < bits_min {
+            return Err(Refusal::TooWide { prefix, bits_min });
+        }
+        if let Some(by) = self.allow.covering(&prefix) {
+            let why = self.allow_reasons.get(&by).cloned().unwrap_or_default();
+            return Err(Refusal::Allowlisted { prefix, by, why });
+        }
+        match self.bans.get(&prefix) {
+            Some(held) if held.until == ban.until && held.origin == ban.origin => return Ok(()),
+            Some(_) => {}
+            None => self.make_room()?,
+        }
+        let reason = ban.reason.chars().take(REASON_CHARS_MAX).collect();
+        let hits = self.bans.get(&prefix).map_or(ban.hits, |held| held.hits);
+        self.bans.insert(prefix, Ban { prefix, reason, hits, ..ban });
+        self.touch(prefix);
+        Ok(())
+    }
+
+    /// Takes a ban out that the fleet lifted; `false`: there is none.
+    pub fn release(&mut self, prefix: IpNet) -> bool {
+        let is_there = self.bans.remove(&prefix.trunc()).is_some();
+        if is_there {
+            self.touch(prefix.trunc());
+        }
+        is_there
+    }
+
+    /// Whether a prefix is banned here, by a ban or by the configuration.
+    pub fn is_blocked(&self, prefix: &IpNet) -> bool {
+        self.bans.contains_key(prefix) || self.configured.contains(prefix)
+    }
+
     /// Removes bans whose time is over and returns them. To be called about once a second.
     pub fn expire(&mut self, now: SystemTime) -> Vec<Ban> {
         let over = |ban: &Ban| ban.until.is_some_and(|until| until <= now);
@@ -428,7 +478,8 @@ impl Lists {
         let mut block: Vec<_> = self.configured.iter().map(|prefix| (*prefix, None)).collect();
         let bans = self.bans.values().filter(|ban| !self.configured.contains(&ban.prefix));
         block.extend(bans.filter_map(|ban| Some((ban.prefix, left(ban, now)?))));
-        View { generation: self.generation, allow: self.allow.iter().collect(), block }
+        let numbers = block.iter().map(|(prefix, _)| self.numbers.number(prefix)).collect();
+        View { generation: self.generation, allow: self.allow.iter().collect(), block, numbers }
     }
 
     /// What changed since the last call.
@@ -448,6 +499,7 @@ impl Lists {
 
     fn touch(&mut self, prefix: IpNet) {
         self.generation += 1;
+        self.numbers.note(prefix, self.bans.contains_key(&prefix));
         // Past this, making copies anew is cheaper than following.
         if self.changed.len() >= self.settings.entries_max {
             self.changed_all = true;
@@ -455,6 +507,26 @@ impl Lists {
         if !self.changed_all {
             self.changed.insert(prefix);
         }
+    }
+
+    /// Gives every ban its number, and takes them from what is none any more.
+    fn number_all(&mut self) {
+        for prefix in self.numbers.prefixes() {
+            self.numbers.note(prefix, self.bans.contains_key(&prefix));
+        }
+        for prefix in self.bans.keys() {
+            self.numbers.note(*prefix, true);
+        }
+    }
+
+    /// Where workers count what bans dropped.
+    pub fn set_hits(&mut self, hits: Arc<BlockHits>) {
+        self.numbers.set_hits(hits);
+    }
+
+    /// What workers dropped for a ban.
+    pub fn hits(&self, prefix: &IpNet) -> u64 {
+        self.numbers.hits(prefix)
     }
 
     fn touch_all(&mut self) {

@@ -305,7 +305,10 @@ impl Pipeline {
         match self.policy.filter.judge(headers, now) {
             filter::Verdict::Exempt => Ok(true),
             filter::Verdict::Allow(_) | filter::Verdict::Pass => Ok(false),
-            filter::Verdict::Blocked { .. } => Err(DropReason::Blocklisted),
+            filter::Verdict::Blocked { reason } => {
+                self.shared.blocked.count(reason);
+                Err(DropReason::Blocklisted)
+            }
             filter::Verdict::Drop(_) => Err(DropReason::FilterRule),
             filter::Verdict::Limit(rule, limit) => {
                 let admitted = self.shared.limits.admit_rule(rule, headers.source, limit, now);

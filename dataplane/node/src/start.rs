@@ -10,6 +10,7 @@
 //! the steps. A node needs nobody else to run: no orchestrator, no other node.
 
 pub mod control;
+pub mod fleet;
 pub mod l7;
 pub mod last_good;
 pub mod lists;
@@ -17,6 +18,7 @@ pub mod node;
 pub mod packet;
 pub mod ports;
 mod pulse;
+mod reload;
 mod rules;
 pub mod secret;
 pub mod signal;
@@ -26,6 +28,7 @@ pub mod workers;
 pub mod xdp;
 
 use core::net::IpAddr;
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -38,7 +41,7 @@ use secbeat_config::node::{Driver, Mode};
 use secbeat_net::filter::Filter;
 
 use crate::api::{self, InterfaceStatus, Phase};
-use crate::cli::{ConfigSource, ExitError};
+use crate::cli::{ConfigSource, Exit, ExitError};
 use crate::front::socket as front;
 use crate::host;
 use crate::neighbor::Mirror;
@@ -54,6 +57,7 @@ use crate::worker::Worker;
 use crate::worker::clock::Clock;
 use crate::worker::shared::Shared;
 use control::Control;
+use fleet::{Fleet, Membership};
 use node::{Facts, Node, State, Traffic, Wake};
 use packet::PacketSide;
 use pulse::Pulse;
@@ -77,16 +81,18 @@ struct Basis {
     clock: Clock,
     notes: Vec<String>,
     resources: Resources,
+    fleet: Option<(Membership, Fleet)>,
 }
 
 /// Runs a node until it is told to stop.
 ///
 /// # Errors
 /// What could not be set up.
-pub fn run(config: NodeConfig, source: ConfigSource) -> anyhow::Result<()> {
+pub fn run(mut config: NodeConfig, source: ConfigSource) -> anyhow::Result<()> {
     let signals = Signals::block().context("cannot take over signals")?;
     let clock = Clock::start();
-    let upstream = Upstream::new(upstream::Settings::from_config(&config)).context("backends")?;
+    let own = config.clone();
+    let mut fleet = fleet::begin(&mut config, &source)?;
     let secret = config.syn_proxy.syn_cookie_secret.as_ref();
     let master = match Master::load(secret, &config.server.state_dir) {
         Ok(master) => master,
@@ -96,8 +102,18 @@ pub fn run(config: NodeConfig, source: ConfigSource) -> anyhow::Result<()> {
             Master::draw().context("no random bytes")?
         }
     };
-    let resources = l7::load(&config, &master).map_err(|error| ExitError::config(error.to_string()))?;
-    let mut basis = Basis { config, source, upstream, master, clock, notes: Vec::new(), resources };
+    let resources = match (l7::load(&config, &master), &mut fleet) {
+        (Err(error), Some((membership, fleet))) if !fleet.wanted.is_empty() => {
+            // A certificate or rule file that the policy names is gone: better the configuration alone than nothing.
+            membership.give_policy_up(fleet, &error.to_string());
+            config = own;
+            l7::load(&config, &master)
+        }
+        (loaded, _) => loaded,
+    };
+    let resources = resources.map_err(|error| ExitError::config(error.to_string()))?;
+    let upstream = Upstream::new(upstream::Settings::from_config(&config)).context("backends")?;
+    let mut basis = Basis { config, source, upstream, master, clock, notes: Vec::new(), resources, fleet };
     match choose(&mut basis)? {
         Some((interfaces, packets)) => run_packets(basis, signals, interfaces, packets),
         None => run_sockets(basis, signals),
@@ -154,7 +170,8 @@ fn run_packets(
     interfaces: Vec<String>,
     mut packets: PacketSide,
 ) -> anyhow::Result<()> {
-    let Basis { config, source, upstream, master, clock, notes, resources } = basis;
+    let Basis { config, source, upstream, master, clock, notes, resources, fleet } = basis;
+    let (membership, fleet) = fleet.unzip();
     let workers = packets.engines.len() as u16;
     let mut mirror = Mirror::open(&interfaces).context("the kernel's tables")?;
     mirror.set_wanted(&destinations(&upstream));
@@ -170,6 +187,7 @@ fn run_packets(
     let ids = TargetIds::new(targets_max(&config));
     let xdp = Some(Xdp::new(packets.program));
     let mut state = new_state(config, mirror.snapshot(), master, resources, ids, xdp);
+    state.fleet = fleet;
     let policy = node::compile(&mut state, &clock, upstream.snapshot(), workers).context("policy")?;
     let sizes = shared_sizes(&state.config, workers);
     let shared =
@@ -198,6 +216,7 @@ fn run_packets(
         clock,
         wake.clone(),
         sessions,
+        membership.as_ref().map(|membership| Arc::clone(&membership.link)),
         state,
     ));
     prepare(&node)?;
@@ -216,7 +235,7 @@ fn run_packets(
         threads.push(workers::spawn(worker, Arc::clone(&shared), clock, settings).context("worker thread")?);
     }
     spawn_neighbor(mirror, Arc::clone(&upstream), wake.clone())?;
-    serve(node, signals, wake, wakes, threads)?;
+    serve(node, membership, signals, wake, wakes, threads)?;
     // What waits is written.
     drop(writers);
     Ok(())
@@ -239,7 +258,8 @@ fn bind_queues(
 }
 
 fn run_sockets(basis: Basis, signals: Signals) -> anyhow::Result<()> {
-    let Basis { config, source, upstream, master, clock, notes, resources } = basis;
+    let Basis { config, source, upstream, master, clock, notes, resources, fleet } = basis;
+    let (membership, fleet) = fleet.unzip();
     let workers = match config.server.worker_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => usize::from(threads),
@@ -251,6 +271,7 @@ fn run_sockets(basis: Basis, signals: Signals) -> anyhow::Result<()> {
     let state_dir = config.server.state_dir.clone();
     let settings = front::Settings::from_config(&config);
     let mut state = new_state(config, Arc::default(), master, resources, TargetIds::new(1), None);
+    state.fleet = fleet;
     let policy = node::socket_policy(&mut state, clock.now()).context("policy")?;
     let sessions = l7::shared(&state.config, &master, &upstream, &events);
     let environment = front::Environment {
@@ -283,12 +304,13 @@ fn run_sockets(basis: Basis, signals: Signals) -> anyhow::Result<()> {
         clock,
         wake.clone(),
         sessions,
+        membership.as_ref().map(|membership| Arc::clone(&membership.link)),
         state,
     ));
     prepare(&node)?;
     let writers = write_logs(&node)?;
     let threads = vec![Builder::new().name("sockets".into()).spawn(move || running.join())?];
-    serve(node, signals, wake, wakes, threads)?;
+    serve(node, membership, signals, wake, wakes, threads)?;
     drop(writers);
     Ok(())
 }
@@ -296,6 +318,9 @@ fn run_sockets(basis: Basis, signals: Signals) -> anyhow::Result<()> {
 /// Puts lists and policy where they are needed, for the first time.
 fn prepare(node: &Arc<Node>) -> anyhow::Result<()> {
     let mut state = node.state();
+    let node::State { lists, fleet, .. } = &mut *state;
+    let own = fleet.as_mut().map(|fleet| fleet.bans.reconcile(lists, SystemTime::now()));
+    own.into_iter().flatten().for_each(|entry| node.tell_fleet(Some(entry)));
     node.follow_lists(&mut state);
     node.adopt_policy(&mut state).context("policy")?;
     last_good::keep(&node.source, &state.config);
@@ -318,6 +343,7 @@ fn give_up(privileges: Privileges) -> anyhow::Result<()> {
 /// Runs everything that is not a worker, until the workers have ended.
 fn serve(
     node: Arc<Node>,
+    membership: Option<Membership>,
     signals: Signals,
     wake: Sender<Wake>,
     wakes: Receiver<Wake>,
@@ -344,6 +370,7 @@ fn serve(
     control::set_active(&node);
     let started = api::SecurityEvent::new(api::Class::Node, api::Level::Info, "control", "started");
     node.record(started.with("driver", node.facts.driver).with("workers", node.traffic.workers()));
+    let agent = membership.map(|membership| fleet::join(&node, membership)).transpose()?;
     Control::new(Arc::clone(&node), wakes).run();
     for thread in threads {
         if thread.join().is_err() {
@@ -351,10 +378,19 @@ fn serve(
         }
     }
     drop(server);
+    if let Some(agent) = agent {
+        agent.stop();
+    }
     node.upstream.stop();
+    node.save_fleet_bans(true);
     let mut state = node.state();
     if let Err(error) = state.lists.save() {
         tracing::error!(%error, "bans cannot be saved");
+    }
+    drop(state);
+    if node.restart.load(Ordering::Acquire) {
+        // A supervisor that restarts only what failed must do so, too.
+        return Err(ExitError { exit: Exit::Restart, message: "ended to be started again".into() }.into());
     }
     tracing::info!("stopped");
     Ok(())
@@ -450,6 +486,7 @@ fn new_state(
         is_save_failing: false,
         ended: Vec::new(),
         pulse: Pulse::default(),
+        fleet: None,
     }
 }
 

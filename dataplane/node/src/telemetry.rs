@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use secbeat_net::verdict::DropReason;
 
+use crate::agent::{Link, Load};
 use crate::event::AttackKind;
 use crate::waf::hits::Hits;
 use counters::{Counter, Gauge, WorkerCounters};
@@ -61,6 +62,7 @@ pub struct Telemetry {
     copied: Mutex<Copied>,
     rates: Mutex<Rates>,
     waf: OnceLock<Arc<Hits>>,
+    link: OnceLock<Arc<Link>>,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +108,7 @@ impl Telemetry {
             copied: Mutex::default(),
             rates: Mutex::default(),
             waf: OnceLock::new(),
+            link: OnceLock::new(),
         }
     }
 
@@ -133,6 +136,12 @@ impl Telemetry {
     pub fn set_waf(&self, hits: Arc<Hits>) {
         // A second place would be the same one.
         let _ = self.waf.set(hits);
+    }
+
+    /// Where the agent counts; without one the node is in no fleet. Set once.
+    pub fn set_link(&self, link: Arc<Link>) {
+        // As above.
+        let _ = self.link.set(link);
     }
 
     /// How often rules of the WAF matched; those that did.
@@ -199,6 +208,24 @@ impl Telemetry {
         }
         rates.last = Some(sample);
         self.node.set_total(node::NodeCounter::LogLinesDropped, crate::logging::lines_dropped());
+    }
+
+    /// How busy the node is; shares and what else needs an earlier look are left to the caller.
+    pub fn load(&self) -> Load {
+        let computed = self.computed();
+        Load {
+            cpu_percent: computed.cpu_percent,
+            memory_bytes: process::memory_bytes(),
+            connections: self.connections_active(),
+            requests_per_second: computed.requests_per_second,
+            packets_per_second: computed.packets_in_per_second,
+            ..Load::default()
+        }
+    }
+
+    /// Packets dropped by the XDP program, as last copied in.
+    pub fn xdp_dropped(&self) -> u64 {
+        lock(&self.copied).xdp.iter().filter(|count| is_xdp_drop(count)).map(|count| count.packets).sum()
     }
 
     fn computed(&self) -> Computed {

@@ -149,13 +149,19 @@ pub fn load(config: &Config, added: &[Rule], lasting: &Arc<Lasting>) -> Result<A
         Some(path) => json_rules(path)?,
         None => Vec::new(),
     };
-    // A rule of the API takes the place of one of the file with its id.
-    json.retain(|rule| added.iter().all(|other| other.id != rule.id));
-    json.extend_from_slice(added);
     let name = config.rules_path.as_ref().map_or_else(String::new, |path| path.display().to_string());
-    let (own, of_api) = json.split_at(json.len() - added.len());
-    json::append(&mut read, &name, own, 0);
-    json::append(&mut read, "[rules of the API]", of_api, own.len());
+    // A rule takes the place of an earlier one with its id: the configuration's (a policy's are among them) those of
+    // the file, the API's all others.
+    let mut given = config.rules.clone();
+    given.retain(|rule| added.iter().all(|other| other.id != rule.id));
+    json.retain(|rule| given.iter().chain(added).all(|other| other.id != rule.id));
+    let mut at = 0;
+    for (name, rules) in [(name.as_str(), &*json), ("[[waf.rules]]", &given), ("[rules of the API]", added)] {
+        json::append(&mut read, name, rules, at);
+        at += rules.len();
+    }
+    json.extend(given);
+    json.extend_from_slice(added);
     let ruleset = Arc::new(Ruleset::compile(&read).map_err(Error::Rules)?);
     let notes = ruleset.settings().without_effect.iter().map(|(position, note)| {
         let file = read.files.get(usize::from(position.file)).map_or("", String::as_str);

@@ -17,6 +17,7 @@
 mod attach;
 mod bare;
 mod config;
+mod hits;
 mod list;
 mod maps;
 mod pins;
@@ -310,7 +311,11 @@ impl Program {
     }
 
     fn write(&self, changes: Vec<Change>) -> Result<(), ListError> {
-        for Change { prefix, value } in changes {
+        for Change { prefix, is_new, value } in changes {
+            // What was counted between these two calls is lost; a change of a ban is rare.
+            let packets =
+                if is_new || value.is_none() { 0 } else { self.entry(prefix).map_or(0, |old| old.packets) };
+            let value = value.map(|value| types::list_value { packets, ..value });
             let result = match (ListKey::of(prefix), value) {
                 (ListKey::V4(key), Some(value)) => {
                     self.maps.list_v4.update(bytes(&key), bytes(&value), MapFlags::ANY)

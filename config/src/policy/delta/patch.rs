@@ -35,7 +35,7 @@ pub(super) fn between(old: &Resource, new: &Resource) -> Option<RulePatch> {
         patch.upserts.push((String::new(), after.head_text().into()));
     }
     let range = differing(&before, &after);
-    let (places, wanted) = (before.places(), after.places());
+    let (places, wanted) = (places(&before, &range.old), places(&after, &range.new));
     let gone = before.rules.get(range.old.clone())?.iter();
     patch.removals = gone
         .filter(|rule| !wanted.contains_key(rule.id.as_ref()))
@@ -68,6 +68,12 @@ fn placed(rule: &str, follows: &str) -> Arc<str> {
     text.into()
 }
 
+/// Where the rules of a range stand. Others are the same on both sides, so that none of the range is among them.
+fn places<'p>(pieces: &'p Pieces<'_>, range: &core::ops::Range<usize>) -> HashMap<&'p str, usize> {
+    let rules = pieces.rules.get(range.clone()).unwrap_or_default();
+    (range.start..).zip(rules).map(|(place, rule)| (rule.id.as_ref(), place)).collect()
+}
+
 struct Differing {
     old: core::ops::Range<usize>,
     new: core::ops::Range<usize>,
@@ -84,8 +90,8 @@ fn differing(old: &Pieces<'_>, new: &Pieces<'_>) -> Differing {
 
 /// Ids of rules that both have and that are not part of the longest run in the same order.
 pub(in crate::policy) fn moved<'p>(old: &Pieces<'_>, new: &'p Pieces<'_>) -> HashSet<&'p str> {
-    let places = old.places();
     let range = differing(old, new);
+    let places = places(old, &range.old);
     let both: Vec<(&str, usize)> = new
         .rules
         .get(range.new)

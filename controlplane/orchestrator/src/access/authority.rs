@@ -152,6 +152,17 @@ impl Authority {
         Ok(Some(Self { directory, lifetime_ms, state: ArcSwap::from_pointee(state) }))
     }
 
+    /// Reads the directory again: another process may have rotated.
+    ///
+    /// # Errors
+    /// Files that are unreadable or do not fit each other; what was known stays.
+    pub fn reload(&self) -> Result<(), AuthorityError> {
+        let state = State::read(&self.directory, self.lifetime_ms)?;
+        let state = state.ok_or_else(|| AuthorityError::KeyMissing(self.directory.clone()))?;
+        self.state.store(Arc::new(state));
+        Ok(())
+    }
+
     /// Makes a new key and certificate, which sign from now on. The old key is deleted; its certificate stays trusted
     /// until everything it signed has ended. TLS listeners learn of it by their `reload`.
     ///
@@ -170,9 +181,7 @@ impl Authority {
             return Err(AuthorityError::TooMany(self.directory.clone()));
         }
         make(&self.directory, old.number + 1, now_ms)?;
-        let state = State::read(&self.directory, self.lifetime_ms)?;
-        let state = state.ok_or_else(|| AuthorityError::KeyMissing(self.directory.clone()))?;
-        self.state.store(Arc::new(state));
+        self.reload()?;
         files::remove(&path_of(&self.directory, old.number, "key"))
     }
 

@@ -19,6 +19,7 @@ mod audit;
 mod bans;
 mod document;
 mod events;
+mod explain;
 
 mod fleet;
 mod gate;
@@ -97,6 +98,7 @@ fn all_routes(body_bytes_max: usize) -> OpenApiRouter<Rest> {
         .merge(audit::routes())
         .merge(bans::routes())
         .merge(events::routes())
+        .merge(explain::routes())
         .merge(fleet::routes())
         .merge(nodes::routes())
         .merge(rollouts::routes())

@@ -80,7 +80,9 @@ impl Tls {
     /// # Errors
     /// As [`Tls::open`].
     pub fn reload(&self, orchestrator: &Orchestrator) -> anyhow::Result<()> {
-        let (grpc, rest) = read(&orchestrator.config, orchestrator.access.authority.as_ref(), now_ms())?;
+        let authority = orchestrator.access.authority.as_ref();
+        authority.map_or(Ok(()), Authority::reload)?;
+        let (grpc, rest) = read(&orchestrator.config, authority, now_ms())?;
         self.grpc.store(Arc::new(grpc));
         self.rest.store(Arc::new(rest));
         Ok(())

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use secbeat_config::orchestrator::OrchestratorConfig;
 
-use crate::access::Authority;
+use crate::access::authority::{Authority, IssuedPair};
+use crate::access::files;
 use crate::access::token::scopes_of;
 use crate::cli::{CaCommand, Exit, ExitError};
 use crate::orchestrator::now_ms;
@@ -29,13 +30,13 @@ pub(super) fn run(config: &OrchestratorConfig, command: &CaCommand) -> anyhow::R
                  Send SIGHUP to a running orchestrator."
             );
         }
+        CaCommand::IssueServer { names, out } => {
+            let pair = open(config)?.issue_server(names, now_ms())?;
+            write(&pair, names.first().map_or("server", String::as_str), out)?;
+        }
         CaCommand::Issue { name, scopes, out } => {
             let scopes = scopes_of(scopes).map_err(|failure| ExitError::config(failure.to_string()))?;
-            let pair = open(config)?.issue_operator(name, &scopes, now_ms())?;
-            let (certificate, key) = (out.join(format!("{name}.crt")), out.join(format!("{name}.key")));
-            write(&certificate, &pair.issued.chain_pem)?;
-            write(&key, &pair.key_pem)?;
-            println!("{}\n{}", certificate.display(), key.display());
+            write(&open(config)?.issue_operator(name, &scopes, now_ms())?, name, out)?;
         }
     }
     Ok(Exit::Ok)
@@ -49,16 +50,16 @@ fn open(config: &OrchestratorConfig) -> anyhow::Result<Authority> {
     Ok(authority.ok_or_else(missing)?)
 }
 
-/// Readable by its owner only; never over a file that exists.
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| ExitError::config(format!("{}: {error}", path.display())))?;
-    file.write_all(text.as_bytes())?;
-    Ok(file.sync_all()?)
+/// Writes certificate and key, never over files that exist.
+fn write(pair: &IssuedPair, name: &str, folder: &Path) -> anyhow::Result<()> {
+    let (certificate, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
+    for path in [&certificate, &key] {
+        if std::fs::symlink_metadata(path).is_ok() {
+            return Err(ExitError::config(format!("{} is there already", path.display())).into());
+        }
+    }
+    files::write_private(&key, &pair.key_pem)?;
+    files::write_public(&certificate, &pair.issued.chain_pem)?;
+    println!("{}\n{}", certificate.display(), key.display());
+    Ok(())
 }

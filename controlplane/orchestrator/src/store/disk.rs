@@ -1,8 +1,8 @@
 //! The folder of the store: `store.redb`, the lock, and how the database is opened.
 //!
 //! A store is made under another name and renamed when it is whole, so that there is never half of one. Every
-//! opening reads the whole file and verifies the checksum of every page (about 0.4 s per GB from memory): what
-//! the disk changed is an error here and not a wrong answer later. The lock is held as long as the value
+//! opening reads the whole file and verifies the checksum of every page: what the disk changed is an error here
+//! and not a wrong answer later. The lock is held as long as the value
 //! lives; it ends with the process, however that ends.
 
 use super::error::{Error, Result};
@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// Memory for pages of the file. Enough for the inner pages of some GB; events are read in order and rarely.
 const CACHE_BYTES: usize = 32 << 20;
+/// Bytes that are kept free for removing records from a full disk: pages on the way to them are copied.
+const RESERVE_BYTES: usize = 2 << 20;
 /// Bytes of the lock file that are read for its owner.
 const LOCK_BYTES_MAX: u64 = 32;
 
@@ -70,6 +72,45 @@ impl Folder {
     /// What a restored backup replaced.
     pub(super) fn replaced_file(&self) -> PathBuf {
         self.dir.join("store.redb.replaced")
+    }
+
+    /// Room that is given up when the disk is full.
+    fn reserve_file(&self) -> PathBuf {
+        self.dir.join("reserve")
+    }
+
+    /// Takes room for the reserve, if it is not there. There must be room for it twice: else it would only take
+    /// back what it gave, before a record could be removed.
+    pub(super) fn make_reserve(&self) -> io::Result<()> {
+        let path = self.reserve_file();
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == RESERVE_BYTES as u64) {
+            return Ok(());
+        }
+        // Not zeros, which some file systems store as nothing.
+        let mut number = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut next = || {
+            number ^= number << 13;
+            number ^= number >> 7;
+            number ^= number << 17;
+            number.to_le_bytes()
+        };
+        let bytes: Vec<u8> = (0..2 * RESERVE_BYTES / 8).flat_map(|_| next()).collect();
+        let mut options = OpenOptions::new();
+        let made = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let written = made.and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.set_len(RESERVE_BYTES as u64)
+        });
+        if written.is_err() {
+            self.release_reserve();
+        }
+        written
+    }
+
+    /// Gives the room back to the disk.
+    pub(super) fn release_reserve(&self) {
+        // Without a reserve there is nothing to give; the next commit tells what is wrong with the disk.
+        let _ = fs::remove_file(self.reserve_file());
     }
 
     /// Makes the folder, for its owner only.

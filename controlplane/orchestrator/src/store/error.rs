@@ -38,8 +38,8 @@ pub enum Error {
         /// The newest one that this release reads.
         known: u32,
     },
-    /// There is no room on the disk. Nothing of the transaction is kept, what was there stays readable, and
-    /// writing works again once there is room.
+    /// There is no room on the disk. Nothing of the transaction is kept, what was there stays readable, removing
+    /// stays possible, and writing works again once there is room.
     #[error(
         "store: no room to write in {dir}: {cause}; free space there, or shorten the retention of events"
     )]

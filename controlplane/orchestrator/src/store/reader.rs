@@ -15,6 +15,9 @@ use std::path::Path;
 /// A key and its value.
 pub type Record = (Vec<u8>, Vec<u8>);
 
+/// What the database gives of a range, as it lies there.
+type Framed = OwnedRange<&'static [u8], &'static [u8]>;
+
 /// Which end of a range comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -100,7 +103,7 @@ impl<'a> Reader<'a> {
         &self,
         table: Table,
         keys: &impl RangeBounds<&'k [u8]>,
-    ) -> Result<Option<OwnedRange<&'static [u8], &'static [u8]>>, redb::Error> {
+    ) -> Result<Option<Framed>, redb::Error> {
         if is_inverted(keys) {
             return Ok(None);
         }
@@ -126,7 +129,7 @@ impl<'a> Reader<'a> {
 pub struct Range<'a> {
     reader: &'a Reader<'a>,
     table: Table,
-    inner: Option<OwnedRange<&'static [u8], &'static [u8]>>,
+    inner: Option<Framed>,
     order: Order,
     left: usize,
 }

@@ -55,14 +55,13 @@ pub(super) fn begin(db: &Database) -> Result<WriteTransaction, redb::Error> {
 /// Reads the facts; `dir` is for messages.
 pub(super) fn facts(db: &Database, dir: &Path) -> Result<Facts> {
     let fail = |cause: redb::Error| Error::database("reading the facts of", dir, cause);
-    let read = || -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), redb::Error> {
-        let meta = db.begin_read()?.open_table(META)?;
-        let of = |key| -> Result<Option<Vec<u8>>, redb::Error> {
-            Ok(meta.get(key)?.map(|value| value.value().to_vec()))
-        };
-        Ok((of(KEY_SCHEMA)?, of(KEY_ID)?))
+    let meta = || -> Result<_, redb::Error> { Ok(db.begin_read()?.open_table(META)?) };
+    let meta = meta().map_err(fail)?;
+    let of = |key: &str| -> Result<Option<Vec<u8>>> {
+        let value = meta.get_owned(key).map_err(|cause| fail(cause.into()))?;
+        Ok(value.map(|value| value.value().to_vec()))
     };
-    let (schema, id) = read().map_err(fail)?;
+    let (schema, id) = (of(KEY_SCHEMA)?, of(KEY_ID)?);
     let schema = schema.and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
     let id = id.and_then(|bytes| Uuid::from_slice(&bytes).ok());
     match (schema, id) {

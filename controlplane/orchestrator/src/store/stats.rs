@@ -1,6 +1,6 @@
 //! What the store counts. Counters only grow; they are for metrics and start at zero with the process.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// The counters, shared by the writer and all readers.
 #[derive(Debug, Default)]
@@ -12,6 +12,7 @@ pub(super) struct Counters {
     pub(super) corrupt_values: AtomicU64,
     pub(super) reopened: AtomicU64,
     pub(super) queued: AtomicUsize,
+    pub(super) is_tight: AtomicBool,
 }
 
 /// A reading of the counters.
@@ -35,6 +36,8 @@ pub struct Stats {
     pub queue_max: usize,
     /// Whether writing is suspended: the disk was full or failed, and the database is only read.
     pub is_read_only: bool,
+    /// Whether the disk is full, so that only removing is possible.
+    pub is_tight: bool,
 }
 
 impl Counters {
@@ -54,6 +57,7 @@ impl Counters {
             queue_depth: self.queued.load(Ordering::Relaxed),
             queue_max,
             is_read_only,
+            is_tight: self.is_tight.load(Ordering::Relaxed),
         }
     }
 }

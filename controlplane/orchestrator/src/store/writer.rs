@@ -25,7 +25,7 @@ pub const TRANSACTION_BYTES_MAX: usize = 64 << 20;
 
 type Bytes = &'static [u8];
 /// Changes to one table: a framed value, or that the key goes.
-type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// The tables in a transaction of the database, with what earlier transactions of the batch changed.
 pub(super) struct Tables<'t> {
@@ -201,7 +201,7 @@ impl<'a> Writer<'a> {
         &self,
         table: Table,
         keys: &impl RangeBounds<&'k [u8]>,
-    ) -> Result<redb::Range<'_, Bytes, Bytes>, redb::Error> {
+    ) -> Result<BaseRange<'_>, redb::Error> {
         let bounds = (keys.start_bound().cloned(), keys.end_bound().cloned());
         Ok(self.base.of(table)?.range::<&[u8]>(bounds)?)
     }
@@ -244,10 +244,13 @@ impl<I: DoubleEndedIterator> Iterator for Directed<I> {
     }
 }
 
+type BaseRange<'a> = redb::Range<'a, Bytes, Bytes>;
+type ChangesRange<'a> = btree_map::Range<'a, Vec<u8>, Option<Vec<u8>>>;
+
 /// The database's records with the changes over them.
 struct Merged<'a> {
-    base: Peekable<Directed<redb::Range<'a, Bytes, Bytes>>>,
-    changes: Peekable<Directed<btree_map::Range<'a, Vec<u8>, Option<Vec<u8>>>>>,
+    base: Peekable<Directed<BaseRange<'a>>>,
+    changes: Peekable<Directed<ChangesRange<'a>>>,
     order: Order,
 }
 

@@ -173,6 +173,11 @@ impl Link {
         lock(&self.status).clone()
     }
 
+    /// Highest leadership seen.
+    pub(super) fn epoch(&self) -> u64 {
+        lock(&self.status).epoch
+    }
+
     /// Ends the agent. It closes the stream and returns.
     pub fn stop(&self) {
         self.stop.notify_one();
@@ -185,7 +190,8 @@ impl Link {
         events.drain(..count).collect()
     }
 
-    pub(super) fn events_len(&self) -> usize {
+    /// Events that wait.
+    pub fn events_waiting(&self) -> usize {
         lock(&self.events).len()
     }
 

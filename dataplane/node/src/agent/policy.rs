@@ -302,8 +302,7 @@ impl Policy {
             } else {
                 (State::Applied, "")
             };
-            let held = self.held.set().get(&key).map(|resource| resource.hash);
-            Outcome { version, hash: held.unwrap_or(hash), state, error: error.to_owned(), key }
+            Outcome { version, hash, state, error: error.to_owned(), key }
         };
         let ack = |change: Staged| {
             let Staged { nonce, refusals, unreadable, wanted } = change;

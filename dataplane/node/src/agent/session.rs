@@ -60,7 +60,7 @@ const INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 pub(super) enum End {
     /// The agent was told to stop.
     Stopped,
-    /// A new stream is to begin at once: the certificate is due, or the orchestrator wants everything told anew.
+    /// A new stream is to begin at once: the certificate is due.
     Again,
     /// The connection, or what came over it, was no good.
     Lost {
@@ -100,7 +100,6 @@ pub(super) struct Session<'a> {
     flush_at: Option<Instant>,
     telemetry: Encoder,
     is_reading: bool,
-    is_to_begin_anew: bool,
     heartbeats_missed: u8,
     node_id: String,
     was_welcome: bool,
@@ -125,7 +124,6 @@ impl<'a> Session<'a> {
             flush_at: None,
             telemetry: Encoder::default(),
             is_reading: false,
-            is_to_begin_anew: false,
             heartbeats_missed: 0,
             node_id: context.settings.node_id.to_string(),
             was_welcome: false,
@@ -146,7 +144,7 @@ impl<'a> Session<'a> {
         messages: mpsc::Receiver<v1::NodeMessage>,
     ) -> Result<End, String> {
         let Connected { mut client, renew_at } = connected;
-        let hello = self.hello();
+        let hello = work::hello(self.context, &self.node_id);
         // There is room: the channel is new.
         let _ = self.out.try_send(message(Up::Hello(hello)));
         let timeout = self.context.settings.connect_timeout;
@@ -176,9 +174,6 @@ impl<'a> Session<'a> {
     ) -> Result<End, String> {
         let link = Arc::clone(self.context.host.link());
         loop {
-            if self.is_to_begin_anew && self.urgent.is_empty() {
-                return Ok(End::Again);
-            }
             let may_read = self.urgent.len() < URGENT_MAX
                 && self.deltas.len() < DELTAS_WAITING_MAX
                 && self.bans.len() < BANS_WAITING_MAX;
@@ -205,6 +200,8 @@ impl<'a> Session<'a> {
                 message = incoming.message(), if may_read => Step::Message(message),
             };
             match step {
+                // What found no room among the answers before.
+                Step::Sent if self.urgent.is_empty() && link.has_bans() => self.handle_link(),
                 Step::Sent => {}
                 Step::Stop => return Ok(End::Stopped),
                 Step::Renew => return Ok(End::Again),
@@ -218,30 +215,6 @@ impl<'a> Session<'a> {
                 Step::Flush => self.flush_events(),
                 Step::Link => self.handle_link(),
             }
-        }
-    }
-
-    fn hello(&self) -> v1::Hello {
-        let facts = self.context.host.facts();
-        let policy = self.context.policy.lock().unwrap_or_else(PoisonError::into_inner);
-        let digests = policy.digests();
-        v1::Hello {
-            node_id: self.node_id.clone(),
-            protocol: secbeat_proto::PROTOCOL,
-            version: facts.version,
-            hostname: facts.hostname,
-            mode: facts.mode,
-            driver: facts.driver,
-            workers: facts.workers,
-            connections_max: facts.connections_max,
-            memory_bytes: facts.memory_bytes,
-            started_ms: facts.started_ms,
-            held: work::digests(&digests),
-            wants_resync: policy.resync().is_some(),
-            resync_reason: policy.resync().unwrap_or_default().to_owned(),
-            bans_digest: self.context.host.bans_digest().0.to_vec(),
-            now_ms: millis(SystemTime::now()),
-            labels: self.context.settings.labels.clone(),
         }
     }
 
@@ -299,7 +272,7 @@ impl<'a> Session<'a> {
             Some(Down::Command(command)) => self.begin_command(command),
             Some(Down::EventAck(ack)) => {
                 self.events.acknowledge(ack.sequence, self.context.host.link());
-                if self.context.host.link().events_len() > 0 {
+                if self.context.host.link().events_waiting() > 0 {
                     self.flush_events();
                 }
             }
@@ -313,7 +286,7 @@ impl<'a> Session<'a> {
     fn handle_link(&mut self) {
         let host = Arc::clone(&self.context.host);
         let link = host.link();
-        if link.events_len() > 0 && self.flush_at.is_none() {
+        if link.events_waiting() > 0 && self.flush_at.is_none() {
             self.flush_at = Some(Instant::now() + EVENTS_GATHERED);
         }
         while link.has_bans() && self.urgent.len() < URGENT_MAX {
@@ -327,11 +300,7 @@ impl<'a> Session<'a> {
             self.urgent.extend(exchange::parts(&changes, false, host.as_ref()).into_iter().map(Up::Bans));
         }
         if let Some(rejected) = link.take_rejected() {
-            let mut policy = self.context.policy.lock().unwrap_or_else(PoisonError::into_inner);
-            let refusals = policy.set_rejected(rejected);
-            policy.publish(&[], host.as_ref());
-            drop(policy);
-            self.acknowledge_unasked(&refusals);
+            self.begin_note(rejected);
         }
     }
 
@@ -366,7 +335,7 @@ impl<'a> Session<'a> {
                 None => break,
             }
         }
-        if link.events_len() > 0 {
+        if link.events_waiting() > 0 {
             self.flush_at = Some(now + EVENTS_GATHERED);
         }
     }

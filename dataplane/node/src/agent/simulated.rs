@@ -33,8 +33,10 @@ struct Inner {
     bans: Replica,
     generation: u64,
     rejects: BTreeMap<Key, String>,
+    rejected_bodies: BTreeMap<String, String>,
     needs_restart: BTreeSet<Key>,
     failure: Option<String>,
+    failures: BTreeMap<Key, String>,
     apply_delay: Duration,
     recorded: Vec<SecurityEvent>,
     orders: Vec<Order>,
@@ -63,8 +65,10 @@ impl SimulatedHost {
             bans: Replica::new(node_id.into_bytes(), BANS_MAX),
             generation: 1,
             rejects: BTreeMap::new(),
+            rejected_bodies: BTreeMap::new(),
             needs_restart: BTreeSet::new(),
             failure: None,
+            failures: BTreeMap::new(),
             apply_delay: Duration::ZERO,
             recorded: Vec::new(),
             orders: Vec::new(),
@@ -125,6 +129,16 @@ impl SimulatedHost {
             Some(error) => inner.rejects.insert(key, error.to_owned()),
             None => inner.rejects.remove(&key),
         };
+    }
+
+    /// Refuses a resource with this body from now on, whatever its name.
+    pub fn reject_body(&self, body: String, error: &str) {
+        self.lock().rejected_bodies.insert(body, error.to_owned());
+    }
+
+    /// Refuses every set that has this resource from now on, without saying which one it is.
+    pub fn fail_with(&self, key: Key, error: &str) {
+        self.lock().failures.insert(key, error.to_owned());
     }
 
     /// Has a resource in force only after a restart.
@@ -231,6 +245,13 @@ impl Host for SimulatedHost {
         if let Some(error) = &inner.failure {
             return Err(error.clone());
         }
+        if let Some((_, error)) = inner.failures.iter().find(|(key, _)| wanted.get(key).is_some()) {
+            return Err(error.clone());
+        }
+        let bodies = wanted.iter().filter_map(|(key, resource)| {
+            Some((key.clone(), inner.rejected_bodies.get(resource.body.as_ref())?.clone()))
+        });
+        rejected.extend(bodies);
         let refused = inner.rejects.iter().filter(|(key, _)| wanted.get(key).is_some());
         rejected.extend(refused.map(|(key, error)| (key.clone(), error.clone())));
         let mut set = wanted.clone();

@@ -169,6 +169,16 @@ impl Handle {
         self.shared.set_policy(policy);
     }
 
+    /// How often bans refused something.
+    pub fn blocked(&self) -> Arc<crate::lists::BlockHits> {
+        Arc::clone(&self.shared.blocked)
+    }
+
+    /// Number of the policy in force, as workers report it.
+    pub fn policy_generation(&self) -> u64 {
+        self.shared.policy_generation.load(Ordering::Acquire)
+    }
+
     /// Replaces the settings; within 100 ms every worker has them. Listeners that stay keep their sockets and
     /// connections, new ones are bound here, and those that go refuse new connections while old ones go on. Sizes of
     /// tables and pipes stay as they were at start.

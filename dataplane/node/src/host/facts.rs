@@ -44,6 +44,15 @@ impl Machine {
         self.text(path)?.parse().ok()
     }
 
+    /// Memory of the machine; 0 where it does not say.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let text = self.text("/proc/meminfo").unwrap_or_default();
+        let kib = text
+            .lines()
+            .find_map(|line| line.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse().ok());
+        kib.unwrap_or(0u64) * 1_024
+    }
+
     /// Whether a path exists.
     pub(super) fn has(&self, path: &str) -> bool {
         self.path(path).exists()

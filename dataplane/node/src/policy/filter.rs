@@ -35,12 +35,15 @@ pub fn compile(config: &NodeConfig, lists: &lists::View, now: Instant) -> Result
 /// When there are more prefixes than a filter holds.
 pub fn with_lists(rules: Arc<Rules>, lists: &lists::View, now: Instant) -> Result<Filter, Error> {
     let allow: Vec<Prefix> = lists.allow.iter().copied().filter_map(prefix).collect();
-    let block: Vec<Block> = lists.block.iter().filter_map(|(net, left)| block(*net, *left, now)).collect();
+    let numbers = lists.numbers.iter().copied().chain(core::iter::repeat(0));
+    let blocks = lists.block.iter().zip(numbers);
+    let block: Vec<Block> =
+        blocks.filter_map(|((net, left), number)| block(*net, *left, number, now)).collect();
     Filter::with_rules(&allow, &block, rules)
 }
 
-fn block(net: IpNet, left: Option<Duration>, now: Instant) -> Option<Block> {
-    Some(Block { prefix: prefix(net)?, expires: left.map(|left| now + left), reason: 0 })
+fn block(net: IpNet, left: Option<Duration>, number: u32, now: Instant) -> Option<Block> {
+    Some(Block { prefix: prefix(net)?, expires: left.map(|left| now + left), reason: number })
 }
 
 fn rule(rule: &FilterRule) -> Rule {

@@ -220,6 +220,7 @@ fn ban_is_compiled_to_end_on_the_nodes_clock() {
         generation: 1,
         allow: vec![net("10.0.0.7/32")],
         block: vec![(net("10.0.0.0/24"), Some(Duration::from_secs(5))), (net("10.0.1.0/24"), None)],
+        numbers: Vec::new(),
     };
     let now = Instant::from_millis(1_000_000);
     let filter = filter::compile(&config, &view, now).expect("filter");

@@ -156,6 +156,9 @@ impl Control {
             {
                 tracing::warn!(%error, "expired bans stay in the XDP list for now");
             }
+            if let Some(fleet) = &mut state.fleet {
+                fleet.bans.expire(SystemTime::now());
+            }
         }
         self.node.follow_lists(&mut state);
         // Many changes in one tick make one policy.
@@ -165,6 +168,7 @@ impl Control {
         drop(state);
         if every_second {
             self.node.copy_numbers();
+            self.node.save_fleet_bans(false);
         }
     }
 

@@ -5,23 +5,24 @@
 //! lock, which no worker ever takes.
 
 use core::net::IpAddr;
+use core::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crossbeam::channel::Sender;
 use ipnet::IpNet;
-use secbeat_config::{NodeConfig, Secret};
+use secbeat_config::NodeConfig;
+use secbeat_config::ban::Entry;
 use secbeat_net::filter::Filter;
 use secbeat_net::syncookie::epoch_at;
 
-use super::l7;
+use super::fleet::Fleet;
 use super::pulse::Pulse;
 use super::secret::Master;
-use super::sizes;
 use super::xdp::Xdp;
-use super::{last_good, lists as list_settings};
+use crate::agent::Link;
 use crate::api::events::{Class, Level};
-use crate::api::{EventLog, InterfaceStatus, Phase, Reloaded, SecurityEvent};
+use crate::api::{EventLog, InterfaceStatus, Phase, SecurityEvent};
 use crate::cli::ConfigSource;
 use crate::event::{AttackKind, EventQueue};
 use crate::front::socket as front;
@@ -36,7 +37,6 @@ use crate::session;
 use crate::telemetry::node::{NodeCounter, NodeGauge};
 use crate::telemetry::{BackendNumbers, Telemetry};
 use crate::upstream::{self, Upstream};
-use crate::waf::Waf;
 use crate::worker::clock::Clock;
 use crate::worker::shared::{Shared, Stage};
 
@@ -125,6 +125,10 @@ pub struct Node {
     pub wake: Sender<Wake>,
     /// What sessions of all workers share.
     pub sessions: Arc<session::Shared>,
+    /// What the node shares with its agent; `None`: it is in no fleet.
+    pub link: Option<Arc<Link>>,
+    /// The orchestrator wants the node started again: it ends with an error, so that every supervisor does.
+    pub restart: AtomicBool,
     /// Held while rules of the WAF are compiled, so that changes come one after the other.
     pub(super) rules_turn: Mutex<()>,
     state: Mutex<State>,
@@ -166,6 +170,8 @@ pub struct State {
     pub pulse: Pulse,
     /// Whether the last attempt to save bans failed: said once, not at every tick.
     pub is_save_failing: bool,
+    /// Policy and bans of the fleet; `None`: the node is in none.
+    pub fleet: Option<Fleet>,
 }
 
 impl Node {
@@ -180,9 +186,17 @@ impl Node {
         clock: Clock,
         wake: Sender<Wake>,
         sessions: Arc<session::Shared>,
-        state: State,
+        link: Option<Arc<Link>>,
+        mut state: State,
     ) -> Self {
+        state.lists.set_hits(match &traffic {
+            Traffic::Packets(shared) => Arc::clone(&shared.blocked),
+            Traffic::Sockets { handle, .. } => handle.blocked(),
+        });
         telemetry.set_waf(Arc::clone(&state.resources.lasting.hits));
+        if let Some(link) = &link {
+            telemetry.set_link(Arc::clone(link));
+        }
         let events = Arc::new(EventLog::new(state.config.api.events_max as usize));
         Self {
             facts,
@@ -194,6 +208,8 @@ impl Node {
             clock,
             wake,
             sessions,
+            link,
+            restart: AtomicBool::new(false),
             rules_turn: Mutex::new(()),
             state: Mutex::new(state),
         }
@@ -213,6 +229,22 @@ impl Node {
     pub fn record(&self, mut event: SecurityEvent) {
         event.id = self.events.push(event.clone());
         logging::security(&event);
+        if let Some(link) = &self.link {
+            link.push_event(event);
+        }
+    }
+
+    /// The same for what the fleet told us: it need not hear it again.
+    pub(super) fn record_here(&self, mut event: SecurityEvent) {
+        event.id = self.events.push(event.clone());
+        logging::security(&event);
+    }
+
+    /// Tells the fleet what was decided here about a ban.
+    pub(super) fn tell_fleet(&self, entry: Option<Entry>) {
+        if let (Some(link), Some(entry)) = (&self.link, entry) {
+            link.push_ban(entry);
+        }
     }
 
     /// Compiles a policy of what is known now and puts it in force.
@@ -285,84 +317,20 @@ impl Node {
     pub fn ban(&self, request: BanRequest) -> Result<Banned, Refusal> {
         let mut state = self.state();
         let origin = request.origin;
-        let banned = state.lists.ban(request, SystemTime::now());
+        let now = SystemTime::now();
+        let banned = state.lists.ban(request, now);
         match &banned {
             Ok(banned) => {
                 self.telemetry.node.count(NodeCounter::BansSet);
                 self.follow_lists(&mut state);
+                let entry = state.fleet.as_mut().and_then(|fleet| fleet.bans.note_ban(&banned.ban, now));
+                self.tell_fleet(entry);
                 drop(state);
                 self.record(ban_event("ip_banned", &banned.ban, origin));
             }
             Err(_) => self.telemetry.node.count(NodeCounter::BansRefused),
         }
         banned
-    }
-
-    /// Reads the configuration again. The running one stays in force when the new one is wrong.
-    ///
-    /// # Errors
-    /// What is wrong, for people.
-    pub fn reload_config(&self) -> Result<Reloaded, String> {
-        let result = self.source.load().map_err(|error| error.to_string()).and_then(|config| {
-            // Compiled outside the node's lock: it takes up to a second.
-            let _turn = self.rules_turn.lock().unwrap_or_else(PoisonError::into_inner);
-            let lasting = Arc::clone(&self.state().resources.lasting);
-            let waf = l7::load_waf(&config, &lasting).map_err(|error| error.to_string())?;
-            self.apply(config, waf)
-        });
-        let (counter, event) = match &result {
-            Ok(_) => (
-                NodeCounter::ReloadsDone,
-                SecurityEvent::new(Class::Node, Level::Info, "control", "reloaded"),
-            ),
-            Err(error) => {
-                let event = SecurityEvent::new(Class::Node, Level::Error, "control", "reload_refused");
-                (NodeCounter::ReloadsRefused, event.with("error", error.as_str()))
-            }
-        };
-        self.telemetry.node.count(counter);
-        self.record(event);
-        result
-    }
-
-    fn apply(&self, mut config: NodeConfig, waf: Option<Arc<Waf>>) -> Result<Reloaded, String> {
-        let mut state = self.state();
-        let needs_restart = needs_restart(&state.config, &config);
-        // Workers were made for one mode, with or without a half-open table.
-        config.server.mode = state.config.server.mode;
-        // First, because it fails most often; certificates are in force from here on, whatever follows.
-        let resources =
-            l7::reload(&state.resources, &config, &state.master, waf).map_err(|error| error.to_string())?;
-        let own = own_addresses(&state.neighbors);
-        logging::set_level(&config.logging);
-        let (settings, notes) = list_settings::settings(&config, &own);
-        self.upstream.reload(upstream::Settings::from_config(&config)).map_err(|error| error.to_string())?;
-        if let Traffic::Sockets { handle, .. } = &self.traffic
-            && let Err(error) = handle.reload(front::Settings::from_config(&config))
-        {
-            let _ = self.upstream.reload(upstream::Settings::from_config(&state.config));
-            return Err(error.to_string());
-        }
-        let old = core::mem::replace(&mut state.config, config);
-        state.resources = resources;
-        // The filter's rules may have changed even if the lists did not.
-        let old_filter = state.filter.clone();
-        state.filter.0 = u64::MAX;
-        if let Err(error) = self.adopt_policy(&mut state) {
-            state.config = old;
-            state.filter = old_filter;
-            let _ = self.upstream.reload(upstream::Settings::from_config(&state.config));
-            if let Traffic::Sockets { handle, .. } = &self.traffic {
-                let _ = handle.reload(front::Settings::from_config(&state.config));
-            }
-            return Err(error.to_string());
-        }
-        state.lists.reload(settings);
-        self.follow_lists(&mut state);
-        self.sessions.access_log.reopen();
-        self.sessions.audit_log.reopen();
-        last_good::keep(&self.source, &state.config);
-        Ok(Reloaded { generation: state.generation, needs_restart, notes })
     }
 
     /// Takes note that a worker ended.
@@ -480,56 +448,6 @@ pub fn view(neighbors: &neighbor::Snapshot) -> View {
 /// Addresses of this host on its interfaces.
 pub fn own_addresses(neighbors: &neighbor::Snapshot) -> Vec<IpAddr> {
     neighbors.ports.iter().flat_map(|port| port.addresses.iter().map(IpNet::addr)).collect()
-}
-
-/// A key or section that is only read at start, and its value as text.
-type StartKey = (&'static str, fn(&NodeConfig) -> String);
-
-/// What a reload cannot change. Compared as text: these are plain values, and a reload is rare.
-const START_KEYS: &[StartKey] = &[
-    ("io", |config| format!("{:?}", config.io)),
-    ("server.mode", |config| format!("{:?}", config.server.mode)),
-    ("server.worker_threads", |config| config.server.worker_threads.to_string()),
-    ("server.max_connections", |config| config.server.connections_max.to_string()),
-    ("server.buffer_size", |config| config.server.buffer_bytes.to_string()),
-    ("server.state_dir", |config| format!("{:?}", config.server.state_dir)),
-    ("server.user", |config| format!("{:?}", config.server.user)),
-    ("flows", |config| format!("{:?}", config.flows)),
-    ("udp", |config| format!("{:?}", config.udp)),
-    ("syn_proxy.max_syn_backlog", |config| config.syn_proxy.syn_backlog_max.to_string()),
-    ("syn_proxy.handshake_timeout", |config| format!("{:?}", config.syn_proxy.handshake_timeout)),
-    ("syn_proxy.backend_syn_timeout", |config| format!("{:?}", config.syn_proxy.backend_syn_timeout)),
-    // Workers are made with or without sessions, and with or without room for what is forwarded.
-    ("listeners.mode", |config| format!("{} {:?}", config.has_l7(), sizes::forwards(config))),
-    ("http.upstream", |config| format!("{:?}", config.http.upstream)),
-    ("access_log.path", |config| format!("{:?}", config.access_log.target)),
-    ("access_log.queue_lines", |config| config.access_log.queue_lines.to_string()),
-    ("waf.audit_log", |config| format!("{:?}", config.waf.audit_log)),
-    ("limits.slots", |config| config.limits.slots.to_string()),
-    ("metrics", |config| format!("{:?}", config.metrics)),
-    ("api", |config| format!("{:?}", config.api)),
-    ("logging.format", |config| format!("{:?}", config.logging.format)),
-    ("logging.queue_lines", |config| config.logging.queue_lines.to_string()),
-];
-
-/// Keys that differ but are only read at start.
-fn needs_restart(old: &NodeConfig, new: &NodeConfig) -> Vec<String> {
-    let mut names: Vec<_> = START_KEYS
-        .iter()
-        .filter(|(_, read)| read(old) != read(new))
-        .map(|(name, _)| (*name).to_owned())
-        .collect();
-    // Not in the table: their text is hidden, and two hidden secrets look alike.
-    let shown = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
-    let cookie = |config: &NodeConfig| shown(&config.syn_proxy.syn_cookie_secret);
-    let token = |config: &NodeConfig| shown(&config.api.token);
-    if cookie(old) != cookie(new) {
-        names.push("syn_proxy.syn_cookie_secret".to_owned());
-    }
-    if token(old) != token(new) {
-        names.push("api.token".to_owned());
-    }
-    names
 }
 
 /// A ban as an event.

@@ -2,10 +2,13 @@
 //!
 //! Owns: the answers. Does not own: the state (`node`), HTTP (`crate::api`).
 
+use std::time::SystemTime;
+
 use ipnet::IpNet;
 use secbeat_config::node::{SynCookies, Transport};
 use secbeat_config::waf_rules::Rule;
 
+use super::fleet::Fleet;
 use super::node::{Node, State, ban_event};
 use crate::api::{
     BackendStatus, Control, ListenerStatus, Reloaded, Status, WafFailure, WafRules, WorkerStatus,
@@ -38,6 +41,7 @@ impl Control for Node {
             interfaces: self.facts.interfaces.clone(),
             listeners: listener_status(&state),
             backends: self.backend_status(),
+            orchestrator: self.link.as_ref().map(|link| link.status()),
         }
     }
 
@@ -50,6 +54,10 @@ impl Control for Node {
         let ban = state.lists.unban(prefix)?;
         self.telemetry.node.count(NodeCounter::BansEnded);
         self.follow_lists(&mut state);
+        let lifted =
+            |fleet: &mut Fleet| fleet.bans.note_lift(ban.prefix, "lifted on a node", SystemTime::now());
+        let entry = state.fleet.as_mut().and_then(lifted);
+        self.tell_fleet(entry);
         drop(state);
         self.record(ban_event("ban_lifted", &ban, ban.origin));
         Ok(ban)

@@ -2,13 +2,15 @@
 //!
 //! Owns: what was last written, so that only changes go to the kernel. Does not own: the maps (`pktio::program`).
 
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
 use ipnet::IpNet;
 use secbeat_pktio::program::{ListError, ListenerKey, Program, ProgramError, SnatRange};
 
 use crate::lists::{Change, Changes, Lists};
 use crate::policy::Policy;
 use crate::telemetry::XdpCount;
-use std::time::SystemTime;
 
 /// The program and what it was told.
 #[derive(Debug)]
@@ -125,6 +127,12 @@ impl Xdp {
     /// When the kernel refuses.
     pub fn expire(&mut self) -> Result<usize, ListError> {
         self.program.expire()
+    }
+
+    /// Packets dropped for these prefixes since each was blocked, those that the program can tell.
+    pub fn hits(&self, prefixes: &[IpNet]) -> BTreeMap<IpNet, u64> {
+        let hits = prefixes.iter().filter_map(|prefix| Some((*prefix, self.program.hits(*prefix)?)));
+        hits.collect()
     }
 
     /// Its counters.

@@ -3,6 +3,7 @@
 //! One list: [`families`] makes every metric with its help and values, and the documentation is the same list of an
 //! idle node.
 
+mod agent;
 mod requests;
 
 use prometheus::TextEncoder;
@@ -27,6 +28,7 @@ pub(super) fn prometheus(telemetry: &Telemetry) -> String {
 pub fn docs() -> String {
     use core::fmt::Write;
     let telemetry = Telemetry::new(vec![std::sync::Arc::default()]);
+    telemetry.set_link(std::sync::Arc::default());
     let mut page = String::from(
         "# Metrics\n\n\
          Generated from the code that exports them (`node::telemetry::metrics`); do not edit.\n\n\
@@ -173,6 +175,9 @@ fn families(telemetry: &Telemetry) -> Families {
     traffic(&mut list, telemetry);
     security(&mut list, telemetry);
     system(&mut list, telemetry);
+    if let Some(link) = telemetry.link.get() {
+        agent::agent(&mut list, link);
+    }
     workers(&mut list, telemetry);
     list
 }

@@ -80,6 +80,32 @@ fn mistakes_name_file_and_line_and_missing_files_are_told() {
 }
 
 #[test]
+fn rules_in_place_replace_those_of_the_file_and_are_replaced_by_the_apis() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/waf_rules.json");
+    let file =
+        super::load(&config(&format!("rules_path = \"{path}\"\n")), &[], &Arc::default()).expect("rules");
+    let id = &file.json[0].id;
+    let rule = |id: &str, pattern: &str| {
+        format!(
+            "[[waf.rules]]\nid = \"{id}\"\nname = \"{id}\"\npattern = \"{pattern}\"\naction = \"block\"\n\
+             severity = \"high\"\n"
+        )
+    };
+    let keys =
+        config(&format!("rules_path = \"{path}\"\n{}{}", rule(id, "in-place"), rule("fleet-1", "fleet")));
+    let mut of_api = keys.rules[1].clone();
+    of_api.pattern = "of-the-api".into();
+    let waf = super::load(&keys, &[of_api], &Arc::default()).expect("rules");
+    let patterns = |id: &str| -> Vec<&str> {
+        waf.json.iter().filter(|rule| rule.id == id).map(|rule| &*rule.pattern).collect()
+    };
+    assert_eq!((patterns(id), patterns("fleet-1")), (vec!["in-place"], vec!["of-the-api"]));
+    assert_eq!(waf.json.len(), file.json.len() + 1);
+    let last = JSON_FIRST_ID + waf.json.len() as u64 - 1;
+    assert_eq!(waf.rule(last).map(|known| &*known.name), Some("fleet-1"));
+}
+
+#[test]
 fn rules_of_the_api_stand_beside_those_of_the_file_and_replace_them() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/waf_rules.json");
     let keys = config(&format!("rules_path = \"{path}\"\n"));

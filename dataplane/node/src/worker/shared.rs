@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::published::Published;
 use crate::event::{EventQueue, WorkerId};
 use crate::handover::{HINT_SLOTS, Handover, HintTable, INBOX_FRAMES_MAX};
+use crate::lists::BlockHits;
 use crate::pipeline::limits::LimitTables;
 use crate::policy::Policy;
 use crate::telemetry::counters::WorkerCounters;
@@ -46,6 +47,8 @@ pub struct Shared {
     stage: AtomicU8,
     /// From workers to the control thread.
     pub events: Arc<EventQueue>,
+    /// How often bans dropped something.
+    pub blocked: Arc<BlockHits>,
     /// From worker to worker.
     pub handover: Handover,
     /// Which worker opened which flow.
@@ -73,6 +76,7 @@ impl Shared {
             policy: Published::new(policy, generation, workers),
             stage: AtomicU8::new(Stage::Serve as u8),
             events: Arc::default(),
+            blocked: Arc::default(),
             handover: Handover::new(workers, INBOX_FRAMES_MAX, sizes.frame_bytes_max),
             hints: HintTable::new(hints),
             limits: LimitTables::new(sizes.limiter_slots, sizes.connections_max, hash_key),

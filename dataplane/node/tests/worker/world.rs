@@ -367,7 +367,7 @@ pub(crate) fn at(addr: &str, port: u16) -> SocketAddr {
 pub(crate) fn lists(allow: &[&str], block: &[&str]) -> lists::View {
     let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("prefix")).collect::<Vec<_>>();
     let block = nets(block).into_iter().map(|net| (net, None)).collect();
-    lists::View { generation: 1, allow: nets(allow), block }
+    lists::View { generation: 1, allow: nets(allow), block, numbers: Vec::new() }
 }
 
 /// Lists with one ban that ends.
@@ -376,5 +376,6 @@ pub(crate) fn ban(prefix: &str, left: Duration) -> lists::View {
         generation: 1,
         allow: Vec::new(),
         block: vec![(prefix.parse().expect("prefix"), Some(left))],
+        numbers: Vec::new(),
     }
 }

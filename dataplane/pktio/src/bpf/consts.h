@@ -34,7 +34,7 @@ enum limit {
 	// IPv6 extension headers walked. Real packets carry one or two; more goes to the kernel.
 	EXTENSION_HEADERS_MAX = 6,
 	// Changes with every change of a map's layout: a restarted node reuses maps of its own version only.
-	SCHEMA_VERSION = 1,
+	SCHEMA_VERSION = 2,
 };
 
 // What became of a packet. One counter each, in this order; names and help texts are in program/reason.rs. Every

@@ -27,6 +27,10 @@ struct list_value {
 	__u8 is_allowed;
 	__u8 is_blocked;
 	__u8 unused[5];
+	// Packets that this entry blocked (those to management ports and of neighbour discovery, which pass, among them),
+	// but for those that `packets` of the caches still holds. Not of entries that fill whole slots of the index: those
+	// are blocked without looking here.
+	__u64 packets;
 };
 
 // In front of the lists: what spares the longest-prefix lookup. Written by user space through shared memory.
@@ -46,13 +50,17 @@ struct cache_v4 {
 	__u64 since_ticks;
 	__be32 addr;
 	__u32 generation;
+	// Blocked since the list was looked at; added to its entry the next time.
+	__u32 packets;
+	__u32 unused;
 };
 
 struct cache_v6 {
 	__u64 since_ticks;
 	__be32 addr[4];
 	__u32 generation;
-	__u32 unused;
+	// As for IPv4.
+	__u32 packets;
 };
 
 struct listener_key_v4 {

@@ -36,6 +36,8 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Change {
     pub(super) prefix: IpNet,
+    /// There was no entry before.
+    pub(super) is_new: bool,
     pub(super) value: Option<list_value>,
 }
 
@@ -136,13 +138,14 @@ impl Family {
         } else {
             self.entries.insert(key, entry);
         }
-        let mut changes = vec![Change { prefix: self.prefix(key), value: self.value(key) }];
+        let mut changes =
+            vec![Change { prefix: self.prefix(key), is_new: old.is_none(), value: self.value(key) }];
         let covered = self.entries.range(key..=key.last()).map(|(covered, _)| *covered);
-        changes.extend(
-            covered
-                .filter(|&covered| covered != key)
-                .map(|covered| Change { prefix: self.prefix(covered), value: self.value(covered) }),
-        );
+        changes.extend(covered.filter(|&covered| covered != key).map(|covered| Change {
+            prefix: self.prefix(covered),
+            is_new: false,
+            value: self.value(covered),
+        }));
         Ok(changes)
     }
 
@@ -242,6 +245,15 @@ impl List {
                 seconds.clamp(index_slot::INDEX_LOOK.0, index_slot::INDEX_BLOCKED.0 - 1)
             }
         }
+    }
+
+    /// Whether there is an entry of exactly this prefix.
+    pub(super) fn has(&self, prefix: IpNet) -> bool {
+        let family = match prefix {
+            IpNet::V4(_) => &self.v4,
+            IpNet::V6(_) => &self.v6,
+        };
+        family.entries.contains_key(&Key::of(prefix))
     }
 
     /// Number of IPv6 entries.

@@ -35,6 +35,10 @@ unsafe impl Plain for types::list_key_v6 {}
 // SAFETY: as above.
 unsafe impl Plain for types::list_value {}
 // SAFETY: as above.
+unsafe impl Plain for types::cache_v4 {}
+// SAFETY: as above.
+unsafe impl Plain for types::cache_v6 {}
+// SAFETY: as above.
 unsafe impl Plain for types::listener_key_v4 {}
 // SAFETY: as above.
 unsafe impl Plain for types::listener_key_v6 {}
@@ -64,8 +68,8 @@ macro_rules! maps {
         #[derive(Debug)]
         pub(super) struct Maps {
             pub(super) sockets: MapHandle,
-            blocked_v4: MapHandle,
-            blocked_v6: MapHandle,
+            pub(super) blocked_v4: MapHandle,
+            pub(super) blocked_v6: MapHandle,
 seen_v4: MapHandle,
 seen_v6: MapHandle,
             $(pub(super) $name: MapHandle,)+
@@ -317,7 +321,9 @@ mod tests {
     fn keys_and_values_have_no_padding() {
         assert_eq!(size_of::<types::list_key_v4>(), 4 + 4);
         assert_eq!(size_of::<types::list_key_v6>(), 4 + 16);
-        assert_eq!(size_of::<types::list_value>(), 8 + 8 + 3 + 5);
+        assert_eq!(size_of::<types::list_value>(), 8 + 8 + 3 + 5 + 8);
+        assert_eq!(size_of::<types::cache_v4>(), 8 + 4 + 4 + 4 + 4);
+        assert_eq!(size_of::<types::cache_v6>(), 8 + 16 + 4 + 4);
         assert_eq!(size_of::<types::listener_key_v4>(), 4 + 2 + 2);
         assert_eq!(size_of::<types::listener_key_v6>(), 16 + 2 + 2);
         assert_eq!(size_of::<types::local_key_v6>(), 16);

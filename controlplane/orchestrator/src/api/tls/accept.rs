@@ -2,8 +2,8 @@
 //!
 //! Owns: the way from a socket to a [`Connection`]. Does not own: the protocol on it (`tonic`, `hyper`).
 //!
-//! Plaintext is spoken only when `[access] loopback_open` is set and the listener is bound to a loopback address; whoever
-//! is there is the administrator. Cost: one task while a handshake runs. Limits: connections of a listener
+//! Plaintext is spoken only when `[access] loopback_open` is set and the listener is bound to a loopback address;
+//! whoever is there is the administrator. Cost: one task while a handshake runs. Limits: connections of a listener
 //! (`[api] connections_max`), a quarter of them for one address, [`HANDSHAKES_MAX`], [`HANDSHAKE_TIMEOUT_MS`];
 //! a connection beyond any of them is closed at once and counted.
 

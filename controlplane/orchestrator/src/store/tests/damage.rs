@@ -71,6 +71,31 @@ fn looking_at_a_store_does_not_change_it() {
     assert!(get(&store, Table::Bans, b"a").is_some());
 }
 
+#[test]
+fn a_store_that_cannot_be_opened_for_writing_again_is_read_until_it_can() {
+    let (folder, store) = store();
+    put(&store, Table::Bans, b"a", b"value");
+    let shared = &store.inner.shared;
+    let why = Error::Io { what: "writing".to_owned(), cause: "made up".to_owned() };
+    // The database is closed, and something keeps it from being opened.
+    *shared.handle.write().unwrap() = Handle::Closed(why.clone());
+    assert!(store.read(|r| r.get(Table::Bans, b"a")).is_err());
+    let keeper = disk::builder().open(folder.path().join("store/store.redb")).unwrap();
+    shared.reopen(&why);
+    assert!(store.stats().is_read_only);
+    assert_eq!(get(&store, Table::Bans, b"a").unwrap(), b"value");
+    let refused = store.write(|w| w.put(Table::Bans, b"b", b"")).unwrap_err();
+    assert!(refused.to_string().contains("made up"), "{refused}");
+    drop(keeper);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while store.write(|w| w.put(Table::Bans, b"b", b"")).is_err() {
+        assert!(std::time::Instant::now() < deadline, "{:?}", store.stats());
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!store.stats().is_read_only);
+    assert_eq!(store.read(|r| r.len(Table::Bans)).unwrap(), 2);
+}
+
 /// Opens the damaged store and reads all of it. Wrong: another value, or a record that is not there.
 fn outcome(dir: &Path) -> &'static str {
     let opened = catch_unwind(AssertUnwindSafe(|| {

@@ -11,11 +11,13 @@ use secbeat_proto::v1::command::Kind as Ordered;
 use secbeat_proto::v1::node_message::Kind as Up;
 
 use super::Session;
+use crate::agent::Context;
 use crate::agent::events::millis;
 use crate::agent::exchange::{self, Exchange};
 use crate::agent::host::{Order, Snapshot};
 use crate::agent::link::Numbers;
 use crate::agent::policy::{Ack, Pending};
+use crate::agent::telemetry::Encoder;
 
 /// Work that is finished.
 pub(super) enum Done {
@@ -27,6 +29,10 @@ pub(super) enum Done {
     Read(Snapshot),
     /// An order was followed, or not.
     Ordered(v1::CommandResult),
+    /// The node took note of what does not fit it.
+    Noted(Vec<Outcome>),
+    /// Who the node is and what it holds, once more.
+    Greeted(Box<v1::Hello>),
 }
 
 impl Session<'_> {
@@ -44,6 +50,17 @@ impl Session<'_> {
             let acks = policy.take(changes, host.as_ref());
             policy.publish(&acks, host.as_ref());
             Done::Applied(acks)
+        });
+    }
+
+    /// The node found other resources not to fit than before.
+    pub(super) fn begin_note(&mut self, rejected: Vec<(Key, String)>) {
+        let (policy, host) = (Arc::clone(&self.context.policy), Arc::clone(&self.context.host));
+        self.jobs.spawn_blocking(move || {
+            let mut policy = policy.lock().unwrap_or_else(PoisonError::into_inner);
+            let refusals = policy.set_rejected(rejected);
+            policy.publish(&[], host.as_ref());
+            Done::Noted(refusals)
         });
     }
 
@@ -81,11 +98,9 @@ impl Session<'_> {
     pub(super) fn begin_command(&mut self, command: v1::Command) {
         let host = Arc::clone(&self.context.host);
         let id = command.id;
-        let policy = self.context.policy.lock().unwrap_or_else(PoisonError::into_inner);
-        if command.epoch < policy.epoch() {
-            let message =
-                format!("leadership {} is over: this node has seen {}", command.epoch, policy.epoch());
-            drop(policy);
+        let known = host.link().epoch();
+        if command.epoch < known {
+            let message = format!("leadership {} is over: this node has seen {known}", command.epoch);
             self.urgent.push_back(Up::CommandResult(v1::CommandResult { id, is_ok: false, message }));
             return;
         }
@@ -94,21 +109,20 @@ impl Session<'_> {
             Some(Ordered::Restart(restart)) => Order::Restart { now: restart.now },
             Some(Ordered::Reload(_)) => Order::Reload,
             Some(Ordered::Resync(_)) => {
-                drop(policy);
-                let message = "the node begins anew".to_owned();
+                let message = "the node tells everything anew".to_owned();
                 self.urgent.push_back(Up::CommandResult(v1::CommandResult { id, is_ok: true, message }));
-                self.is_to_begin_anew = true;
+                self.telemetry = Encoder::default();
+                let (context, node_id) = (self.context.clone(), self.node_id.clone());
+                self.jobs.spawn_blocking(move || Done::Greeted(Box::new(hello(&context, &node_id))));
                 return;
             }
             None => {
-                drop(policy);
                 Numbers::add(&host.link().numbers.messages_unknown, 1);
                 let message = "this node does not know such a command: upgrade it".to_owned();
                 self.urgent.push_back(Up::CommandResult(v1::CommandResult { id, is_ok: false, message }));
                 return;
             }
         };
-        drop(policy);
         self.jobs.spawn_blocking(move || {
             let outcome = host.execute(order);
             let is_ok = outcome.is_ok();
@@ -137,6 +151,8 @@ impl Session<'_> {
                 self.send_telemetry(snapshot);
             }
             Done::Ordered(result) => self.urgent.push_back(Up::CommandResult(result)),
+            Done::Noted(refusals) => self.acknowledge_unasked(&refusals),
+            Done::Greeted(hello) => self.urgent.push_back(Up::Hello(*hello)),
         }
     }
 
@@ -165,9 +181,29 @@ impl Session<'_> {
     }
 }
 
-/// What is held, on the wire.
-pub(super) fn digests(held: &[(Key, u64, Hash)]) -> Vec<v1::ResourceDigest> {
-    held.iter().map(|(key, version, hash)| wire::digest_to_wire(key, *version, hash)).collect()
+/// Who the node is and what it holds.
+pub(super) fn hello(context: &Context, node_id: &str) -> v1::Hello {
+    let facts = context.host.facts();
+    let policy = context.policy.lock().unwrap_or_else(PoisonError::into_inner);
+    let digests = policy.digests();
+    v1::Hello {
+        node_id: node_id.to_owned(),
+        protocol: secbeat_proto::PROTOCOL,
+        version: facts.version,
+        hostname: facts.hostname,
+        mode: facts.mode,
+        driver: facts.driver,
+        workers: facts.workers,
+        connections_max: facts.connections_max,
+        memory_bytes: facts.memory_bytes,
+        started_ms: facts.started_ms,
+        held: digests.iter().map(|(key, version, hash)| wire::digest_to_wire(key, *version, hash)).collect(),
+        wants_resync: policy.resync().is_some(),
+        resync_reason: policy.resync().unwrap_or_default().to_owned(),
+        bans_digest: context.host.bans_digest().0.to_vec(),
+        now_ms: millis(SystemTime::now()),
+        labels: context.settings.labels.clone(),
+    }
 }
 
 fn pending(message: v1::PolicyDelta) -> Pending {

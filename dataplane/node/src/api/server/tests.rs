@@ -40,6 +40,7 @@ impl Control for Node {
             interfaces: Vec::new(),
             listeners: Vec::new(),
             backends: Vec::new(),
+            orchestrator: None,
         }
     }
 

@@ -21,6 +21,7 @@ use super::Environment;
 use super::plan::{Change, Plan};
 use super::settings::Policy;
 use crate::event::EventQueue;
+use crate::lists::BlockHits;
 use crate::session;
 use crate::upstream::Upstream;
 use crate::worker::clock::Clock;
@@ -59,6 +60,8 @@ pub(super) struct Shared {
     rates: RateTable,
     key: HashKey,
     pub(super) events: Arc<EventQueue>,
+    /// How often bans refused something.
+    pub(super) blocked: Arc<BlockHits>,
     pub(super) clock: Clock,
     wish: AtomicU8,
     /// When a draining worker cuts what is left.
@@ -87,6 +90,7 @@ impl Shared {
             upstream,
             sessions,
             events,
+            blocked: Arc::default(),
             clock,
             wish: AtomicU8::new(Wish::Serve as u8),
             drain_until: Mutex::new(None),
@@ -174,7 +178,10 @@ impl Shared {
     ) -> Result<Admitted, DropReason> {
         match policy.filter.judge(&headers(protocol, source, destination), now) {
             Verdict::Exempt => return Ok(Admitted { is_exempt: true }),
-            Verdict::Blocked { .. } => return Err(DropReason::Blocklisted),
+            Verdict::Blocked { reason } => {
+                self.blocked.count(reason);
+                return Err(DropReason::Blocklisted);
+            }
             Verdict::Drop(_) => return Err(DropReason::FilterRule),
             Verdict::Limit(RuleId(rule), limit) => {
                 self.hit(

@@ -222,6 +222,38 @@ fn blocked_sources_are_dropped_but_never_what_keeps_the_host_reachable() {
 }
 
 #[test]
+fn packets_are_counted_by_the_block_that_dropped_them() {
+    on_bench("hits", Unbound::Pass, |bench| {
+        let from = |last| Ipv4 { source: [203, 0, 113, last], ..Ipv4::default() }.tcp(1000, 80).frame();
+        let v6 = Ipv6::default().udp(1000, 53).frame();
+        bench.program.block(net("203.0.113.0/24"), None).unwrap();
+        bench.program.block(net("203.0.113.9/32"), Some(Duration::from_secs(1000))).unwrap();
+        bench.program.block(net("2001:db8:ffff::/48"), None).unwrap();
+        let mut run = |frame: &[u8], repeat| bench.program.dry_run(0, frame, repeat).unwrap();
+        // Most of these are answered by what the core remembers.
+        run(&from(9), 1_000);
+        run(&from(10), 1);
+        run(&v6, 1);
+        // Sources in one slot of the memory push each other out; none of their packets is lost.
+        (0..=255).filter(|last| *last != 9).for_each(|last| drop(run(&from(last), 3)));
+        (0..=255).filter(|last| *last != 9).for_each(|last| drop(run(&from(last), 1)));
+        let program = &mut bench.program;
+        assert_eq!(program.hits(net("203.0.113.9/32")), Some(1_000));
+        let wide = program.hits(net("203.0.113.0/24")).unwrap();
+        // The last packets of each source may still be remembered only.
+        assert!((1 + 255 * 2..=1 + 255 * 4).contains(&wide), "{wide}");
+        assert_eq!(program.hits(net("2001:db8:ffff::/48")), Some(1));
+        assert_eq!(program.hits(net("203.0.113.0/25")), None, "not listed, though covered");
+        program.block(net("203.0.113.9/32"), None).unwrap();
+        assert_eq!(program.hits(net("203.0.113.9/32")), Some(1_000), "a new end keeps the count");
+        program.block(net("203.0.113.128/25"), None).unwrap();
+        assert_eq!(program.hits(net("203.0.113.128/25")), Some(0), "a new entry begins with nothing");
+        program.unblock(net("203.0.113.9/32")).unwrap();
+        assert_eq!(program.hits(net("203.0.113.9/32")), None);
+    });
+}
+
+#[test]
 fn a_block_ends_by_itself_and_is_then_cleared() {
     on_bench("expiry", Unbound::Pass, |bench| {
         let packet = Ipv4::default().tcp(1000, 80);
