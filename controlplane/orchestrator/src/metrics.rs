@@ -14,6 +14,7 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 use prometheus::{Encoder as _, TextEncoder};
 use tokio::net::TcpListener;
 
+use crate::api::counters as faces;
 use crate::orchestrator::Orchestrator;
 use crate::registry::Phase;
 
@@ -61,6 +62,7 @@ pub fn families(o: &Orchestrator) -> Vec<MetricFamily> {
     let mut all = Families(Vec::new());
     fleet(o, &mut all);
     streams(o, &mut all);
+    faces(o, &mut all);
     store(o, &mut all);
     tasks(o, &mut all);
     all.0
@@ -120,6 +122,13 @@ fn streams(o: &Orchestrator, all: &mut Families) {
     let closed = [("replaced", &counters.replaced), ("slow", &counters.slow), ("silent", &counters.silent)];
     let closed = closed.map(|(why, counter)| (vec![("reason", why)], read(counter)));
     all.counter("streams_closed_total", "Streams that the orchestrator closed.", &closed);
+}
+
+fn faces(o: &Orchestrator, all: &mut Families) {
+    let counted = faces::Counter::ALL;
+    let counted =
+        counted.map(|(counter, what)| (vec![("what", what)], o.access.counters.get(counter) as f64));
+    all.counter("api_refusals_total", "Connections, logins and requests that the API refused.", &counted);
 }
 
 fn store(o: &Orchestrator, all: &mut Families) {

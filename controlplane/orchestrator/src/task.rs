@@ -154,6 +154,7 @@ async fn retention(o: &Orchestrator) -> Result<(), Failure> {
     let turn = o.policy.begin().await;
     o.policy.retain(&turn)?;
     drop(turn);
+    o.access.tokens.save_uses().await?;
     let o = o.clone();
     let removed = tokio::task::spawn_blocking(move || forget(&o)).await;
     removed.map_err(|error| Failure::Internal(error.to_string()))?

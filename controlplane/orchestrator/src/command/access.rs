@@ -1,7 +1,7 @@
 //! `secbeat-orchestrator ca` and `token`: the authority, and a first token before anybody can ask for one.
 //!
-//! `ca` works on files and may be used while the orchestrator runs (which reads them again on SIGHUP); `token` needs the
-//! store to itself.
+//! `ca` works on files and may be used while the orchestrator runs (which reads them again on SIGHUP); `token` needs
+//! the store to itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};

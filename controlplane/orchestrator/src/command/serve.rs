@@ -72,6 +72,7 @@ async fn serve(options: &Options, config: OrchestratorConfig, level: &log::Level
         }
     }
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    o.access.tokens.save_uses().await?;
     Ok(())
 }
 
