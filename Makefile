@@ -5,7 +5,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
-# make demo MODE=syn|tcp|l7; further options of the demonstration in DEMO_ARGS.
+# make demo MODE=syn|tcp|l7|fleet; further options of the demonstration in DEMO_ARGS.
 MODE ?= syn
 DEMO_ARGS ?=
 # make fuzz TARGET=net_wire SECONDS=60; without TARGET, every target in turn.
@@ -15,11 +15,13 @@ SECONDS ?= 30
 # cargo installed by rustup is found even where the login shell does not say so.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 STEP := scripts/step.sh
+INSTALLED := secbeat-node secbeat-orchestrator secbeat secbeat-bench
+PROGRAMS := -p secbeat-node -p secbeat-orchestrator -p secbeat-cli -p secbeat-bench
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build release test unit lint fmt fmt-check doc docs docs-check loom asan miri fuzz deny \
-        test-syn test-tcp test-l7 test-waf test-slow test-idle demo bench bench-waf install uninstall clean
+        test-syn test-tcp test-l7 test-waf test-fleet test-slow test-idle demo bench bench-waf install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -31,7 +33,7 @@ build: setup ## compile everything, unoptimised
 	$(CARGO) build --workspace --all-targets
 
 release: setup ## compile the programs as they ship
-	$(CARGO) build --release -p secbeat-node -p secbeat-bench
+	$(CARGO) build --release $(PROGRAMS)
 
 test: setup ## everything that must hold, as continuous integration runs it
 	@$(STEP) begin
@@ -47,6 +49,7 @@ test: setup ## everything that must hold, as continuous integration runs it
 	@$(STEP) "end to end, mode tcp" $(MAKE) --no-print-directory test-tcp
 	@$(STEP) "end to end, mode l7" $(MAKE) --no-print-directory test-l7
 	@$(STEP) "the WAF: regression tests, rates, reloads" $(MAKE) --no-print-directory test-waf
+	@$(STEP) "a fleet: orchestrator, three nodes, REST under schemathesis" $(MAKE) --no-print-directory test-fleet
 	@$(STEP) end
 
 unit: ## all tests that cargo runs: unit, integration, corpus replay, simulation
@@ -107,11 +110,18 @@ test-waf: release ## the WAF on real requests: regression tests of the OWASP Cor
 	tests/waf/rates.sh
 	tests/waf/reload.sh 20
 
+test-fleet: release ## an orchestrator and three nodes, killed and started again; the REST API under schemathesis
+	@if [ "$$(id -u)" = 0 ]; then target/release/secbeat-bench demo --mode fleet; \
+	else echo "not root: the fleet in network namespaces is left out"; fi
+	tests/controlplane/schemathesis.sh
+
 test-slow: release ## what takes minutes: a gigabyte over a bad link, goodput under a flood, thousands of idle connections
 	@$(STEP) begin
 	@$(STEP) "one connection over a bad link, beside the kernel's TCP" env BAD_LINK_ROUNDS=3 tests/bad_link.sh 128 1
 	@$(STEP) "a gigabyte each way over a bad link, beside the kernel's TCP" tests/bad_link.sh 1024 96
 	@$(STEP) "200 rule sets replaced under load" tests/waf/reload.sh 200
+	@$(STEP) "an orchestrator's store killed 200 times" env STORE_KILL_ROUNDS=200 $(CARGO) test -p secbeat-orchestrator --test store_kill
+	@$(STEP) "one orchestrator, 200 agents, 10,000 rules, a million events" target/release/secbeat-bench fleet --check
 	@$(STEP) "goodput over HTTPS during 200,000 SYN/s" tests/l7_flood.sh
 	@$(STEP) "10,000 idle connections, and 20,000 on AF_XDP" $(MAKE) --no-print-directory test-idle
 	@$(STEP) end
@@ -130,14 +140,17 @@ bench-waf: release ## measure the node with a rule set beside nginx with libmods
 	bench/waf/compare.sh
 
 install: ## install programs and example configuration below $(DESTDIR)$(PREFIX) and $(DESTDIR)$(SYSCONFDIR)
-	$(CARGO) build --release -p secbeat-node -p secbeat-bench
+	$(CARGO) build --release $(PROGRAMS)
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(SYSCONFDIR)/secbeat" "$(DESTDIR)$(PREFIX)/share/doc/secbeat"
-	install -m 755 target/release/secbeat-node target/release/secbeat-bench "$(DESTDIR)$(PREFIX)/bin/"
+	for program in $(INSTALLED); do install -m 755 "target/release/$$program" "$(DESTDIR)$(PREFIX)/bin/"; done
 	@for file in config/*.toml; do \
 	    case $$file in */Cargo.toml) continue ;; esac; \
 	    install -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"; \
 	done
 	install -m 644 config/waf_rules.json "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"
+	@if [ ! -e "$(DESTDIR)$(SYSCONFDIR)/secbeat/orchestrator.toml" ]; then \
+	    install -m 640 config/orchestrator.toml "$(DESTDIR)$(SYSCONFDIR)/secbeat/orchestrator.toml"; \
+	else echo "install: $(SYSCONFDIR)/secbeat/orchestrator.toml is kept as it is"; fi
 	install -d "$(DESTDIR)$(PREFIX)/share/doc/secbeat/crs"
 	install -m 644 config/crs/before.conf config/crs/after.conf "$(DESTDIR)$(PREFIX)/share/doc/secbeat/crs/"
 	install -m 644 dataplane/waf/src/libinjection/COPYING "$(DESTDIR)$(PREFIX)/share/doc/secbeat/COPYING.libinjection"
@@ -147,7 +160,7 @@ install: ## install programs and example configuration below $(DESTDIR)$(PREFIX)
 	install -m 644 README.md LICENSE CHANGELOG.md "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"
 
 uninstall: ## remove what install put there; configuration is kept
-	rm -f "$(DESTDIR)$(PREFIX)/bin/secbeat-node" "$(DESTDIR)$(PREFIX)/bin/secbeat-bench"
+	for program in $(INSTALLED); do rm -f "$(DESTDIR)$(PREFIX)/bin/$$program"; done
 	rm -rf "$(DESTDIR)$(PREFIX)/share/doc/secbeat"
 
 clean: ## remove everything that was built

@@ -324,12 +324,14 @@ impl Actions {
 impl Access {
     fn read(t: &mut Table<'_>) -> Self {
         let day = Duration::from_secs(86_400);
-        let range = Duration::from_secs(3_600)..=3_650 * day;
-        let mut duration = |key, default, text| t.duration(key, default, range.clone(), Unit::Seconds, text);
-        let (token_lifetime_max, certificate_lifetime) = (
-            duration("token_lifetime_max", 365 * day, "Longest life of a token."),
-            duration("certificate_lifetime", 30 * day, "Life of the certificates that the authority signs."),
-        );
+        let mut days = |key, default: u32, from: Duration, text| {
+            t.duration(key, default * day, from..=3_650 * day, Unit::Seconds, text)
+        };
+        let token_lifetime_max =
+            days("token_lifetime_max", 365, Duration::from_secs(3_600), "Longest life of a token.");
+        // Certificates are renewed after two thirds of their life, and looked at once a day.
+        let certificate_lifetime =
+            days("certificate_lifetime", 30, 7 * day, "Life of the certificates that the authority signs.");
         Self {
             loopback_open: t.boolean(
                 "loopback_open",

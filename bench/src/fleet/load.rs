@@ -62,7 +62,17 @@ pub(crate) struct Options {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Fail when a figure is beyond what one orchestrator must carry
+    #[arg(long)]
+    check: bool,
 }
+
+/// What one orchestrator must carry, whatever else the machine does: with the numbers that are the defaults.
+const PUSH_MS_MAX: u64 = 5_000;
+const CHANGE_BYTES_MAX: u64 = 2_048;
+const BAN_P99_US_MAX: u64 = 1_000_000;
+const EVENTS_PER_CPU_SECOND_MIN: f64 = 50_000.0;
+const RESIDENT_KIB_MAX: u64 = 200 * 1024;
 
 /// What was measured.
 #[derive(Debug, Default, Serialize)]
@@ -105,7 +115,25 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     } else {
         show(&report);
     }
+    let missed = report.missed();
+    if options.check && !missed.is_empty() {
+        bail!("beyond its bar: {}", missed.join(", "));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Report {
+    /// Figures beyond their bar.
+    fn missed(&self) -> Vec<&'static str> {
+        let bars = [
+            ("push", self.push_ms > PUSH_MS_MAX),
+            ("bytes of a change", self.change_bytes_max > CHANGE_BYTES_MAX),
+            ("bans", self.ban.p99_us > BAN_P99_US_MAX),
+            ("events", self.events_per_cpu_second < EVENTS_PER_CPU_SECOND_MIN),
+            ("memory", self.resident_peak_kib > RESIDENT_KIB_MAX),
+        ];
+        bars.into_iter().filter(|(_, is_missed)| *is_missed).map(|(name, _)| name).collect()
+    }
 }
 
 fn show(report: &Report) {

@@ -52,8 +52,8 @@ pub enum Refusal {
 /// A replica of the ban list.
 ///
 /// At most `entries_max` entries, lifts and ended bans included. Full: a decision of a person or an expert, and every
-/// lift, displaces the ban that a node set by itself and that ends first ([`Losses::displaced`]); a node's ban takes the
-/// place of one that has ended; otherwise it is refused ([`Losses::full`]). Replicas that are full need not be equal.
+/// lift, displaces the ban that a node set by itself and that ends first ([`Losses::displaced`]); a node's ban takes
+/// the place of one that has ended; otherwise it is refused ([`Losses::full`]). Full replicas need not be equal.
 #[derive(Clone, Debug)]
 pub struct Replica {
     table: Table,

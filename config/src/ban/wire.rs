@@ -132,3 +132,6 @@ impl TryFrom<v1::BanEntry> for Entry {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

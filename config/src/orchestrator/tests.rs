@@ -25,6 +25,7 @@ fn lifetimes_and_limits_have_ranges() {
     for (text, key) in [
         ("[access]\ntoken_lifetime_max = \"5s\"\n", "token_lifetime_max"),
         ("[access]\ncertificate_lifetime = \"20000d\"\n", "certificate_lifetime"),
+        ("[access]\ncertificate_lifetime = \"1d\"\n", "certificate_lifetime"),
         ("[api]\nrate_limit_rps = 0\n", "rate_limit_rps"),
         ("[api]\nbody_bytes_max = 1\n", "body_bytes_max"),
         ("[api]\nconnections_max = 1\n", "connections_max"),

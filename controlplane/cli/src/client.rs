@@ -15,7 +15,7 @@ use secbeat_proto::v1::ban_service_client::BanServiceClient;
 use secbeat_proto::v1::event_service_client::EventServiceClient;
 use secbeat_proto::v1::fleet_service_client::FleetServiceClient;
 use secbeat_proto::v1::policy_service_client::PolicyServiceClient;
-use secbeat_proto::v1::{Mutation, NodeRejection};
+use secbeat_proto::v1::{GetServerInfoRequest, Mutation, NodeRejection};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status};
 
 use crate::args::Global;
 use crate::context::{self, Context};
-use crate::exit::{Exit, Failure, unreachable};
+use crate::exit::{Exit, Failure, certificate_wanted, is_closed, unreachable};
 use crate::output::Output;
 use crate::word;
 
@@ -128,6 +128,7 @@ impl App {
         Ok(Client {
             service: InterceptedService::new(channel, bearer),
             server: context.server.clone(),
+            shows_no_certificate: context.server.starts_with("https://") && context.cert.is_none(),
             request_id: self.request_id.clone(),
             timeout: self.timeout(),
         })
@@ -233,6 +234,7 @@ pub(crate) type Wire = InterceptedService<Channel, Bearer>;
 pub(crate) struct Client {
     service: Wire,
     pub(crate) server: String,
+    shows_no_certificate: bool,
     request_id: String,
     timeout: Duration,
 }
@@ -276,6 +278,7 @@ impl Client {
     ) -> Result<T, Failure> {
         match tokio::time::timeout(timeout, call).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) if self.lacks_certificate(&status).await => Err(certificate_wanted(&self.server)),
             Ok(Err(status)) => Err(self.failure(&status, what)),
             Err(_) => Err(self.failure(&Status::deadline_exceeded(""), what)),
         }
@@ -297,6 +300,18 @@ impl Client {
             }
             failure
         })
+    }
+
+    /// Whether a closed connection means that a certificate is wanted. TLS 1.3 refuses a client only after the
+    /// handshake, and the reason can be lost with the connection: a second one that ends the same way tells it from a
+    /// server that went away.
+    async fn lacks_certificate(&self, status: &Status) -> bool {
+        if !self.shows_no_certificate || !is_closed(status) {
+            return false;
+        }
+        let mut probe = self.fleet();
+        let answer = probe.get_server_info(GetServerInfoRequest {});
+        matches!(tokio::time::timeout(self.timeout, answer).await, Ok(Err(again)) if is_closed(&again))
     }
 
     pub(crate) fn failure(&self, status: &Status, what: &str) -> Failure {

@@ -117,9 +117,14 @@ impl Failure {
                 format!("cannot reach {server}: {}", deepest(status).unwrap_or(first)),
                 "is the orchestrator running? try `secbeat --server URL ...`",
             ),
-            Code::DeadlineExceeded | Code::Cancelled => {
+            Code::DeadlineExceeded => {
                 (Exit::Unreachable, format!("{server} did not answer in time"), "raise --timeout")
             }
+            Code::Cancelled => (
+                Exit::Unreachable,
+                format!("{server} closed the connection before it answered"),
+                "is the orchestrator restarting? try again",
+            ),
             Code::InvalidArgument | Code::FailedPrecondition => {
                 (Exit::Invalid, format!("refused: {first}"), "nothing was changed: correct it and try again")
             }
@@ -189,6 +194,28 @@ fn cause_text(text: &str) -> String {
     }
 }
 
+/// Whether the connection ended before there was an answer.
+pub(crate) fn is_closed(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if text.contains("connection closed") || text.contains("received fatal alert") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Someone who does not show a certificate, where one is wanted.
+pub(crate) fn certificate_wanted(server: &str) -> Failure {
+    Failure::new(
+        Exit::Denied,
+        format!("{server} ends every connection that shows no certificate"),
+        "give one of the fleet's authority: --cert FILE --key FILE",
+    )
+}
+
 /// The TLS layer of the other side refused who we are, which arrives as a broken connection.
 fn refused_certificate(error: &dyn Error) -> Option<Failure> {
     let mut cause = error.source();
@@ -236,6 +263,7 @@ mod tests {
             (Code::PermissionDenied, Exit::Denied),
             (Code::Unavailable, Exit::Unreachable),
             (Code::DeadlineExceeded, Exit::Unreachable),
+            (Code::Cancelled, Exit::Unreachable),
             (Code::InvalidArgument, Exit::Invalid),
             (Code::FailedPrecondition, Exit::Invalid),
             (Code::Internal, Exit::Failed),

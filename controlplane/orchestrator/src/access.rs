@@ -5,6 +5,7 @@
 //! access/authority.rs  the built-in authority: signs, rotates
 //! access/identity.rs   what a client certificate says
 //! access/revoked.rs    nodes and certificates that are let in no more
+//! access/enrolled.rs   which key each node enrolled with
 //! access/kept.rs       tokens and revocations in the store
 //! access/files.rs      keys on disk
 //! ```
@@ -13,6 +14,7 @@
 //! (`api::auth`), what a scope allows (`caller`).
 
 pub mod authority;
+pub mod enrolled;
 pub(crate) mod files;
 pub mod identity;
 mod kept;
@@ -22,6 +24,7 @@ pub mod token;
 use secbeat_config::orchestrator::OrchestratorConfig;
 
 pub use authority::Authority;
+pub use enrolled::Enrolled;
 pub use revoked::Revoked;
 pub use token::Tokens;
 
@@ -41,6 +44,8 @@ pub struct Access {
     pub authority: Option<Authority>,
     /// What is let in no more.
     pub revoked: Revoked,
+    /// Which key each node enrolled with.
+    pub enrolled: Enrolled,
     /// Who failed to log in, and how often.
     pub failures: Failures,
     /// What the faces refused.
@@ -57,6 +62,7 @@ impl Access {
             tokens: Tokens::open(store.clone(), config.access.token_lifetime_max)?,
             authority: Authority::open(&config.server.state_dir, config.access.certificate_lifetime)?,
             revoked: Revoked::open(store.clone())?,
+            enrolled: Enrolled::open(store.clone())?,
             failures: Failures::default(),
             counters: Counters::default(),
         })

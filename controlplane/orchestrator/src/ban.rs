@@ -18,8 +18,6 @@ mod exempt;
 mod hits;
 mod reconcile;
 mod records;
-#[cfg(test)]
-mod tests;
 
 use core::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -200,6 +200,13 @@ impl Sessions {
         Ok(receiver)
     }
 
+    /// Ends the stream of a node, when it has one.
+    pub fn close(&self, node: Uuid, why: Failure) {
+        if let Some(handle) = lock(&self.open).get(&node) {
+            handle.close(why);
+        }
+    }
+
     /// Ends every stream with a reason.
     pub fn close_all(&self, why: &Failure) {
         lock(&self.open).values().for_each(|handle| handle.close(why.clone()));

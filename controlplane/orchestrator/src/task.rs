@@ -107,6 +107,7 @@ pub fn start(o: &Orchestrator) -> Vec<JoinHandle<()>> {
             |o| async move { retention(&o).await },
         ),
         spawn_bans(o),
+        tokio::spawn(o.events.clone().write_blocks()),
     ]
 }
 

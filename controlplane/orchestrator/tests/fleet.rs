@@ -90,7 +90,7 @@ async fn one_rule_more_is_sent_as_a_patch() {
     let before = bytes();
     let request = v1::ChangeRulesRequest {
         set: Some(v1::ResourceKey { kind: v1::ResourceKind::FilterSet as i32, name: "edge".into() }),
-        upserts: vec![br#"{"id":"one-more","action":"drop","source":"192.0.2.1/32"}"#.to_vec()],
+        upserts: vec![br#"{"id":"one-more","action":"drop","sources":["192.0.2.1/32"]}"#.to_vec()],
         ..v1::ChangeRulesRequest::default()
     };
     let answer = served.policy().change_rules(request).await.unwrap().into_inner();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ban::{GRACE_MS, RETENTION_MS, Stamp};
+use crate::ban::{GRACE_MS, RETENTION_MS};
 
 const START_MS: u64 = 1_800_000_000_000;
 const HOUR_MS: u64 = 3_600_000;
@@ -277,47 +277,6 @@ fn two_holders_of_one_uuid_agree_by_content() {
     exchange(&mut a, &mut b, START_MS);
     assert_eq!(a.digest(), b.digest());
     assert_eq!(a.get(&net("192.0.2.1")).unwrap().until_ms, Some(START_MS + DAY_MS));
-}
-
-#[test]
-fn entries_come_back_from_the_wire_as_they_were() {
-    let mut replica = replica(1);
-    ban(&mut replica, "192.0.2.1", None, Origin::Expert, START_MS);
-    ban(&mut replica, "2001:db8::/64", Some(HOUR_MS), Origin::NodeApi, START_MS);
-    replica.lift(net("192.0.2.1"), "bob", "", START_MS);
-    for entry in replica.entries() {
-        let message = secbeat_proto::v1::BanEntry::from(entry.clone());
-        assert_eq!(Entry::try_from(message), Ok(entry));
-    }
-    // The wire has no word for an end at 0 and takes 0 for "never".
-    let ended = replica.ban(net("192.0.2.9"), Some(0), "", Origin::Operator, "", None, START_MS).unwrap();
-    assert!(!Entry::try_from(secbeat_proto::v1::BanEntry::from(ended)).unwrap().is_active(START_MS));
-}
-
-#[test]
-fn messages_that_are_no_entries_are_refused_with_what_is_wrong() {
-    use crate::ban::wire::WireError;
-    let stamp = Stamp { wall_ms: START_MS, counter: 0, writer: [1; 16] };
-    let good = secbeat_proto::v1::BanEntry {
-        prefix: "192.0.2.1/32".into(),
-        stamp: Some(stamp.into()),
-        ..Default::default()
-    };
-    assert!(Entry::try_from(good.clone()).is_ok());
-    let refused = |change: &dyn Fn(&mut secbeat_proto::v1::BanEntry)| {
-        let mut message = good.clone();
-        change(&mut message);
-        Entry::try_from(message).unwrap_err()
-    };
-    assert_eq!(
-        refused(&|entry| entry.prefix = "example.org".into()),
-        WireError::Prefix("example.org".into())
-    );
-    assert!(matches!(refused(&|entry| entry.prefix = "0.0.0.0/0".into()), WireError::Wide(_)));
-    assert_eq!(refused(&|entry| entry.stamp = None), WireError::NoStamp);
-    assert_eq!(refused(&|entry| entry.node_id = "node-1".into()), WireError::Uuid("node_id"));
-    let long = refused(&|entry| entry.reason = "a".repeat(REASON_BYTES_MAX + 1));
-    assert_eq!(long.to_string(), "reason: 257 bytes, allowed are 256");
 }
 
 #[test]

@@ -56,8 +56,8 @@ impl Replica {
         within.filter_map(|(held, ..)| self.table.get(&held))
     }
 
-    /// Bans in force in the order of prefixes: those after `last` that lie in `outer` (`None`: anywhere) and have one of
-    /// `origins` (empty: any), at most `count_max`, looking at no more than `looked_at_max` entries.
+    /// Bans in force in the order of prefixes: those after `last` that lie in `outer` (`None`: anywhere) and have one
+    /// of `origins` (empty: any), at most `count_max`, looking at no more than `looked_at_max` entries.
     pub fn page(
         &self,
         last: Option<IpNet>,

@@ -62,6 +62,9 @@ pub(crate) enum Verb {
     Validate {
         #[command(flatten)]
         files: files::Files,
+        /// The files are the whole policy: what they name must be in them
+        #[arg(long)]
+        whole: bool,
     },
     /// Keep a change that would be taken back by itself
     Confirm {
@@ -156,7 +159,7 @@ pub(crate) async fn run(app: &App, verb: Verb) -> Result<Exit, Failure> {
         Verb::Get { keys, revision } => get(app, &app.connect().await?, keys, revision).await,
         Verb::Rollback { revision, spread } => change::rollback(app, revision, spread).await,
         Verb::History { limit } => history(app, &app.connect().await?, limit).await,
-        Verb::Validate { files } => validate(app, &files),
+        Verb::Validate { files, whole } => validate(app, &files, whole),
         Verb::Confirm { rollout } => {
             let client = app.connect().await?;
             let rollout_id = rollout.unwrap_or_default();
@@ -255,8 +258,11 @@ async fn history(app: &App, client: &Client, limit: usize) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-fn validate(app: &App, files: &files::Files) -> Result<Exit, Failure> {
+fn validate(app: &App, files: &files::Files, whole: bool) -> Result<Exit, Failure> {
     let policy = files.read()?;
+    if whole {
+        files::fits_together(&policy)?;
+    }
     if app.output.is_for_people() {
         let said = format!("valid: {} resources, {} bans", policy.resources.len(), policy.bans.len());
         app.output.line(&said)?;

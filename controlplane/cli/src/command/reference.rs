@@ -111,7 +111,7 @@ fn values(arg: &Arg) -> String {
         text.push_str(&format!("; {}", allowed.join(", ")));
     }
     let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-    if is_valued && !defaults.is_empty() {
+    if is_valued && !defaults.is_empty() && !arg.is_hide_default_value_set() {
         text.push_str(&format!("; default `{}`", defaults.join(" ")));
     }
     text

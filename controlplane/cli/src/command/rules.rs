@@ -185,7 +185,7 @@ fn parse(name: &str, text: &str) -> Result<Vec<Value>, Failure> {
         match id(rule) {
             None => mistakes.push(format!("rule {}: it has no `id`, a text", index + 1)),
             Some(id) if !ids.insert(id) => {
-                mistakes.push(format!("rule {}: `{id}` is there twice", index + 1))
+                mistakes.push(format!("rule {}: `{id}` is there twice", index + 1));
             }
             Some(_) => {}
         }
@@ -208,7 +208,7 @@ mod tests {
             r#"{"rules":[{"id":"a","action":"drop"}]}"#,
             "[[rules]]\nid = \"a\"\naction = \"drop\"\n",
         ] {
-            assert_eq!(parse("f", text).unwrap(), [rule.clone()], "{text}");
+            assert_eq!(parse("f", text).unwrap(), std::slice::from_ref(&rule), "{text}");
         }
     }
 

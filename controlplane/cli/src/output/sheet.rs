@@ -170,12 +170,12 @@ mod tests {
 
     #[test]
     fn colours_come_only_when_asked_for() {
-        let sheet: Sheet<u8> = Sheet {
+        const STATES: Sheet<u8> = Sheet {
             columns: &[column("STATE", |_, _| ("dead".to_owned(), Tone::Bad))],
             json: |_| Value::Null,
             name: |_| String::new(),
         };
-        assert!(sheet.table(&Output::new(Format::Table, When::Always, true), &[1]).contains("\x1b["));
-        assert!(!sheet.table(&Output::new(Format::Table, When::Never, true), &[1]).contains("\x1b["));
+        assert!(STATES.table(&Output::new(Format::Table, When::Always, true), &[1]).contains("\x1b["));
+        assert!(!STATES.table(&Output::new(Format::Table, When::Never, true), &[1]).contains("\x1b["));
     }
 }

@@ -51,10 +51,16 @@ fn a_broken_chain_fails_validation() {
 fn a_new_token_is_alone_on_stdout() {
     let server = Server::start();
     server.on("create_token", |request: CreateTokenRequest| {
-        let info = TokenInfo { token_id: "t1".into(), name: request.name, scopes: request.scopes, ..Default::default() };
+        let info = TokenInfo {
+            token_id: "t1".into(),
+            name: request.name,
+            scopes: request.scopes,
+            ..Default::default()
+        };
         Ok(CreateTokenResponse { info: Some(info), token: "sb_new".into() })
     });
-    let args = ["token", "create", "ci", "--scope", "read,policy:write", "--scope", "ban:write", "--for", "30d"];
+    let args =
+        ["token", "create", "ci", "--scope", "read,policy:write", "--scope", "ban:write", "--for", "30d"];
     let ran = server.run(&args).ends(0).warns("shown only this once");
     assert_eq!(ran.out, "sb_new\n");
     let request: CreateTokenRequest = server.seen("create_token").remove(0);
@@ -67,7 +73,8 @@ fn a_new_token_is_alone_on_stdout() {
 #[test]
 fn tokens_are_listed_and_revoked() {
     let server = Server::start();
-    let info = || TokenInfo { token_id: "t1".into(), name: "ci".into(), is_revoked: true, ..Default::default() };
+    let info =
+        || TokenInfo { token_id: "t1".into(), name: "ci".into(), is_revoked: true, ..Default::default() };
     server.on("list_tokens", move |_: ListTokensRequest| Ok(ListTokensResponse { tokens: vec![info()] }));
     server.on("revoke_token", move |request: RevokeTokenRequest| {
         assert_eq!(request.token_id, "t1");

@@ -29,8 +29,14 @@ fn a_ban_is_asked_for_with_all_that_was_typed() {
         let prefix = request.ban.unwrap().prefix;
         Ok(AddBanResponse { ban: Some(ban(&prefix, 3)), exempt: vec!["203.0.113.9/32".into()] })
     });
-    let args = ["ban", "add", "203.0.113.0/24", "--for", "1h 30m", "--reason", "scan", "--wait", "--timeout", "7s"];
-    server.run(&args).ends(0).says("203.0.113.0/24").says("3/3").warns("stays allowed inside it: 203.0.113.9/32");
+    let args =
+        ["ban", "add", "203.0.113.0/24", "--for", "1h 30m", "--reason", "scan", "--wait", "--timeout", "7s"];
+    server
+        .run(&args)
+        .ends(0)
+        .says("203.0.113.0/24")
+        .says("3/3")
+        .warns("stays allowed inside it: 203.0.113.9/32");
     let request: AddBanRequest = server.seen("add_ban").remove(0);
     let (mutation, wanted) = (request.mutation.unwrap(), request.ban.unwrap());
     assert_eq!((wanted.duration_ms, wanted.is_permanent, request.wait_ms), (5_400_000, false, 7_000));
@@ -43,7 +49,10 @@ fn a_repetition_may_carry_the_first_request_id() {
     let server = Server::start();
     server.on("add_ban", |_: AddBanRequest| Ok(AddBanResponse::default()));
     for _ in 0..2 {
-        server.run(&["ban", "add", "::1", "--permanent", "--request-id", "r-1", "--dry-run"]).ends(0).warns("dry run");
+        server
+            .run(&["ban", "add", "::1", "--permanent", "--request-id", "r-1", "--dry-run"])
+            .ends(0)
+            .warns("dry run");
     }
     let seen: Vec<AddBanRequest> = server.seen("add_ban");
     assert_eq!(seen[0], seen[1]);
@@ -54,8 +63,14 @@ fn a_repetition_may_carry_the_first_request_id() {
 #[test]
 fn a_ban_that_is_not_everywhere_yet_is_partial() {
     let server = Server::start();
-    server.on("add_ban", |_: AddBanRequest| Ok(AddBanResponse { ban: Some(ban("::1/128", 2)), exempt: Vec::new() }));
-    server.run(&["ban", "add", "::1", "--wait"]).ends(7).warns("2 of 3 connected nodes").warns("n-1: not yet");
+    server.on("add_ban", |_: AddBanRequest| {
+        Ok(AddBanResponse { ban: Some(ban("::1/128", 2)), exempt: Vec::new() })
+    });
+    server
+        .run(&["ban", "add", "::1", "--wait"])
+        .ends(7)
+        .warns("2 of 3 connected nodes")
+        .warns("n-1: not yet");
     server.run(&["ban", "add", "::1"]).ends(0);
 }
 

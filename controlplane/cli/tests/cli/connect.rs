@@ -26,6 +26,7 @@ fn every_status_ends_with_its_code_and_a_hint() {
         (Code::PermissionDenied, 5),
         (Code::Unavailable, 6),
         (Code::DeadlineExceeded, 6),
+        (Code::Cancelled, 6),
         (Code::InvalidArgument, 8),
         (Code::FailedPrecondition, 8),
         (Code::Internal, 9),

@@ -9,7 +9,13 @@ use crate::server::Server;
 fn statistics_are_for_people_and_programs() {
     let server = Server::start();
     server.on("get_fleet_stats", |_: GetFleetStatsRequest| {
-        Ok(FleetStats { nodes_total: 3, nodes_active: 2, nodes_dead: 1, policy_revision: 9, ..FleetStats::default() })
+        Ok(FleetStats {
+            nodes_total: 3,
+            nodes_active: 2,
+            nodes_dead: 1,
+            policy_revision: 9,
+            ..FleetStats::default()
+        })
     });
     server.run(&["fleet", "stats"]).ends(0).says("3: 2 active").says("revision 9");
     assert_eq!(server.run(&["fleet", "stats", "-o", "json"]).ends(0).json()["nodes_dead"], 1);
@@ -20,7 +26,13 @@ fn scaling_takes_a_number_or_a_difference_and_tells_what_the_receiver_said() {
     let server = Server::start();
     server.on("scale", |request: ScaleRequest| {
         let status = if request.delta == -1 { 500 } else { 202 };
-        Ok(ScaleResponse { nodes_now: 3, nodes_wanted: 5, status, message: "no".into(), ..Default::default() })
+        Ok(ScaleResponse {
+            nodes_now: 3,
+            nodes_wanted: 5,
+            status,
+            message: "no".into(),
+            ..Default::default()
+        })
     });
     server.run(&["fleet", "scale", "5"]).ends(0).says("3 nodes now, 5 wanted");
     server.run(&["fleet", "scale", "+2", "--node", "n1"]).ends(0);

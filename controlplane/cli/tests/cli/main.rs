@@ -1,5 +1,7 @@
 //! The built `secbeat` against an orchestrator that says what each test wants: stdout, stderr, exit codes, and what
 //! was asked.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![forbid(unsafe_code)]
 
 mod access;
 mod ban;

@@ -64,7 +64,12 @@ fn one_node_is_shown_with_what_it_holds() {
         let info = Some(node("aaaaaaaa", NodeState::Active));
         Ok(NodeDetail { info, resources: vec![result], samples: vec![sample] })
     });
-    let ran = server.run(&["node", "show", "edge-1"]).ends(0).says("filter-set/edge").says("rejected").says("70000");
+    let ran = server
+        .run(&["node", "show", "edge-1"])
+        .ends(0)
+        .says("filter-set/edge")
+        .says("rejected")
+        .says("70000");
     assert!(!ran.out.contains("secbeat_packets_total"));
     server.run(&["node", "show", "edge-1", "--metrics"]).ends(0).says("secbeat_packets_total");
     let value = server.run(&["node", "show", "edge-1", "-o", "json"]).ends(0).json();
@@ -86,7 +91,7 @@ fn orders_go_to_the_named_nodes_and_refusals_are_partial() {
     server.run(&["node", "restart", "a", "b", "--now"]).ends(7).warns("b: no answer");
     server.run(&["node", "reload", "a", "--no-wait", "-o", "name"]).ends(0).says("a");
     let seen: Vec<OrderNodesRequest> = server.seen("order_nodes");
-    let kinds: Vec<_> = seen.iter().map(|request| request.command.clone().unwrap().kind.unwrap()).collect();
+    let kinds: Vec<_> = seen.iter().map(|request| request.command.unwrap().kind.unwrap()).collect();
     assert_eq!(
         kinds,
         [

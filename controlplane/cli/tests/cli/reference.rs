@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use secbeat_proto::v1::{ListNodesRequest, ListNodesResponse};
+
 use crate::server::{Server, run};
 
 #[test]
@@ -23,7 +25,9 @@ fn the_committed_reference_is_what_the_program_says() {
 #[test]
 fn completions_are_made_for_every_shell() {
     let server = Server::start();
-    for (shell, sign) in [("bash", "complete -F"), ("zsh", "#compdef secbeat"), ("fish", "complete -c secbeat")] {
+    for (shell, sign) in
+        [("bash", "complete -F"), ("zsh", "#compdef secbeat"), ("fish", "complete -c secbeat")]
+    {
         run(server.command(&["completion", shell]), "").ends(0).says(sign).says("rollback");
     }
 }
@@ -38,6 +42,7 @@ fn help_lists_nouns_and_exit_codes_and_is_no_error() {
 #[test]
 fn a_wrong_command_line_is_a_usage_error() {
     let server = Server::start();
+    server.on("list_nodes", |_: ListNodesRequest| Ok(ListNodesResponse::default()));
     for args in [
         &["polcy"][..],
         &["policy", "apply"],
@@ -54,9 +59,6 @@ fn a_wrong_command_line_is_a_usage_error() {
         let mut command = server.command(args);
         if args[0] != "--server" {
             command.args(["--server", &server.url]);
-        }
-        if args[0] == "node" {
-            server.on("list_nodes", |_: secbeat_proto::v1::ListNodesRequest| Ok(Default::default()) as Result<secbeat_proto::v1::ListNodesResponse, _>);
         }
         let ran = run(command, "").ends(2);
         assert_eq!(ran.out, "", "{args:?}");

@@ -45,7 +45,11 @@ pub(crate) struct Fake(Arc<Mutex<Inner>>);
 struct Items<T>(Vec<T>, bool);
 
 impl Fake {
-    fn call<Q: Clone + Send + 'static>(&self, method: &'static str, request: Request<Q>) -> Result<Anything, Status> {
+    fn call<Q: Clone + Send + 'static>(
+        &self,
+        method: &'static str,
+        request: Request<Q>,
+    ) -> Result<Anything, Status> {
         let token = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         let token = token.map(str::to_owned);
         let request = request.into_inner();
@@ -83,7 +87,11 @@ impl Fake {
 }
 
 macro_rules! service {
-    ($service:ident { $($method:ident($q:ty) -> $a:ty;)* } streams { $($streaming:ident: $stream:ident($sq:ty) -> $sa:ty;)* }) => {
+    ($service:ident {
+        $($method:ident($q:ty) -> $a:ty;)*
+    } streams {
+        $($streaming:ident: $stream:ident($sq:ty) -> $sa:ty;)*
+    }) => {
         #[tonic::async_trait]
         impl $service for Fake {
             $(type $stream = Streamed<$sa>;)*
@@ -169,7 +177,12 @@ impl Ran {
 
     #[track_caller]
     pub(crate) fn says(self, part: &str) -> Self {
-        assert!(self.out.contains(part), "`{part}` is missing in stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        assert!(
+            self.out.contains(part),
+            "`{part}` is missing in stdout:\n{}\nstderr:\n{}",
+            self.out,
+            self.err
+        );
         self
     }
 
@@ -181,7 +194,8 @@ impl Ran {
 
     #[track_caller]
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in\n{}\n{}", self.out, self.err))
+        serde_json::from_str(&self.out)
+            .unwrap_or_else(|error| panic!("{error} in\n{}\n{}", self.out, self.err))
     }
 }
 
@@ -204,7 +218,8 @@ impl Server {
 
     fn start_with(scheme: &str, tls: Option<ServerTlsConfig>) -> Self {
         let fake = Fake::default();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -314,16 +329,8 @@ pub(crate) fn run(mut command: Command, stdin: &str) -> Ran {
 }
 
 pub(crate) fn finish(mut child: Child) -> Ran {
-    let mut stdout = child.stdout.take().unwrap();
-    let mut stderr = child.stderr.take().unwrap();
-    let out = thread::spawn(move || {
-        let mut text = String::new();
-        stdout.read_to_string(&mut text).map(|_| text)
-    });
-    let err = thread::spawn(move || {
-        let mut text = String::new();
-        stderr.read_to_string(&mut text).map(|_| text)
-    });
+    let out = read(child.stdout.take());
+    let err = read(child.stderr.take());
     let deadline = Instant::now() + DEADLINE;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -335,19 +342,57 @@ pub(crate) fn finish(mut child: Child) -> Ran {
         }
         thread::sleep(Duration::from_millis(5));
     };
-    Ran {
-        code: status.code().unwrap_or(-1),
-        out: out.join().unwrap().unwrap(),
-        err: err.join().unwrap().unwrap(),
-    }
+    Ran { code: status.code().unwrap_or(-1), out: out.join().unwrap(), err: err.join().unwrap() }
 }
 
-/// Waits until something is so.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it never came to be: {what}");
-        thread::sleep(Duration::from_millis(5));
+/// Reads to the end, on a thread of its own; nothing when the test has closed it.
+fn read(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        if let Some(mut pipe) = pipe {
+            pipe.read_to_string(&mut text).unwrap();
+        }
+        text
+    })
+}
+
+/// The program on a terminal of 80 x 24, which `script` (util-linux) makes.
+pub(crate) struct Terminal {
+    child: Child,
+    shown: String,
+}
+
+impl Terminal {
+    pub(crate) fn start(server: &Server, args: &[&str]) -> Self {
+        let program = env!("CARGO_BIN_EXE_secbeat");
+        let line = format!("stty rows 24 cols 80; exec {program} --server {} {}", server.url, args.join(" "));
+        let mut command = Command::new("script");
+        command.env_clear().env("HOME", server.home()).env("TERM", "xterm");
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.args(["-qec", &line, "/dev/null"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { child: command.spawn().expect("`script` of util-linux is needed"), shown: String::new() }
+    }
+
+    /// Reads until this is on the screen.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        let mut bytes = [0; 4_096];
+        while !self.shown.contains(text) {
+            let count = self.child.stdout.as_mut().unwrap().read(&mut bytes).unwrap();
+            assert!(count > 0, "`{text}` never came: {}", self.shown);
+            self.shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+    }
+
+    pub(crate) fn types(&mut self, keys: &str) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(keys.as_bytes()).and_then(|()| stdin.flush()).unwrap();
+    }
+
+    #[track_caller]
+    pub(crate) fn ends(self, code: i32) -> Ran {
+        let ran = finish(self.child);
+        Ran { out: self.shown + &ran.out, ..ran }.ends(code)
     }
 }

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
@@ -91,6 +92,8 @@ pub struct Issued {
     pub serial: String,
     /// End, in milliseconds since 1970.
     pub not_after_ms: u64,
+    /// SHA-256 of the public key, in hex.
+    pub key_hash: String,
 }
 
 /// A certificate with the key that was made for it.
@@ -289,6 +292,7 @@ impl Authority {
             serial: super::hex(&serial),
             // X.509 counts whole seconds.
             not_after_ms: not_after_ms / 1_000 * 1_000,
+            key_hash: super::hex(digest(&SHA256, key.der_bytes()).as_ref()),
         })
     }
 }

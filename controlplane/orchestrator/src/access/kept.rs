@@ -1,11 +1,12 @@
-//! Tokens and revocations in the store: JSON, one record a key.
+//! Tokens, revocations and enrolled nodes in the store: JSON, one record a key.
 //!
-//! Owns: how they lie there (`t/<id>` and `r/<what>` in the table of tokens). Does not own: what they mean. Cost: a
+//! Owns: how they lie there (`t/<id>`, `r/<what>`, `n/<node>` in the table of tokens). Does not own: what they mean. Cost: a
 //! change is one transaction, and is on the disk when it returns.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::enrolled::ENROLLED_MAX;
 use super::revoked::REVOKED_MAX;
 use super::token::TOKENS_MAX;
 use crate::failure::Failure;
@@ -18,6 +19,8 @@ pub(super) enum Table {
     Tokens,
     /// `revoked::Entry` by key.
     Revoked,
+    /// `enrolled::Entry` by node.
+    Enrolled,
 }
 
 impl Table {
@@ -25,6 +28,7 @@ impl Table {
         match self {
             Self::Tokens => "t/",
             Self::Revoked => "r/",
+            Self::Enrolled => "n/",
         }
     }
 
@@ -32,6 +36,7 @@ impl Table {
         match self {
             Self::Tokens => TOKENS_MAX,
             Self::Revoked => REVOKED_MAX,
+            Self::Enrolled => ENROLLED_MAX,
         }
     }
 

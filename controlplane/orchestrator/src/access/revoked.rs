@@ -49,7 +49,8 @@ impl What {
         Ok(Self::Serial(text.to_ascii_lowercase()))
     }
 
-    fn key(&self) -> String {
+    /// `node:<uuid>` or `serial:<hex>`.
+    pub fn key(&self) -> String {
         match self {
             Self::Node(id) => format!("node:{id}"),
             Self::Serial(serial) => format!("serial:{serial}"),
@@ -60,7 +61,8 @@ impl What {
 /// Since when, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    key: String,
+    /// What, as [`What::key`] writes it.
+    pub key: String,
     /// In milliseconds since 1970.
     pub at_ms: u64,
     /// For people.
@@ -95,6 +97,11 @@ impl Revoked {
     /// Since when and why something is revoked.
     pub fn entry(&self, what: &What) -> Option<Entry> {
         self.held.read().unwrap_or_else(PoisonError::into_inner).get(&what.key()).cloned()
+    }
+
+    /// Everything that is revoked, by key.
+    pub fn list(&self) -> Vec<Entry> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Lets something in no more. A second time changes nothing.

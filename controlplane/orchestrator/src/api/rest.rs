@@ -27,6 +27,7 @@ mod moment;
 mod nodes;
 mod policies;
 mod problem;
+mod revocations;
 mod rollouts;
 mod serve;
 mod status;
@@ -101,6 +102,7 @@ fn all_routes(body_bytes_max: usize) -> OpenApiRouter<Rest> {
         .merge(explain::routes())
         .merge(fleet::routes())
         .merge(nodes::routes())
+        .merge(revocations::routes())
         .merge(rollouts::routes())
         .merge(status::routes())
         .merge(tokens::routes());

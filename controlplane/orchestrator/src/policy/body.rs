@@ -14,7 +14,7 @@ use crate::orchestrator::lock;
 use crate::store::Store;
 
 /// Bytes of bodies kept in memory beside the wanted set: ten changes of a set with 10,000 rules.
-pub const BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The memory.
 #[derive(Debug)]

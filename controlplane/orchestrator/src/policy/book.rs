@@ -15,13 +15,13 @@ use crate::failure::Failure;
 /// Revisions that are kept; the oldest go first. A change every five minutes fills it in three days and a half.
 pub const REVISIONS_MAX: usize = 1_000;
 /// Changed resources over all kept revisions: at 150 bytes each, 30 MB. The oldest revisions go first.
-pub const CHANGES_MAX: usize = 200_000;
+pub(super) const CHANGES_MAX: usize = 200_000;
 /// Removed resources whose version is remembered, so that one made anew under an old name goes on counting. Beyond,
 /// the lowest go, and new names start above the highest forgotten.
-pub const RETIRED_MAX: usize = 16_384;
+pub(super) const RETIRED_MAX: usize = 16_384;
 
 /// Version and content of a resource.
-pub type Entry = (u64, Hash);
+pub(super) type Entry = (u64, Hash);
 
 /// One resource in one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]

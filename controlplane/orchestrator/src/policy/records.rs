@@ -1,8 +1,8 @@
 //! The policy in the store.
 //!
-//! Owns: the layout. Table `policy`: `e/<kind>/<name>` the wanted version and hash, `b/<hash>` a body (LZ4), `t/<kind>/<name>`
-//! the last version of a removed resource, `f` the highest forgotten one. Table `revisions`: number (big-endian) to
-//! what that revision changed. A revision writes what it changed and nothing else, in one transaction.
+//! Owns: the layout. Table `policy`: `e/<kind>/<name>` the wanted version and hash, `b/<hash>` a body (LZ4),
+//! `t/<kind>/<name>` the last version of a removed resource, `f` the highest forgotten one. Table `revisions`: number
+//! (big-endian) to what that revision changed. A revision writes what it changed and nothing else, in one transaction.
 
 use std::sync::Arc;
 

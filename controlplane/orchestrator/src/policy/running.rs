@@ -16,7 +16,7 @@ use crate::orchestrator::lock;
 use crate::store::{Store, Table};
 
 /// Ended rollouts that are kept; the oldest go first.
-pub const ENDED_MAX: usize = 100;
+pub(super) const ENDED_MAX: usize = 100;
 
 /// All of them.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Characters of a host name, version, mode or driver that are kept.
-pub const TEXT_CHARS_MAX: usize = 253;
+pub(super) const TEXT_CHARS_MAX: usize = 253;
 /// Labels of a node that are kept, in the order of their keys.
-pub const LABELS_MAX: usize = 32;
+pub(super) const LABELS_MAX: usize = 32;
 
 /// Facts of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

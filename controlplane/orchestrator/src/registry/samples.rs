@@ -8,9 +8,9 @@ use std::sync::{Arc, Weak};
 use secbeat_proto::v1;
 
 /// Samples that are kept of a node; what a node exports is a few hundred. More are left out and counted.
-pub const SAMPLES_MAX: usize = 4_096;
+pub(super) const SAMPLES_MAX: usize = 4_096;
 /// Bytes of a sample's name; longer ones are left out and counted.
-pub const NAME_BYTES_MAX: usize = 512;
+pub(super) const NAME_BYTES_MAX: usize = 512;
 /// Different lists of names that are looked through for one to share: one for each version and mode in a fleet.
 const LISTS_MAX: usize = 32;
 

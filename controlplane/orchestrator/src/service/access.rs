@@ -1,8 +1,9 @@
-//! Use cases of access: tokens. The audit log's stand in `service::audit`.
+//! Use cases of access: tokens, revoked certificates. The audit log's stand in `service::audit`.
 
 use secbeat_proto::v1;
 
 use super::mutation::{Record, carry_out};
+use crate::access::revoked::{Entry, What};
 use crate::access::token::{self, NewToken};
 use crate::caller::{Caller, Scope};
 use crate::failure::Failure;
@@ -69,6 +70,52 @@ pub async fn revoke_token(
         Ok((v1::RevokeTokenResponse { info: Some(info(record)) }, audit))
     };
     carry_out(o, caller, "token.revoke", &mutation, &request, change).await
+}
+
+/// Lets a node or a certificate in no more, or again. An open stream of the node ends.
+///
+/// # Errors
+/// `Invalid` for a target that is neither, `NotFound` for one that is not revoked; `Denied` without `admin`.
+pub async fn revoke_certificate(
+    o: &Orchestrator,
+    caller: &Caller,
+    request: v1::RevokeCertificateRequest,
+) -> Result<v1::Revocation, Failure> {
+    caller.require(Scope::Admin)?;
+    let mutation = request.mutation.clone().unwrap_or_default();
+    let change = async {
+        let what = What::parse(&request.target)?;
+        let not_found = || Failure::NotFound(format!("{} is not revoked", what.key()));
+        let entry = match (request.reinstate, mutation.dry_run) {
+            (true, true) => o.access.revoked.entry(&what).ok_or_else(not_found)?,
+            (true, false) => o.access.revoked.remove(&what).await?,
+            (false, true) => Entry { key: what.key(), at_ms: now_ms(), reason: mutation.reason.clone() },
+            (false, false) => o.access.revoked.add(&what, &mutation.reason, now_ms()).await?,
+        };
+        if let What::Node(id) = what
+            && !request.reinstate
+            && !mutation.dry_run
+        {
+            o.sessions.close(id, Failure::Denied("the node's certificate is revoked".into()));
+        }
+        let after = if request.reinstate { "reinstated" } else { "revoked" };
+        let audit = Record { target: entry.key.clone(), before: String::new(), after: format!("{after:?}") };
+        Ok((revocation(entry), audit))
+    };
+    carry_out(o, caller, "certificate.revoke", &mutation, &request, change).await
+}
+
+/// Everything that is revoked.
+///
+/// # Errors
+/// `Denied` without the scope `admin`.
+pub fn list_revocations(o: &Orchestrator, caller: &Caller) -> Result<Vec<v1::Revocation>, Failure> {
+    caller.require(Scope::Admin)?;
+    Ok(o.access.revoked.list().into_iter().map(revocation).collect())
+}
+
+fn revocation(entry: Entry) -> v1::Revocation {
+    v1::Revocation { target: entry.key, revoked_ms: entry.at_ms, reason: entry.reason }
 }
 
 fn info(record: token::Record) -> v1::TokenInfo {

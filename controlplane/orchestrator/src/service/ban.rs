@@ -6,7 +6,7 @@
 mod import;
 mod listing;
 #[cfg(test)]
-mod tests;
+pub(in crate::service) mod tests;
 
 use core::future::Future;
 use core::time::Duration;

@@ -2,23 +2,23 @@
 //!
 //! Owns: who gets a certificate. Does not own: what it says (`access::authority`).
 
-use aws_lc_rs::digest::{SHA256, digest};
 use secbeat_proto::v1;
 use uuid::Uuid;
 
 use super::mutation::{Record, carry_out};
 use crate::access::Authority;
-use crate::access::authority::AuthorityError;
+use crate::access::authority::{AuthorityError, Issued};
 use crate::access::revoked::What;
 use crate::api::auth::node_of;
 use crate::caller::{Caller, Scope};
 use crate::failure::Failure;
 use crate::orchestrator::{Orchestrator, now_ms};
 
-/// A node's first certificate. The join token is used up by it; the same node may repeat the same request.
+/// A node's first certificate. The join token is used up by it; the same node may repeat its request with the same key.
 ///
 /// # Errors
-/// `Denied` without a join token or with a used one, `Invalid` for the request, `Refused` for a revoked node.
+/// `Denied` without a join token or with a used one, `Invalid` for the request, `Refused` for a revoked node, or for an
+/// id that another key holds.
 pub async fn enroll(
     o: &Orchestrator,
     caller: &Caller,
@@ -28,15 +28,20 @@ pub async fn enroll(
     let change = async {
         let node_id = Uuid::parse_str(&request.node_id)
             .map_err(|_| Failure::Invalid(format!("node_id: {:?} is no UUID", cut(&request.node_id))))?;
-        let response = issue(o, node_id, &request.certificate_request)?;
+        let issued = sign(o, node_id, &request.certificate_request)?;
         // After the request was found good, before the certificate leaves: a bad request costs no token. An
-        // administrator enrols without one.
+        // administrator enrols without one, and may give an id to another key.
         if caller.scopes.contains(&Scope::Join) {
-            let hash = digest(&SHA256, &request.certificate_request);
-            let used_for = format!("{node_id} {}", crate::access::hex(hash.as_ref()));
+            if o.access.enrolled.is_taken(node_id, &issued.key_hash, now_ms()) {
+                return Err(Failure::Refused(format!(
+                    "node_id: {node_id} holds a certificate for another key; choose a new id, or let an administrator \
+                     enrol it"
+                )));
+            }
+            let used_for = format!("{node_id} {}", issued.key_hash);
             o.access.tokens.use_up(&caller.name, &used_for, now_ms()).await?;
         }
-        Ok((response, record(node_id)))
+        answer(o, node_id, issued).await
     };
     carry_out(o, caller, "node.enroll", &v1::Mutation::default(), &request, change).await
 }
@@ -53,27 +58,38 @@ pub async fn renew(
     let node_id = node_of(caller).and_then(|id| Uuid::parse_str(id).ok());
     let node_id =
         node_id.ok_or_else(|| Failure::Denied("only a node renews its certificate, by showing it".into()))?;
-    let change = async { Ok((issue(o, node_id, &request.certificate_request)?, record(node_id))) };
+    let change = async {
+        let issued = sign(o, node_id, &request.certificate_request)?;
+        answer(o, node_id, issued).await
+    };
     carry_out(o, caller, "node.renew", &v1::Mutation::default(), &request, change).await
 }
 
-fn issue(o: &Orchestrator, node_id: Uuid, certificate_request: &[u8]) -> Result<v1::EnrollResponse, Failure> {
-    let authority = authority_of(o)?;
+fn sign(o: &Orchestrator, node_id: Uuid, certificate_request: &[u8]) -> Result<Issued, Failure> {
     if o.access.revoked.entry(&What::Node(node_id)).is_some() {
         return Err(Failure::Refused(format!(
             "node {node_id} is revoked; reinstate it, or give it a new id"
         )));
     }
-    let now_ms = now_ms();
-    let issued = authority.issue_node(node_id, certificate_request, now_ms).map_err(|error| match error {
+    authority_of(o)?.issue_node(node_id, certificate_request, now_ms()).map_err(|error| match error {
         AuthorityError::Request(why) => Failure::Invalid(why),
         other => Failure::Internal(other.to_string()),
-    })?;
-    Ok(v1::EnrollResponse {
-        certificate_chain: issued.chain_pem,
-        authority: authority.bundle_pem(now_ms),
-        not_after_ms: issued.not_after_ms,
     })
+}
+
+async fn answer(
+    o: &Orchestrator,
+    node_id: Uuid,
+    issued: Issued,
+) -> Result<(v1::EnrollResponse, Record), Failure> {
+    o.access.enrolled.note(node_id, &issued.key_hash, issued.not_after_ms, now_ms()).await?;
+    let response = v1::EnrollResponse {
+        certificate_chain: issued.chain_pem,
+        authority: authority_of(o)?.bundle_pem(now_ms()),
+        not_after_ms: issued.not_after_ms,
+    };
+    let after = serde_json::json!({ "serial": issued.serial, "key_hash": issued.key_hash }).to_string();
+    Ok((response, Record { target: format!("node/{node_id}"), before: String::new(), after }))
 }
 
 fn authority_of(o: &Orchestrator) -> Result<&Authority, Failure> {
@@ -82,10 +98,6 @@ fn authority_of(o: &Orchestrator) -> Result<&Authority, Failure> {
             "this orchestrator has no authority; make one with `secbeat-orchestrator ca init`".into(),
         )
     })
-}
-
-fn record(node_id: Uuid) -> Record {
-    Record { target: format!("node/{node_id}"), ..Record::default() }
 }
 
 fn cut(text: &str) -> String {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use secbeat_config::policy::Outcome;
 use secbeat_config::policy::wire::{digest_from_wire, outcome_from_wire};
+use secbeat_config::policy::{Hash, Outcome};
 use secbeat_proto::v1;
 use secbeat_proto::v1::node_message::Kind as FromNode;
 use secbeat_proto::v1::orchestrator_message::Kind as ToNode;
@@ -234,7 +234,7 @@ impl Session {
         self.o.registry.connect(facts, self.handle.serial, now, hello.now_ms).await?;
         // A digest that is none (a kind of a newer node) is not ours to replace.
         let held = hello.held.iter().filter_map(|digest| digest_from_wire(digest).ok());
-        self.view = View::new(held.filter(|_| !hello.wants_resync));
+        self.view.renew(held.filter(|_| !hello.wants_resync));
         self.pace = None;
         let results = self.view.results();
         let held = self.view.hash();
@@ -306,7 +306,9 @@ impl Session {
         } else {
             let target = Arc::clone(&answered.target);
             self.note_answered(&target, answered.target.revision);
-            self.compare(&target, answered.is_complete, applied_hash);
+            if answered.is_comparable {
+                self.compare(&target, applied_hash);
+            }
         }
         self.push().await;
     }
@@ -319,12 +321,13 @@ impl Session {
         self.o.signals.rollout.notify_one();
     }
 
-    /// A node that took everything and holds something else has another idea of what it holds: it tells all anew.
-    fn compare(&mut self, target: &Wanted, is_complete: bool, applied: Option<secbeat_config::policy::Hash>) {
-        let differs = is_complete && applied.is_some_and(|applied| applied != target.hash());
+    /// A node that holds something else than its answers say (it could not keep what it had, say) tells everything anew,
+    /// once for each revision.
+    fn compare(&mut self, target: &Wanted, applied: Option<Hash>) {
+        let differs = applied.is_some_and(|applied| applied != self.view.hash());
         if differs && self.asked_resync != target.revision {
             self.asked_resync = target.revision;
-            tracing::warn!(node = %self.id, revision = target.revision, "a node holds another set than it was sent");
+            tracing::warn!(node = %self.id, revision = target.revision, "a node holds another set than it answered");
             let kind = Some(v1::command::Kind::Resync(v1::command::Resync {}));
             self.send(ToNode::Command(v1::Command { id: 0, epoch: self.o.epoch, kind }));
         }

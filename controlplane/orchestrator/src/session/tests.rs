@@ -129,3 +129,15 @@ fn a_node_with_a_newer_version_than_ours_gets_one_above_it() {
     let target = wanted(3, &[("a", 2, "192.0.2.0/24")]);
     assert_eq!(view.ahead(&target), BTreeMap::from([(key("a"), 10)]));
 }
+
+#[test]
+fn what_a_node_refused_it_refuses_still_after_it_told_everything_anew() {
+    let mut view = View::new([]);
+    let target = wanted(1, &[("a", 1, "192.0.2.0/24")]);
+    let sent = send(&mut view, 1, &target, true);
+    assert!(view.answered(1, &outcomes(&sent, State::Rejected)).unwrap().is_comparable);
+    view.renew([]);
+    assert_eq!(lacks(&view, &target), 0);
+    let restart = send(&mut view, 2, &wanted(2, &[("a", 2, "192.0.2.0/25")]), true);
+    assert!(!view.answered(2, &outcomes(&restart, State::NeedsRestart)).unwrap().is_comparable);
+}

@@ -39,8 +39,10 @@ pub(super) struct Answered {
     pub(super) target: Arc<Wanted>,
     /// Whether something has to be sent again, whole.
     pub(super) wants_more: bool,
-    /// Whether everything was applied: then its hash must be the wanted one.
+    /// Whether everything was applied.
     pub(super) is_complete: bool,
+    /// Whether the hash that the node names must be that of the view: not while something waits for a restart.
+    pub(super) is_comparable: bool,
 }
 
 /// One node on one stream.
@@ -61,6 +63,12 @@ impl View {
             held: held.into_iter().map(|(key, version, hash)| (key, (version, hash))).collect(),
             ..Self::default()
         }
+    }
+
+    /// The same node tells everything anew: what it refused, it refuses still.
+    pub(super) fn renew(&mut self, held: impl IntoIterator<Item = (Key, u64, Hash)>) {
+        let refused = core::mem::take(&mut self.refused);
+        *self = Self { refused, ..Self::new(held) };
     }
 
     /// Hash of what is held: that of the set, if the node told the truth.
@@ -128,8 +136,12 @@ impl View {
     /// The node's answer. `None`: to a delta that nobody waits for; it is ignored.
     pub(super) fn answered(&mut self, nonce: u64, outcomes: &[Outcome]) -> Option<Answered> {
         let sent = self.sent.take_if(|sent| sent.nonce == nonce)?;
-        let mut answered =
-            Answered { target: Arc::clone(&sent.target), wants_more: false, is_complete: true };
+        let mut answered = Answered {
+            target: Arc::clone(&sent.target),
+            wants_more: false,
+            is_complete: true,
+            is_comparable: true,
+        };
         let by_key: BTreeMap<&Key, &Outcome> =
             outcomes.iter().map(|outcome| (&outcome.key, outcome)).collect();
         for (key, (version, hash, is_whole)) in sent.updates {
@@ -139,6 +151,7 @@ impl View {
                 State::Applied => self.hold(key, version, hash),
                 State::NeedsRestart => {
                     answered.is_complete = false;
+                    answered.is_comparable = false;
                     self.hold(key, version, hash);
                 }
                 State::NeedsWhole if !is_whole => {

@@ -173,11 +173,11 @@ pub fn rules(count: u32) -> v1::Resource {
         serde_json::json!({
             "id": format!("rule-{number}"),
             "action": "drop",
-            "source": format!("10.{}.{}.0/24", number / 256 % 256, number % 256),
+            "sources": [format!("10.{}.{}.0/24", number / 256 % 256, number % 256)],
         })
     };
     let rules: Vec<serde_json::Value> = (0..count).map(rule).collect();
-    resource(v1::ResourceKind::FilterSet, "edge", &serde_json::json!({ "rules": rules }))
+    resource(v1::ResourceKind::FilterSet, "edge", &serde_json::json!({ "priority": 10, "rules": rules }))
 }
 
 /// A request to write these.

@@ -187,7 +187,10 @@ fn json_changes(changes: &[ResourceChange]) -> Value {
         "" => Value::Null,
         text => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
     };
-    let field = |field: &FieldChange| json!({ "path": field.path, "before": value(&field.before), "after": value(&field.after) });
+    let field = |field: &FieldChange| {
+        let (before, after) = (value(&field.before), value(&field.after));
+        json!({ "path": field.path, "before": before, "after": after })
+    };
     let change = |change: &ResourceChange| {
         json!({
             "action": word::change_action(change.action).0,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use secbeat_config::ConfigErrors;
-use secbeat_config::policy::{DOCUMENT_BYTES_MAX, Document, Set};
+use secbeat_config::policy::{DOCUMENT_BYTES_MAX, Document, Set, check};
 
 use crate::command::read_text;
 use crate::exit::{Exit, Failure};
@@ -44,6 +44,22 @@ impl Files {
         let what = format!("{} mistakes in {}", mistakes.len(), self.files.join(", "));
         Err(Failure::new(Exit::Invalid, what, "nothing was sent: correct them").with_details(mistakes))
     }
+}
+
+/// Whether what the files name is in them: backends of listeners, ids, totals. For a part of a policy only the
+/// orchestrator can say so, which has the rest.
+pub(super) fn fits_together(policy: &Document) -> Result<(), Failure> {
+    let mut set = Set::new();
+    for resource in &policy.resources {
+        set.insert(resource.clone())
+            .map_err(|error| Failure::new(Exit::Invalid, error.to_string(), "split it"))?;
+    }
+    check(&set).map_err(|errors| {
+        let mistakes = lines(&errors);
+        let what = format!("{} resources do not fit together", mistakes.len());
+        let hint = "without --whole, the files may be a part of a policy";
+        Failure::new(Exit::Invalid, what, hint).with_details(mistakes)
+    })
 }
 
 fn lines(errors: &ConfigErrors) -> Vec<String> {

@@ -7,9 +7,10 @@ use secbeat_config::ban::{Entry, Origin};
 use secbeat_proto::v1;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::prefix_of;
-use crate::ban::DECIDED_PER_LOCK;
+use crate::ban::{DECIDED_PER_LOCK, NodeHits};
 use crate::caller::{Caller, Scope};
 use crate::failure::Failure;
 use crate::orchestrator::{Orchestrator, now_ms};
@@ -56,7 +57,9 @@ pub async fn list_bans(
         Some(prefix) => wider(o, prefix, None, &origins).len() + count_within(o, prefix, &origins).await,
         None => o.bans.look(|replica| replica.active_len(&origins)),
     };
-    let mut next = last;
+    // As many wider ones as the page may have, or more: the next page goes on after them.
+    entries.truncate(count_max);
+    let mut next = entries.last().map(|entry| entry.prefix).or(last);
     let mut is_complete = false;
     while entries.len() < count_max && !is_complete {
         let left = count_max - entries.len();
@@ -67,12 +70,10 @@ pub async fn list_bans(
         // Millions of entries may lie between two that match: others shall run, too.
         tokio::task::yield_now().await;
     }
-    let mut next = next.filter(|_| !is_complete);
-    if entries.len() > count_max {
-        entries.truncate(count_max);
-        next = entries.last().map(|entry| entry.prefix);
-    }
-    let bans = entries.into_iter().map(|entry| shown(o, entry, request.with_nodes)).collect();
+    let next = next.filter(|_| !is_complete);
+    let connected = connected(o);
+    let shown = |entry| shown_among(o, &connected, entry, request.with_nodes);
+    let bans = entries.into_iter().map(shown).collect();
     let next_page_token = next.map(|prefix| prefix.to_string()).unwrap_or_default();
     Ok(v1::ListBansResponse { bans, next_page_token, total: total as u64 })
 }
@@ -113,29 +114,39 @@ fn page(
     o.bans.look(|replica| replica.page(last, outer, origins, count_max, DECIDED_PER_LOCK * 4, now_ms()))
 }
 
+/// Nodes with an open stream.
+fn connected(o: &Orchestrator) -> BTreeSet<Uuid> {
+    o.sessions.connected().iter().filter_map(|id| id.parse().ok()).collect()
+}
+
 /// Nodes connected, and how many of them enforce a ban.
 pub(super) fn enforcement(o: &Orchestrator, prefix: &IpNet) -> (usize, usize) {
-    let connected: BTreeSet<String> = o.sessions.connected().into_iter().collect();
-    let hits = o.bans.hits_of(prefix);
-    let enforcing = hits.iter().filter(|hit| hit.is_enforced && connected.contains(&hit.node.to_string()));
-    (connected.len(), enforcing.count())
+    let connected = connected(o);
+    let enforcing = enforcing(&connected, &o.bans.hits_of(prefix));
+    (connected.len(), enforcing)
+}
+
+fn enforcing(connected: &BTreeSet<Uuid>, hits: &[NodeHits]) -> usize {
+    hits.iter().filter(|hit| hit.is_enforced && connected.contains(&hit.node)).count()
 }
 
 /// A ban with its enforcement.
 pub(in crate::service) fn shown(o: &Orchestrator, entry: Entry, with_nodes: bool) -> v1::Ban {
-    let (connected, enforcing) = enforcement(o, &entry.prefix);
+    shown_among(o, &connected(o), entry, with_nodes)
+}
+
+fn shown_among(o: &Orchestrator, connected: &BTreeSet<Uuid>, entry: Entry, with_nodes: bool) -> v1::Ban {
     let hits = o.bans.hits_of(&entry.prefix);
-    let packets = hits.iter().fold(0_u64, |sum, hit| sum.saturating_add(hit.packets));
-    let node = |hit: &crate::ban::NodeHits| v1::NodeBanHits {
+    let node = |hit: &NodeHits| v1::NodeBanHits {
         node_id: hit.node.to_string(),
         is_enforced: hit.is_enforced,
         packets: hit.packets,
     };
     v1::Ban {
         entry: Some(entry.into()),
-        nodes_connected: u32::try_from(connected).unwrap_or(u32::MAX),
-        nodes_enforcing: u32::try_from(enforcing).unwrap_or(u32::MAX),
-        hits: packets,
+        nodes_connected: u32::try_from(connected.len()).unwrap_or(u32::MAX),
+        nodes_enforcing: u32::try_from(enforcing(connected, &hits)).unwrap_or(u32::MAX),
+        hits: hits.iter().fold(0, |sum: u64, hit| sum.saturating_add(hit.packets)),
         nodes: if with_nodes { hits.iter().map(node).collect() } else { Vec::new() },
     }
 }

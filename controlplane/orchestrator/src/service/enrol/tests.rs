@@ -30,10 +30,34 @@ async fn a_join_token_gives_one_node_its_certificate() {
     assert_eq!(end_ms_of_pem(&answer.certificate_chain).unwrap(), answer.not_after_ms);
     assert!(answer.certificate_chain.ends_with(&answer.authority));
     enroll(o, &rack, good).await.unwrap();
-    for other in [request(&id), request(&Uuid::new_v4().to_string())] {
-        let got = enroll(o, &rack, other).await;
-        assert!(matches!(got, Err(Failure::Denied(_))), "{got:?}");
-    }
+    let got = enroll(o, &rack, request(&Uuid::new_v4().to_string())).await;
+    assert!(matches!(got, Err(Failure::Denied(_))), "{got:?}");
+}
+
+#[tokio::test]
+async fn a_join_token_does_not_make_one_node_out_of_another() {
+    let place = Place::with_authority("");
+    let o = &place.orchestrator;
+    place.token("rack", &["join"]).await;
+    place.token("thief", &["join"]).await;
+    let (rack, thief) = (caller("rack", Scope::Join), caller("thief", Scope::Join));
+    let id = Uuid::new_v4().to_string();
+    enroll(o, &rack, request(&id)).await.unwrap();
+    let got = enroll(o, &thief, request(&id)).await;
+    assert!(matches!(got, Err(Failure::Refused(_))), "{got:?}");
+    let reopened = crate::access::Enrolled::open(o.store.clone()).unwrap();
+    let id_now = Uuid::parse_str(&id).unwrap();
+    assert!(reopened.is_taken(id_now, "another", now_ms()), "it is kept");
+    assert!(
+        !reopened.is_taken(id_now, "another", now_ms() + 31 * 86_400_000),
+        "until the certificate has ended"
+    );
+    // Whoever was refused has its token still, and an administrator may give the id away.
+    enroll(o, &thief, request(&Uuid::new_v4().to_string())).await.unwrap();
+    enroll(o, &caller("alice", Scope::Admin), request(&id)).await.unwrap();
+    let node = caller(&format!("node {id}"), Scope::Node);
+    let renewal = v1::RenewRequest { certificate_request: request(&id).certificate_request };
+    renew(o, &node, renewal).await.unwrap();
 }
 
 #[tokio::test]

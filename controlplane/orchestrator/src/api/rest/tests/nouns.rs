@@ -159,3 +159,32 @@ async fn an_empty_fleet_has_numbers_too() {
     client.post("/api/v1/scale", json!({})).await.problem(422, "invalid");
     client.post("/api/v1/nodes/scale", json!({ "delta": 1 })).await.problem(409, "refused");
 }
+
+#[tokio::test]
+async fn nodes_are_revoked_and_reinstated() {
+    let place = Place::new("");
+    let admin = with_scopes(&place, &["admin"]).await;
+    let id = uuid::Uuid::new_v4().to_string();
+    let body = json!({ "target": id, "reason": "stolen" });
+    admin.post("/api/v1/revocations?dry_run=true", body.clone()).await.ok();
+    assert_eq!(admin.get("/api/v1/revocations").await.ok()["revocations"], json!([]));
+    let revoked = admin.post("/api/v1/revocations", body).await.ok();
+    assert_eq!(revoked["target"], format!("node:{id}"));
+    assert_eq!(admin.get("/api/v1/revocations").await.ok()["revocations"][0]["reason"], "stolen");
+    admin.delete(&format!("/api/v1/revocations/{id}")).await.ok();
+    admin.delete(&format!("/api/v1/revocations/{id}")).await.problem(404, "not_found");
+    admin.post("/api/v1/revocations", json!({ "target": "web 1" })).await.problem(422, "invalid");
+    let reader = with_scopes(&place, &["read"]).await;
+    reader.get("/api/v1/revocations").await.problem(403, "denied");
+}
+
+#[tokio::test]
+async fn an_address_is_explained() {
+    let place = Place::new("");
+    let client = with_scopes(&place, &["ban:write"]).await;
+    client.post("/api/v1/bans", json!({ "prefix": "203.0.113.0/24", "reason": "scanner" })).await.ok();
+    let explained = client.get("/api/v1/explain?target=203.0.113.9").await.ok();
+    assert_eq!(explained["findings"][0]["what"], "ban", "{explained}");
+    client.get("/api/v1/explain").await.problem(400, "unreadable");
+    client.get("/api/v1/explain?target=nowhere").await.problem(422, "invalid");
+}
