@@ -318,7 +318,7 @@ impl Fleet {
         tokio::time::sleep(quiet).await;
         let idle = self.counted.load(Ordering::Relaxed) - before;
         let before = self.counted.load(Ordering::Relaxed);
-        let action = if number.is_multiple_of(2) { "allow" } else { "drop" };
+        let action = if number.is_multiple_of(2) { "pass" } else { "drop" };
         let begun = Instant::now();
         self.change_rules(vec![rule(7, action)]).await?;
         self.wait("every agent holds the change", |stats, nodes| stats.nodes_in_sync == nodes).await?;
