@@ -100,7 +100,7 @@ fn fleet(o: &Orchestrator, all: &mut Families) {
     let running = f64::from(u8::from(o.policy.rollouts().running().is_some()));
     all.gauge("rollout_running", "Whether a rollout runs or waits.", &[(vec![], running)]);
     all.gauge("uptime_seconds", "Since the start.", &[(vec![], o.started.elapsed().as_secs_f64())]);
-    all.gauge("epoch", "Starts of this store.", &[(vec![], o.epoch as f64)]);
+    all.gauge("epoch", "Number of this start; nodes refuse lower ones.", &[(vec![], o.epoch as f64)]);
 }
 
 fn streams(o: &Orchestrator, all: &mut Families) {

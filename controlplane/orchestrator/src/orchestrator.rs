@@ -83,7 +83,7 @@ impl Orchestrator {
     /// What cannot be opened.
     pub fn open(config: OrchestratorConfig, store: Store) -> anyhow::Result<Self> {
         let started_ms = now_ms();
-        let epoch = epoch::start(&store)?;
+        let epoch = epoch::start(&store, started_ms)?;
         let nodes_max = usize::try_from(config.fleet.nodes_max).unwrap_or(usize::MAX);
         let parts = Parts {
             id: store.id(),

@@ -41,7 +41,7 @@ async fn policy_and_nodes_survive_a_restart_of_the_orchestrator() {
     let epoch = served.o.epoch;
     served.stop().await;
     let served = restart(dir.path(), address).await;
-    assert_eq!(served.o.epoch, epoch + 1);
+    assert!(served.o.epoch > epoch);
     assert_eq!(served.o.policy.newest().revision, 1);
     wait_for("two nodes are back and in sync", || in_sync(&served) == 2).await;
     served.stop().await;

@@ -2,6 +2,8 @@
 //!
 //! Owns: level and format, changing the level while running. `RUST_LOG` wins over the configuration.
 
+use std::io::IsTerminal as _;
+
 use secbeat_config::node::{LogFormat, LogLevel, Logging};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -26,7 +28,8 @@ fn filter(logging: &Logging) -> EnvFilter {
 pub(super) fn start(logging: &Logging) -> anyhow::Result<Level> {
     let (filter, level) = reload::Layer::new(filter(logging));
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let is_terminal = std::io::stderr().is_terminal();
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal);
     match logging.format {
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init()?,
         LogFormat::Pretty => registry.with(layer).try_init()?,

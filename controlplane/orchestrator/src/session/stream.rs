@@ -321,8 +321,8 @@ impl Session {
         self.o.signals.rollout.notify_one();
     }
 
-    /// A node that holds something else than its answers say (it could not keep what it had, say) tells everything anew,
-    /// once for each revision.
+    /// A node that holds something else than its answers say (it could not keep what it had, say) tells everything
+    /// anew, once for each revision.
     fn compare(&mut self, target: &Wanted, applied: Option<Hash>) {
         let differs = applied.is_some_and(|applied| applied != self.view.hash());
         if differs && self.asked_resync != target.revision {

@@ -13,6 +13,9 @@ use super::{ANSWER_MS_MAX, LOST_AFTER_RESTART_MS_MAX, LOST_MS_MAX, Move, Rollout
 /// noise of one node's second is larger than what is looked for.
 const RISE_MAX: f64 = 0.02;
 
+/// One of the shares.
+type Share = fn(&Shares) -> f64;
+
 impl Rollout {
     pub(super) fn look_at_step(&mut self, nodes: &BTreeMap<Uuid, Sight>, now_ms: u64) -> Option<Move> {
         if let Some(why) = self.refused(nodes).or_else(|| self.lost(nodes, now_ms)) {
@@ -81,7 +84,7 @@ impl Rollout {
         let fresh: Vec<(Shares, Shares)> = fresh.filter_map(|(id, sight)| self.pair(*id, sight)).collect();
         let others = nodes.iter().filter(|(id, sight)| sight.is_connected && !of_step.contains(id));
         let others: Vec<(Shares, Shares)> = others.filter_map(|(id, sight)| self.pair(*id, sight)).collect();
-        let checks: [(&str, fn(&Shares) -> f64); 2] = [
+        let checks: [(&str, Share); 2] = [
             ("drops of validated traffic", |shares| shares.dropped),
             ("responses 5xx", |shares| shares.failed),
         ];
@@ -110,7 +113,7 @@ impl Rollout {
     }
 }
 
-fn mean(pairs: &[(Shares, Shares)], share: fn(&Shares) -> f64) -> Option<(f64, f64)> {
+fn mean(pairs: &[(Shares, Shares)], share: Share) -> Option<(f64, f64)> {
     if pairs.is_empty() {
         return None;
     }
