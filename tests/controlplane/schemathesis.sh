@@ -21,6 +21,8 @@ if ! "$tools/bin/schemathesis" --version 2>/dev/null | grep -q "$version"; then
     "$tools/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$version"
 fi
 
+# The tester leaves connections open, more than one address may have by default.
+ulimit -n "$(ulimit -H -n)"
 place=$(mktemp -d)
 pid=
 # shellcheck disable=SC2317,SC2329 # called by the trap
@@ -49,6 +51,7 @@ state_dir = "$place/state"
 bind_address = "127.0.0.1:$3"
 [api]
 rate_limit_rps = 100000
+connections_max = 100000
 [logging]
 level = "warn"
 EOF
