@@ -22,6 +22,7 @@ if ! "$tools/bin/schemathesis" --version 2>/dev/null | grep -q "$version"; then
 fi
 
 # The tester leaves connections open, more than one address may have by default.
+# shellcheck disable=SC3045 # dash and bash know both
 ulimit -n "$(ulimit -H -n)"
 place=$(mktemp -d)
 pid=
