@@ -1,7 +1,7 @@
 //! Tokens, revocations and enrolled nodes in the store: JSON, one record a key.
 //!
-//! Owns: how they lie there (`t/<id>`, `r/<what>`, `n/<node>` in the table of tokens). Does not own: what they mean. Cost: a
-//! change is one transaction, and is on the disk when it returns.
+//! Owns: how they lie there (`t/<id>`, `r/<what>`, `n/<node>` in the table of tokens). Does not own: what they mean.
+//! Cost: a change is one transaction, and is on the disk when it returns.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
