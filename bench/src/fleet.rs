@@ -8,8 +8,8 @@
 //!            lab 0 edge: node       lab 1 edge: node
 //! ```
 //!
-//! Owns: that namespace, the orchestrator's process and state folder. Everything is removed when it is dropped. What one
-//! orchestrator carries is measured in `load`.
+//! Owns: that namespace, the orchestrator's process and state folder. Everything is removed when it is dropped. What
+//! one orchestrator carries is measured in `load`.
 
 pub(crate) mod load;
 
@@ -90,7 +90,8 @@ impl Headquarters {
         let mut issue = vec!["ca", "issue-server", "--out", &out, "127.0.0.1"];
         issue.extend(names.iter().map(String::as_str));
         self.orchestrator(&issue)?;
-        self.token = self.orchestrator(&["token", "create", "laboratory", "--scope", "admin"])?.trim().to_owned();
+        self.token =
+            self.orchestrator(&["token", "create", "laboratory", "--scope", "admin"])?.trim().to_owned();
         Ok(())
     }
 
@@ -198,7 +199,8 @@ impl Headquarters {
     pub(crate) fn section(&self, number: usize) -> Result<String> {
         let name = format!("join-{number}");
         let made = self.ask(&["token", "create", &name, "--scope", "join"])?;
-        let token = made.get("token").and_then(serde_json::Value::as_str).context("no token in the answer")?;
+        let token =
+            made.get("token").and_then(serde_json::Value::as_str).context("no token in the answer")?;
         Ok(format!(
             "[orchestrator]\nenabled = true\nurl = \"https://10.97.{number}.1:{GRPC_PORT}\"\nca_path = {:?}\n\
              join_token = {:?}\n",

@@ -13,7 +13,7 @@ use anyhow::Result;
 use std::path::Path;
 
 /// Where a binary file may lie: inputs of fuzz targets and captured packets.
-const BINARY_FOLDERS: &[&str] = &["fuzz/corpus/", "/fixtures/", "/testdata/"];
+const BINARY_FOLDERS: &[&str] = &["fuzz/corpus/", "/fixtures/", "/testdata/", "proto/descriptor.bin"];
 
 /// Names that say nothing about what a file or folder holds.
 const NAMES_BANNED: &[&str] = &["utils", "util", "helper", "helpers", "common", "manager", "misc"];

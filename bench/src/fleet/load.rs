@@ -19,8 +19,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use secbeat_node::agent::simulated::SimulatedHost;
 use secbeat_node::agent::{Agent, Host, Link, Settings};
-use secbeat_node::api::events::{Class, Level};
 use secbeat_node::api::SecurityEvent;
+use secbeat_node::api::events::{Class, Level};
 use secbeat_proto::v1;
 use secbeat_proto::v1::ban_service_client::BanServiceClient;
 use secbeat_proto::v1::fleet_service_client::FleetServiceClient;
@@ -137,7 +137,10 @@ impl Report {
 }
 
 fn show(report: &Report) {
-    println!("{} agents, {} filter rules: acknowledged after {} ms", report.nodes, report.rules, report.push_ms);
+    println!(
+        "{} agents, {} filter rules: acknowledged after {} ms",
+        report.nodes, report.rules, report.push_ms
+    );
     println!(
         "one rule changed: at most {} bytes to a node, acknowledged by all within {} ms",
         report.change_bytes_max, report.change_ms_max
@@ -240,7 +243,8 @@ async fn measure(options: &Options, orchestrator: &Orchestrator) -> Result<Repor
     let mut hosts = Vec::new();
     for number in 0..options.nodes {
         let node_id = uuid(number);
-        let host = SimulatedHost::new(format!("sim-{number}"), node_id.parse()?).with_link(Link::new(EVENTS_QUEUED));
+        let host =
+            SimulatedHost::new(format!("sim-{number}"), node_id.parse()?).with_link(Link::new(EVENTS_QUEUED));
         let host = Arc::new(host);
         let at = if number == 0 { relay } else { orchestrator.grpc };
         let settings = Settings::new(format!("http://{at}"), node_id.parse()?);
@@ -256,7 +260,8 @@ async fn measure(options: &Options, orchestrator: &Orchestrator) -> Result<Repor
         bans: BanServiceClient::new(channel.clone()),
         fleet: FleetServiceClient::new(channel),
     };
-    let mut report = Report { nodes: options.nodes, rules: options.rules, bans: options.bans, ..Report::default() };
+    let mut report =
+        Report { nodes: options.nodes, rules: options.rules, bans: options.bans, ..Report::default() };
     fleet.wait("every agent is connected", |stats, nodes| stats.nodes_connected == nodes).await?;
     let pid = orchestrator.process.pid();
     report.resident_idle_kib = cpu::resident_kib(pid).unwrap_or(0);
@@ -333,7 +338,12 @@ impl Fleet {
         let mut samples = Vec::new();
         for number in 0..count {
             let prefix = format!("198.18.{}.{}/32", number >> 8 & 255, number & 255);
-            let ban = v1::NewBan { prefix: prefix.clone(), duration_ms: 3_600_000, reason: "measured".into(), ..Default::default() };
+            let ban = v1::NewBan {
+                prefix: prefix.clone(),
+                duration_ms: 3_600_000,
+                reason: "measured".into(),
+                ..Default::default()
+            };
             let begun = Instant::now();
             self.bans.add_ban(v1::AddBanRequest { ban: Some(ban), ..Default::default() }).await?;
             let prefix = prefix.parse()?;
@@ -377,8 +387,10 @@ impl Fleet {
             }
         }
         let lost = |stats: &v1::FleetStats| stats.events_lost;
-        self.wait("every event is stored", |stats, _| stats.events_stored + lost(stats) >= stored_before + count)
-            .await?;
+        self.wait("every event is stored", |stats, _| {
+            stats.events_stored + lost(stats) >= stored_before + count
+        })
+        .await?;
         let took = begun.elapsed();
         let used = cpu::time_used(pid) - used_before;
         let stats = self.stats().await?;
@@ -460,7 +472,13 @@ fn peak_kib(pid: u32) -> u64 {
     let status: BTreeMap<String, String> = fs::read_to_string(format!("/proc/{pid}/status"))
         .unwrap_or_default()
         .lines()
-        .filter_map(|line| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned())))
+        .filter_map(|line| {
+            line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        })
         .collect();
-    status.get("VmHWM").and_then(|value| value.split(' ').next()).and_then(|kib| kib.parse().ok()).unwrap_or(0)
+    status
+        .get("VmHWM")
+        .and_then(|value| value.split(' ').next())
+        .and_then(|kib| kib.parse().ok())
+        .unwrap_or(0)
 }

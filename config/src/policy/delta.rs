@@ -4,9 +4,9 @@
 //! takes what arrives. Does not own: transport, when to send, whether resources fit together (`compose`).
 //!
 //! A resource is whole or a patch against the body with a certain hash, and its hash is announced: a patch that does
-//! not fit, or leads elsewhere, is refused alone and asked for whole. What arrives twice changes nothing, an older version
-//! than the one held is ignored. Removals carry no version: a caller drops deltas of an older revision or epoch, and
-//! compares the hash of the set afterwards.
+//! not fit, or leads elsewhere, is refused alone and asked for whole. What arrives twice changes nothing, an older
+//! version than the one held is ignored. Removals carry no version: a caller drops deltas of an older revision or
+//! epoch, and compares the hash of the set afterwards.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

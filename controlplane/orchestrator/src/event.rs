@@ -150,7 +150,8 @@ impl Events {
     /// An event of the control plane itself.
     pub async fn record(&self, event: v1::Event) {
         let events = vec![event];
-        let _ = self.ingest("", v1::EventBatch { events, ..Default::default() }).await;
+        // Its receipt is of no use: nobody could send it again.
+        drop(self.ingest("", v1::EventBatch { events, ..Default::default() }).await);
     }
 
     /// New events as they are stored, in blocks. Lagging receivers are told how many blocks they missed.

@@ -24,11 +24,14 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1_024;
 
 const TABLE: Table = Table::Requests;
 
+/// Requests being carried out, each with the lock that its repetitions wait for.
+type Running = HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>;
+
 /// The memory.
 #[derive(Clone, Debug)]
 pub struct Requests {
     store: Store,
-    running: Arc<Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>>,
+    running: Arc<Mutex<Running>>,
 }
 
 /// One request id of one caller and action.

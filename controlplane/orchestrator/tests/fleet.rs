@@ -1,4 +1,5 @@
 //! An orchestrator and real agents over gRPC on loopback: what a change does to a fleet.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "fleet/bench.rs"]
 mod bench;

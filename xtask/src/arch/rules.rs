@@ -261,7 +261,10 @@ pub(super) const WORD_PLACES: &[WordPlace] = &[
         word: "secbeat_proto::",
         only_under: &[
             "controlplane/",
+            "proto/tests/",
             "config/src/policy/wire",
+            // What a change costs on the wire.
+            "config/src/policy/delta/tests.rs",
             "config/src/ban/wire",
             "dataplane/node/src/agent",
             "bench/src/fleet",

@@ -1,7 +1,7 @@
 //! Which start of this orchestrator this is.
 //!
-//! Nodes refuse orders of a lower epoch than they have seen. So it is at least the time of the start in seconds: a store
-//! that was restored from an older backup leads again, though it does not know of the starts after that backup.
+//! Nodes refuse orders of a lower epoch than they have seen. So it is at least the time of the start in seconds: a
+//! store that was restored from an older backup leads again, though it does not know of the starts after that backup.
 
 use crate::batch::{self, Batch};
 use crate::failure::Failure;

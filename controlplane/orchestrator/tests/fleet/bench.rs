@@ -24,13 +24,13 @@ use tonic::transport::Channel;
 use uuid::Uuid;
 
 /// Longest wait for anything: the machine may be busy.
-pub const WAIT: Duration = Duration::from_secs(30);
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
 /// A running orchestrator.
-pub struct Served {
-    pub o: Orchestrator,
-    pub address: SocketAddr,
-    pub channel: Channel,
+pub(crate) struct Served {
+    pub(crate) o: Orchestrator,
+    pub(crate) address: SocketAddr,
+    pub(crate) channel: Channel,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
@@ -38,7 +38,7 @@ pub struct Served {
 
 impl Served {
     /// Starts one over a folder, at an address (port 0: any).
-    pub async fn start(dir: &Path, address: &str) -> Self {
+    pub(crate) async fn start(dir: &Path, address: &str) -> Self {
         let text = format!(
             "[server]\ngrpc_address = \"{address}\"\nstate_dir = \"{}\"\n[access]\nloopback_open = true\n\
              [fleet]\nheartbeat_interval = 1\nheartbeat_timeout = 1\nmax_missed = 20\n",
@@ -62,16 +62,16 @@ impl Served {
         Self { o, address, channel, stop: Some(stop), serving, tasks }
     }
 
-    pub fn policy(&self) -> PolicyServiceClient<Channel> {
+    pub(crate) fn policy(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
     }
 
-    pub fn fleet(&self) -> FleetServiceClient<Channel> {
+    pub(crate) fn fleet(&self) -> FleetServiceClient<Channel> {
         FleetServiceClient::new(self.channel.clone())
     }
 
     /// Stops as after SIGTERM; the folder can be opened again after it.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.o.sessions.close_all(&Failure::Unavailable("the orchestrator stops".into()));
         drop(self.stop.take());
         self.tasks.iter().for_each(JoinHandle::abort);
@@ -85,21 +85,21 @@ impl Served {
 }
 
 /// Opens the folder again once the last hold on its store is gone.
-pub async fn restart(dir: &Path, address: SocketAddr) -> Served {
+pub(crate) async fn restart(dir: &Path, address: SocketAddr) -> Served {
     wait_for("the store is free", || Store::open(dir).is_ok()).await;
     Served::start(dir, &address.to_string()).await
 }
 
 /// A node without a data plane.
-pub struct Node {
-    pub id: Uuid,
-    pub host: Arc<SimulatedHost>,
+pub(crate) struct Node {
+    pub(crate) id: Uuid,
+    pub(crate) host: Arc<SimulatedHost>,
     agent: JoinHandle<()>,
 }
 
 impl Node {
     /// One of this number, that connects there.
-    pub fn start(number: u128, address: SocketAddr) -> Self {
+    pub(crate) fn start(number: u128, address: SocketAddr) -> Self {
         let id = Uuid::from_u128(number);
         let host = Arc::new(SimulatedHost::new(format!("node-{number}"), id));
         let agent = Self::agent(id, &host, address);
@@ -116,35 +116,35 @@ impl Node {
     }
 
     /// As after a kill: with what it held.
-    pub fn start_again(&mut self, address: SocketAddr) {
+    pub(crate) fn start_again(&mut self, address: SocketAddr) {
         self.agent = Self::agent(self.id, &self.host, address);
     }
 
     /// As when its machine loses power.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.agent.abort();
     }
 }
 
 /// Several of them.
-pub fn nodes(count: u128, address: SocketAddr) -> Vec<Node> {
+pub(crate) fn nodes(count: u128, address: SocketAddr) -> Vec<Node> {
     (1..=count).map(|number| Node::start(number, address)).collect()
 }
 
 /// How many connected nodes hold the newest policy.
-pub fn in_sync(served: &Served) -> usize {
+pub(crate) fn in_sync(served: &Served) -> usize {
     let wanted = served.o.policy.newest().hash();
     let nodes = (1..=64).filter_map(|number| served.o.registry.get(Uuid::from_u128(number)));
     nodes.filter(|node| node.is_connected() && node.progress.applied_hash == Some(wanted)).count()
 }
 
 /// Of a list.
-pub fn key(name: &str) -> Key {
+pub(crate) fn key(name: &str) -> Key {
     Key::new(Kind::List, name).unwrap()
 }
 
 /// Waits until something holds.
-pub async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
         assert!(started.elapsed() < WAIT, "not in {WAIT:?}: {what}");
@@ -153,13 +153,13 @@ pub async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// A block list with these prefixes.
-pub fn list(name: &str, prefixes: &[&str]) -> v1::Resource {
+pub(crate) fn list(name: &str, prefixes: &[&str]) -> v1::Resource {
     let body = serde_json::json!({ "action": "block", "prefixes": prefixes });
     resource(v1::ResourceKind::List, name, &body)
 }
 
 /// A resource of this body.
-pub fn resource(kind: v1::ResourceKind, name: &str, body: &serde_json::Value) -> v1::Resource {
+pub(crate) fn resource(kind: v1::ResourceKind, name: &str, body: &serde_json::Value) -> v1::Resource {
     v1::Resource {
         key: Some(v1::ResourceKey { kind: kind as i32, name: name.into() }),
         body: body.to_string().into_bytes(),
@@ -168,7 +168,7 @@ pub fn resource(kind: v1::ResourceKind, name: &str, body: &serde_json::Value) ->
 }
 
 /// A filter set with this many rules.
-pub fn rules(count: u32) -> v1::Resource {
+pub(crate) fn rules(count: u32) -> v1::Resource {
     let rule = |number: u32| {
         serde_json::json!({
             "id": format!("rule-{number}"),
@@ -181,6 +181,6 @@ pub fn rules(count: u32) -> v1::Resource {
 }
 
 /// A request to write these.
-pub fn apply(upserts: Vec<v1::Resource>) -> v1::ApplyRequest {
+pub(crate) fn apply(upserts: Vec<v1::Resource>) -> v1::ApplyRequest {
     v1::ApplyRequest { upserts, ..v1::ApplyRequest::default() }
 }

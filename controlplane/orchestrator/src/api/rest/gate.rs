@@ -109,7 +109,8 @@ fn limit(rest: &Rest, client: Client) -> Result<(), Problem> {
         rest.orchestrator.access.counters.add(Counter::RequestsLimited);
         let rps = rest.orchestrator.config.api.rate_limit_rps;
         let detail = format!("more than {rps} requests per second ([api] rate_limit_rps)");
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "exhausted", detail).after(wait.as_secs() + 1)
+        let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "exhausted", detail).after(seconds)
     })
 }
 

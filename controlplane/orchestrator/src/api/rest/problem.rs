@@ -31,7 +31,7 @@ pub(super) struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     /// The status in words.
-    title: String,
+    title: &'static str,
     /// The HTTP status.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
@@ -44,7 +44,7 @@ pub(super) struct Problem {
     errors: Vec<String>,
     /// Seconds after which a repetition may succeed.
     #[serde(skip)]
-    retry_after_s: Option<u64>,
+    retry_after_s: Option<u32>,
 }
 
 impl Problem {
@@ -54,7 +54,7 @@ impl Problem {
         let lines: Vec<String> = detail.lines().take(ERRORS_MAX).map(str::to_owned).collect();
         Self {
             kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             code: code.to_owned(),
             detail,
@@ -79,7 +79,7 @@ impl Problem {
     }
 
     /// The same, with the time after which a repetition may succeed.
-    pub(super) fn after(self, seconds: u64) -> Self {
+    pub(super) fn after(self, seconds: u32) -> Self {
         Self { retry_after_s: Some(seconds.max(1)), ..self }
     }
 

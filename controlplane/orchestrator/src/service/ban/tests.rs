@@ -98,7 +98,6 @@ fn net(text: &str) -> IpNet {
 
 /// A node that does with bans what a node does.
 struct Node {
-    id: Uuid,
     bans: Replica,
     messages: mpsc::Sender<Result<v1::NodeMessage, Failure>>,
     answers: Stream<v1::OrchestratorMessage>,
@@ -118,7 +117,7 @@ impl Node {
             bans_digest: bans.digest().into(),
             ..Default::default()
         };
-        let node = Self { id, bans, messages, answers, theirs: BTreeMap::new() };
+        let node = Self { bans, messages, answers, theirs: BTreeMap::new() };
         node.send(v1::node_message::Kind::Hello(hello)).await;
         while !o.sessions.connected().contains(&id.to_string()) {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -551,14 +550,14 @@ async fn pages_show_every_ban_once_and_filters_hold() {
     a.ban("10.0.3.9", Some(now_ms() + 3_600_000)).await;
     until(async || place.total().await == 27).await;
     let pages = async |ask: v1::ListBansRequest| {
-        let (mut ask, mut seen, mut total) = (ask, Vec::new(), 0);
+        let (mut ask, mut seen) = (ask, Vec::new());
         loop {
             let page = list_bans(&place.o, &ada(), ask.clone()).await.unwrap();
             assert!(page.bans.len() <= ask.page_size as usize);
             seen.extend(page.bans.into_iter().map(|ban| ban.entry.unwrap().prefix));
-            (total, ask.page_token) = (page.total, page.next_page_token);
+            ask.page_token = page.next_page_token;
             if ask.page_token.is_empty() {
-                assert_eq!(total, seen.len() as u64);
+                assert_eq!(page.total, seen.len() as u64);
                 return seen;
             }
         }
