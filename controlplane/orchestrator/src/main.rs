@@ -7,6 +7,11 @@ use clap::Parser;
 use secbeat_orchestrator::cli::{Cli, exit_of};
 use secbeat_orchestrator::command;
 
+/// Two hundred nodes that take a large policy, or a flood of events, need some hundred megabytes for moments: this
+/// allocator gives them back, the C library's keeps them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
