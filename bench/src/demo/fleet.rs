@@ -91,6 +91,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
             labs: &labs,
             headquarters,
             nodes: Vec::new(),
+            settings: Vec::new(),
             verdicts: Vec::new(),
         };
         let told = story.begin().and_then(|()| {
@@ -138,6 +139,8 @@ struct Story<'l> {
     labs: &'l [Lab],
     headquarters: Headquarters,
     nodes: Vec<Node>,
+    /// Of each node; its token for joining is good once.
+    settings: Vec<Settings>,
     verdicts: Vec<Verdict>,
 }
 
@@ -155,6 +158,7 @@ impl Story<'_> {
         for (number, lab) in self.labs.iter().enumerate() {
             let settings = self.settings(number)?;
             self.nodes.push(Node::start(lab, &settings)?);
+            self.settings.push(settings);
         }
         let took = self.wait_for("three nodes joined", |story| story.in_sync(NODES))?;
         self.verdicts.push(timed(
@@ -234,9 +238,8 @@ impl Story<'_> {
         self.nodes[1].kill();
         self.wait_for("the orchestrator notices", |story| story.connected() == Some(NODES as u64 - 1))?;
         drop(self.nodes.remove(1));
-        let settings = self.settings(1)?;
         let begun = Instant::now();
-        let node = Node::start(&self.labs[1], &settings)?;
+        let node = Node::start(&self.labs[1], &self.settings[1])?;
         self.nodes.insert(1, node);
         let closed = !reaches(&self.labs[1], CLOSED_PORT, None) && !attacker_reaches(&self.labs[1]);
         self.wait_for("node 2 is back in sync", |story| story.in_sync(NODES))?;
@@ -251,11 +254,10 @@ impl Story<'_> {
 
     /// The orchestrator dies; a node is started again without it; it comes back.
     fn kill_orchestrator(&mut self) -> Result<()> {
-        let settings = self.settings(2)?;
         self.say("kill -9 of the orchestrator");
         self.headquarters.kill();
         drop(self.nodes.remove(2));
-        let node = Node::start(&self.labs[2], &settings)?;
+        let node = Node::start(&self.labs[2], &self.settings[2])?;
         self.nodes.push(node);
         let kept = !reaches(&self.labs[2], CLOSED_PORT, None) && !attacker_reaches(&self.labs[2]);
         self.say("node 3 was started again without an orchestrator");

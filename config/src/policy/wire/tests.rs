@@ -111,6 +111,28 @@ fn what_is_no_name_hash_or_text_is_refused_with_the_field() {
 }
 
 #[test]
+fn large_body_travels_packed_and_a_packed_one_that_is_none_is_refused() {
+    let list = resource("list/a", r#"{"action":"allow"}"#);
+    let body: Arc<str> = "a rule like another, ".repeat(PACKED_FROM_BYTES / 20).into();
+    let content = Content::Whole(Arc::clone(&body));
+    let update = Update { key: list.key.clone(), version: 1, hash: list.hash, content };
+    let mut message = update_to_wire(&update);
+    assert!(message.encoded_len() * 8 < body.len());
+    assert_eq!(update_from_wire(&message).unwrap(), update);
+    let Some(resource_update::Content::Packed(packed)) = message.content.take() else { panic!("not packed") };
+    let mut read = |bytes: Vec<u8>| {
+        message.content = Some(resource_update::Content::Packed(bytes));
+        update_from_wire(&message)
+    };
+    for end in 0..packed.len() {
+        assert!(read(packed[..end].to_vec()).is_err(), "{end}");
+    }
+    let mut bomb = packed;
+    bomb[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(matches!(read(bomb), Err(WireError::TooMany { field: "packed", .. })));
+}
+
+#[test]
 fn update_of_a_newer_peer_is_refused_alone() {
     let list = resource("list/a", r#"{"action":"allow"}"#);
     let good =
