@@ -170,6 +170,9 @@ pub fn update_from_wire(update: &v1::ResourceUpdate) -> Result<Update, WireError
             let (bytes, block) = lz4_flex::block::uncompressed_size(packed).map_err(|_| WireError::Packed)?;
             bounded("packed", bytes, BODY_BYTES_MAX)?;
             let body = lz4_flex::block::decompress(block, bytes).map_err(|_| WireError::Packed)?;
+            if body.len() != bytes {
+                return Err(WireError::Packed);
+            }
             Content::Whole(text(&body, "packed")?)
         }
         resource_update::Content::Patch(patch) => Content::Patch(patch_from_wire(patch)?),

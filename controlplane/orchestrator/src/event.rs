@@ -31,9 +31,9 @@ use block::Header;
 pub use filter::Filter;
 pub use query::Page;
 
-/// Events that wait to be stored: eight blocks, which the writer takes in some ten milliseconds; 30 MB. Full: nodes wait
+/// Events that wait to be stored: four blocks, which the writer takes in some ten milliseconds; 15 MB. Full: nodes wait
 /// for their receipt, and keep or count what comes meanwhile.
-pub const WAITING_MAX: usize = 16_384;
+pub const WAITING_MAX: usize = 8_192;
 
 /// Blocks a watcher may lag behind; some 100,000 events in a flood. More: it is told what it missed.
 const WATCH_BLOCKS_MAX: usize = 64;

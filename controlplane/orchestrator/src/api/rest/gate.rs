@@ -7,11 +7,14 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio_stream::StreamExt as _;
 
 use super::Rest;
 use super::asked;
@@ -26,6 +29,11 @@ use crate::failure::Failure;
 pub(super) const REQUESTS_MAX: usize = 256;
 /// Longest time of a request, in milliseconds; more than the longest `wait_ms`. What it began is finished.
 pub(super) const REQUEST_TIMEOUT_MS: u64 = 90_000;
+/// Bytes of a body that nobody wants which are read and thrown away, and for how long, in milliseconds: a connection
+/// that is closed with bytes unread loses the answer on its way. Beyond: it is closed all the same.
+const DRAINED_BYTES_MAX: usize = 16 << 20;
+/// See [`DRAINED_BYTES_MAX`].
+const DRAINED_MS_MAX: u64 = 2_000;
 /// Paths for everybody.
 const OPEN_PATHS: [&str; 2] = ["/health", "/api/v1/openapi.json"];
 
@@ -50,7 +58,12 @@ const HEADERS: [(HeaderName, &str); 6] = [
 
 /// The way of every request.
 pub(super) async fn pass(State(rest): State<Rest>, request: Request, next: Next) -> Response {
-    let mut response = match enter(&rest, request, next).await {
+    let (parts, body) = request.into_parts();
+    let mut sent = body.into_data_stream();
+    let entered = enter(&rest, parts, &mut sent, next).await;
+    // Too much or too slow: the connection ends with the answer.
+    let _ = tokio::time::timeout(Duration::from_millis(DRAINED_MS_MAX), drain(&mut sent)).await;
+    let mut response = match entered {
         Ok(response) => explained(response),
         Err(problem) => problem.into_response(),
     };
@@ -61,22 +74,27 @@ pub(super) async fn pass(State(rest): State<Rest>, request: Request, next: Next)
     response
 }
 
-async fn enter(rest: &Rest, mut request: Request, next: Next) -> Result<Response, Problem> {
-    let peer = request.extensions().get::<Peer>().cloned();
+async fn enter(
+    rest: &Rest,
+    mut parts: Parts,
+    sent: &mut BodyDataStream,
+    next: Next,
+) -> Result<Response, Problem> {
+    let peer = parts.extensions.get::<Peer>().cloned();
     let peer = peer.ok_or_else(|| Failure::Internal("the connection has no address".into()))?;
-    check_origin(request.headers(), &peer)?;
+    check_origin(&parts.headers, &peer)?;
     let counters = &rest.orchestrator.access.counters;
     let permit = rest.requests.clone().try_acquire_owned().map_err(|_| {
         counters.add(Counter::RequestsRefused);
         Problem::from(Failure::Unavailable(format!("{REQUESTS_MAX} requests at the same time are the most")))
     })?;
     let mut client = Client::Address(client_of(peer.address.ip()));
-    if !OPEN_PATHS.contains(&request.uri().path()) {
-        let authorization = asked::header(request.headers(), "authorization")?;
+    if !OPEN_PATHS.contains(&parts.uri.path()) {
+        let authorization = asked::header(&parts.headers, "authorization")?;
         match caller_of(&rest.orchestrator, &peer, authorization) {
             Ok(caller) => {
                 client = Client::Name(caller.name.clone());
-                request.extensions_mut().insert(caller);
+                parts.extensions.insert(caller);
             }
             Err(failure) => {
                 limit(rest, client)?;
@@ -85,6 +103,10 @@ async fn enter(rest: &Rest, mut request: Request, next: Next) -> Result<Response
         }
     }
     limit(rest, client)?;
+    let body = read(sent, rest.orchestrator.config.api.body_bytes_max as usize);
+    let body = tokio::time::timeout(Duration::from_millis(REQUEST_TIMEOUT_MS), body).await;
+    let body = body.map_err(|_| Problem::of_status(StatusCode::REQUEST_TIMEOUT))??;
+    let request = Request::from_parts(parts, Body::from(body));
     let work = tokio::spawn(async move {
         let response = next.run(request).await;
         drop(permit);
@@ -100,6 +122,31 @@ async fn enter(rest: &Rest, mut request: Request, next: Next) -> Result<Response
             counters.add(Counter::RequestsTimedOut);
             let detail = "no answer in time; what was begun is finished, and the same Idempotency-Key tells the outcome";
             Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail))
+        }
+    }
+}
+
+/// The whole body, or why not.
+async fn read(sent: &mut BodyDataStream, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let mut body = Vec::new();
+    while let Some(chunk) = sent.next().await {
+        let chunk = chunk.map_err(|error| Problem::unreadable(format!("the body ends early: {error}")))?;
+        if body.len() + chunk.len() > bytes_max {
+            let detail = format!("the body is longer than {bytes_max} bytes ([api] body_bytes_max)");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Reads what is left of a body, as far as that is worth it.
+async fn drain(sent: &mut BodyDataStream) {
+    let mut bytes = 0;
+    while let Some(Ok(chunk)) = sent.next().await {
+        bytes += chunk.len();
+        if bytes > DRAINED_BYTES_MAX {
+            return;
         }
     }
 }
