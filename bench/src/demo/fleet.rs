@@ -6,7 +6,7 @@
 //!                          '------------- orchestrator <- secbeat (command line) ----------'
 //! ```
 //!
-//! Owns: the order of events and what is looked at. The first edge is under a SYN flood all the time; one client per
+//! Owns: the order of events and what is looked at. The first edge is under a SYN flood from the ban on; one client per
 //! edge fetches pages all the time, and what it gets is the measure.
 
 use std::net::SocketAddr;
@@ -99,11 +99,16 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
                 let stop = &stop;
                 scope.spawn(move || fetch_pages(lab, stop, pages));
             }
+            story.apply_policy()?;
+            story.ban()?;
+            // Only now: the generator takes the attacker's link from its kernel, and the ban is looked at from there.
             let prefix = &labs[0].topology.prefix;
             let options = flood::Options::for_lab(prefix, Kind::Syn, 4, Rate::Fixed(FLOOD_PPS), 600);
             let flood = &flood;
             scope.spawn(move || flood::flood(&options, flood));
-            story.tell()
+            story.say("a SYN flood begins at edge 1");
+            story.kill_node()?;
+            story.kill_orchestrator()
         });
         stop.store(true, Ordering::Relaxed);
         flood.stop.store(true, Ordering::Relaxed);
@@ -169,13 +174,6 @@ impl Story<'_> {
         Ok(())
     }
 
-    fn tell(&mut self) -> Result<()> {
-        self.apply_policy()?;
-        self.ban()?;
-        self.kill_node()?;
-        self.kill_orchestrator()
-    }
-
     /// A policy closes a port on every node.
     fn apply_policy(&mut self) -> Result<()> {
         let open_before = self.labs.iter().filter(|lab| reaches(lab, CLOSED_PORT, None)).count();
@@ -202,17 +200,20 @@ impl Story<'_> {
     fn ban(&mut self) -> Result<()> {
         let address = ATTACK.far4().to_string();
         let open_before = self.labs.iter().filter(|lab| attacker_reaches(lab)).count();
-        let begun = Instant::now();
-        self.headquarters.secbeat(&["ban", "add", &address, "--for", "1h", "--reason", "demonstration"])?;
-        let told = begun.elapsed();
-        let last = std::thread::scope(|scope| {
-            let looking: Vec<_> =
-                self.labs.iter().map(|lab| scope.spawn(move || last_page(lab, begun))).collect();
-            looking.into_iter().map(|looked| looked.join().ok().flatten()).collect::<Option<Vec<_>>>()
-        });
+        let (begun, last) = std::thread::scope(|scope| {
+            let looking: Vec<_> = self.labs.iter().map(|lab| scope.spawn(move || last_page(lab))).collect();
+            std::thread::sleep(LOOK);
+            let begun = Instant::now();
+            let ban = ["ban", "add", &address, "--for", "1h", "--reason", "demonstration"];
+            self.headquarters.secbeat(&ban)?;
+            let last: Option<Vec<_>> =
+                looking.into_iter().map(|looked| looked.join().ok().flatten()).collect();
+            anyhow::Ok((begun, last))
+        })?;
         let Some(last) = last.and_then(|last| last.into_iter().max()) else {
             bail!("the ban is not enforced on every edge");
         };
+        let last = last.saturating_duration_since(begun);
         self.say("the attacker's address is banned everywhere");
         self.verdicts.push(Verdict {
             what: "ban: the last connection of the attacker after the command was given",
@@ -353,23 +354,24 @@ fn reaches(lab: &Lab, port: u16, from: Option<String>) -> bool {
     netns::inside(&netns, || handshake::fetch_all(&options)).is_ok_and(|report| report.succeeded > 0)
 }
 
-/// The same, asked for by the attacker with its own address. Its link may be full of its own flood: it tries again.
+/// The same, asked for by the attacker with its own address. Every edge is busy: it tries again.
 fn attacker_reaches(lab: &Lab) -> bool {
     (0..LOOKS).any(|_| reaches(lab, 80, Some(lab.topology.attacker())))
 }
 
-/// When the attacker's last page began, measured from `begun`; `None` when pages still come after all patience.
-fn last_page(lab: &Lab, begun: Instant) -> Option<Duration> {
-    let mut last = Duration::ZERO;
+/// When the last page of the attacker that came began; `None` when they still come after all patience.
+fn last_page(lab: &Lab) -> Option<Instant> {
+    let begun = Instant::now();
+    let mut last = begun;
     let mut failed = 0;
     while failed < LOOKS {
-        let at = begun.elapsed();
+        let at = Instant::now();
         if reaches(lab, 80, Some(lab.topology.attacker())) {
             (last, failed) = (at, 0);
         } else {
             failed += 1;
         }
-        if at > PATIENCE {
+        if begun.elapsed() > PATIENCE {
             return None;
         }
     }

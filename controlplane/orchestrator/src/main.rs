@@ -8,9 +8,9 @@ use secbeat_orchestrator::cli::{Cli, exit_of};
 use secbeat_orchestrator::command;
 
 /// Two hundred nodes that take a large policy, or a flood of events, need some hundred megabytes for moments: this
-/// allocator gives them back, the C library's keeps them.
+/// allocator gives them back within seconds, the C library's keeps them.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
