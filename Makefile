@@ -113,7 +113,7 @@ test-waf: release ## the WAF on real requests: regression tests of the OWASP Cor
 test-fleet: release ## an orchestrator and three nodes, killed and started again; the REST API under schemathesis
 	@if [ "$$(id -u)" = 0 ]; then target/release/secbeat-bench demo --mode fleet; \
 	else echo "not root: the fleet in network namespaces is left out"; fi
-	tests/controlplane/schemathesis.sh target/release/secbeat-orchestrator
+	SECONDS_MAX=60 tests/controlplane/schemathesis.sh target/release/secbeat-orchestrator
 
 test-slow: release ## what takes minutes: a gigabyte over a bad link, goodput under a flood, thousands of idle connections
 	@$(STEP) begin

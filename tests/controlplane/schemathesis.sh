@@ -58,7 +58,7 @@ level = "warn"
 EOF
 run() { "$program" --config "$place/orchestrator.toml" "$@"; }
 run ca init >"$place/authority.pem"
-token=$(run token create --name tester --scope admin)
+token=$(run token create tester --scope admin)
 "$program" --config "$place/orchestrator.toml" serve >"$place/log" 2>&1 &
 pid=$!
 base="https://localhost:$rest_port"
