@@ -42,6 +42,7 @@ sslscan        sslscan
 testssl        testssl.sh
 nc             netcat-openbsd
 /usr/bin/python3  python3
+/usr/share/doc/python3-venv  python3-venv
 /usr/lib/python3/dist-packages/websockets  python3-websockets
 /usr/lib/python3/dist-packages/h2          python3-h2
 /usr/lib/python3/dist-packages/hyperframe  python3-hyperframe
