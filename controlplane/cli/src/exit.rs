@@ -112,7 +112,7 @@ impl Failure {
                 format!("not allowed: {first}"),
                 "the token lacks the scope: `secbeat version --remote` shows what it may do",
             ),
-            Code::Unavailable => (
+            code if code == Code::Unavailable || (code == Code::Unknown && is_of_transport(status)) => (
                 Exit::Unreachable,
                 format!("cannot reach {server}: {}", deepest(status).unwrap_or(first)),
                 "is the orchestrator running? try `secbeat --server URL ...`",
@@ -196,10 +196,25 @@ fn cause_text(text: &str) -> String {
 
 /// Whether the connection ended before there was an answer.
 pub(crate) fn is_closed(status: &Status) -> bool {
+    if status.code() == Code::Unknown && is_of_transport(status) {
+        return true;
+    }
     let mut cause = status.source();
     while let Some(error) = cause {
         let text = error.to_string();
         if text.contains("connection closed") || text.contains("received fatal alert") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Whether it was made here, of an error of the connection: a reset arrives under any code.
+fn is_of_transport(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<tonic::transport::Error>() || error.is::<std::io::Error>() {
             return true;
         }
         cause = error.source();
