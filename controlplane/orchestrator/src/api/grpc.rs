@@ -104,9 +104,10 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let grpc = Grpc::new(o);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTOR)
-        .build_v1()?;
+    // Tools speak one of both; the older one is more common.
+    let reflection =
+        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTOR);
+    let (reflection, earlier) = (reflection().build_v1()?, reflection().build_v1alpha()?);
     Server::builder()
         .http2_keepalive_interval(Some(PING_PERIOD))
         .http2_keepalive_timeout(Some(PING_WAIT))
@@ -136,6 +137,7 @@ pub async fn serve(
                 .max_encoding_message_size(ANSWER_BYTES_MAX),
         )
         .add_service(reflection)
+        .add_service(earlier)
         .serve_with_incoming_shutdown(listener.connections(), stop)
         .await?;
     Ok(())
