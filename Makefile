@@ -121,6 +121,7 @@ test-slow: release ## what takes minutes: a gigabyte over a bad link, goodput un
 	@$(STEP) "a gigabyte each way over a bad link, beside the kernel's TCP" tests/bad_link.sh 1024 96
 	@$(STEP) "200 rule sets replaced under load" tests/waf/reload.sh 200
 	@$(STEP) "an orchestrator's store killed 200 times" env STORE_KILL_ROUNDS=200 $(CARGO) test -p secbeat-orchestrator --test store_kill
+	@$(STEP) "bans on fifty real nodes" tests/controlplane/many_nodes.sh 50 20
 	@$(STEP) "one orchestrator, 200 agents, 10,000 rules, a million events" target/release/secbeat-bench fleet --check
 	@$(STEP) "goodput over HTTPS during 200,000 SYN/s" tests/l7_flood.sh
 	@$(STEP) "10,000 idle connections, and 20,000 on AF_XDP" $(MAKE) --no-print-directory test-idle
