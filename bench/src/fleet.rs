@@ -101,7 +101,7 @@ impl Headquarters {
 
     /// Runs one of the orchestrator's own commands and returns what it printed.
     fn orchestrator(&self, arguments: &[&str]) -> Result<String> {
-        let binary = program("secbeat-orchestrator")?;
+        let binary = tool::ours("secbeat-orchestrator")?;
         let output = Command::new(&binary)
             .arg("--config")
             .arg(self.config_path())
@@ -122,7 +122,7 @@ impl Headquarters {
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &self.netns])
-            .arg(program("secbeat-orchestrator")?)
+            .arg(tool::ours("secbeat-orchestrator")?)
             .arg("--config")
             .arg(self.config_path())
             .stdout(log.try_clone()?)
@@ -169,7 +169,7 @@ impl Headquarters {
     pub(crate) fn secbeat(&self, arguments: &[&str]) -> Result<String> {
         let output = Command::new("ip")
             .args(["netns", "exec", &self.netns])
-            .arg(program("secbeat")?)
+            .arg(tool::ours("secbeat")?)
             .args(arguments)
             .env("SECBEAT_SERVER", format!("https://127.0.0.1:{GRPC_PORT}"))
             .env("SECBEAT_TOKEN", &self.token)
@@ -227,14 +227,4 @@ impl Drop for Headquarters {
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// A program of ours: beside this one, or in the search path.
-pub(crate) fn program(name: &str) -> Result<PathBuf> {
-    let beside = std::env::current_exe()?.with_file_name(name);
-    if beside.is_file() {
-        return Ok(beside);
-    }
-    tool::find(name)
-        .with_context(|| format!("no {name}: neither {} nor in the search path", beside.display()))
 }

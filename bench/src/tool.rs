@@ -48,6 +48,15 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
+/// A program of ours: beside this one, or in the search path.
+pub(crate) fn ours(name: &str) -> Result<PathBuf> {
+    let beside = std::env::current_exe()?.with_file_name(name);
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    find(name).with_context(|| format!("no {name}: neither {} nor in the search path", beside.display()))
+}
+
 /// A process started here: ended and reaped when dropped.
 #[derive(Debug)]
 pub(crate) struct Process {

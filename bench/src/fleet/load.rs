@@ -28,7 +28,6 @@ use secbeat_proto::v1::policy_service_client::PolicyServiceClient;
 use serde::Serialize;
 use tonic::transport::Channel;
 
-use super::program;
 use crate::stats::Spread;
 use crate::{cpu, interrupt, tool};
 
@@ -190,7 +189,7 @@ impl Orchestrator {
         let mut command = Command::new("taskset");
         command
             .args(["-c", &cpu::defence_core().to_string()])
-            .arg(program("secbeat-orchestrator")?)
+            .arg(tool::ours("secbeat-orchestrator")?)
             .arg("--config")
             .arg(&config)
             .stdout(log.try_clone()?)
