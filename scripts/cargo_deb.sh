@@ -48,6 +48,6 @@ $package ($release-$revision) unstable; urgency=medium
 
  -- $maintainer  $date
 END
-    "$deb" --quiet -p "$package" --no-build --deb-revision "$revision" -o "$out/"
+    "$deb" --quiet -p "$package" --no-build --strip --deb-revision "$revision" -o "$out/"
 done
 ls -l $out/*.deb
