@@ -10,45 +10,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 programs=${PROGRAMS_DIR:-target/release}
-failures=0
-machine=''
-holder=''
-lab=sysd$$
-scratch=$(mktemp -d)
-group=''
-
-cleanup() {
-    for pid in $holder $machine; do kill -9 "$pid" 2>/dev/null || true; done
-    [ -z "$machine" ] || wait "$machine" 2>/dev/null || true
-    for place in client origin; do ip netns del "$lab-$place" 2>/dev/null || true; done
-    # The processes are gone with their namespaces; their groups stay until somebody removes them.
-    if [ -n "$group" ]; then
-        for _ in 1 2 3 4 5; do
-            find "$group" -depth -type d -exec rmdir {} + 2>/dev/null && break
-            sleep 0.5
-        done
-    fi
-    rm -rf "$scratch"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
-# check <sentence> <command...>: one line per check; the command's output is shown when it fails.
-check() {
-    sentence=$1
-    shift
-    if "$@" >"$scratch/output" 2>&1; then
-        printf '  ok      %s\n' "$sentence"
-    else
-        printf '  FAILED  %s\n' "$sentence"
-        sed 's/^/            /' "$scratch/output" | tail -n 25
-        failures=$((failures + 1))
-    fi
-}
-finish() {
-    [ $failures = 0 ] || { echo "systemd: $failures checks failed"; exit 1; }
-    exit 0
-}
+what=systemd
+. tests/systemd/machine.sh
 
 command -v systemd-analyze >/dev/null || { echo "systemd: skipped: there is no systemd-analyze here"; exit 0; }
 echo "systemd: the units as written"
@@ -76,21 +39,11 @@ for file in config/systemd/drop-in/*.conf; do
     rm -r "$scratch/$unit.service.d"
 done
 
-if [ "$(id -u)" != 0 ]; then
-    echo "systemd: the units under a real systemd: skipped: needs root"
-    finish
-fi
-group=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
-if [ -z "$group" ] || [ ! -x /lib/systemd/systemd ]; then
-    group=''
-    echo "systemd: the units under a real systemd: skipped: needs systemd and a cgroup2 file system"
-    finish
-fi
-
+has_machine || finish
 # A client, the machine between, an origin.
 ip netns add "$lab-client"
 ip netns add "$lab-origin"
-mkdir "$scratch/changes" "$scratch/over"
+mkdir "$scratch/changes"
 make --no-print-directory install install-systemd DESTDIR="$scratch/changes" PREFIX=/usr RELEASE_DIR="$programs" \
     >"$scratch/make" 2>&1 || { cat "$scratch/make"; exit 1; }
 install -D -m 644 tests/systemd/hang.py "$scratch/changes/usr/lib/hang.py"
@@ -114,34 +67,8 @@ if [ $((0x$(awk '/^CapEff/ { print $2 }' /proc/self/status) >> 24 & 1)) = 0 ]; t
         "$scratch/changes/etc/systemd/system/secbeat-node.service.d/memlock.conf"
     bounds=000000c000007000
 fi
-group=$group/$lab
-mkdir "$group"
-sh -c 'echo $$ >"$1/cgroup.procs"; shift; exec unshare --mount --pid --fork --kill-child --net --uts --ipc --cgroup "$@"' \
-    sh "$group" tests/systemd/boot.sh "$scratch/over" "$scratch/changes" >"$scratch/boot.log" 2>&1 &
-machine=$!
-first=''
-for _ in $(seq 100); do
-    first=$(cut -d' ' -f1 "/proc/$machine/task/$machine/children" 2>/dev/null || true)
-    [ -n "$first" ] && [ "$(cat "/proc/$first/comm" 2>/dev/null)" = systemd ] && break
-    sleep 0.1
-done
-on() { nsenter --target "$first" --mount --pid --net --uts --ipc --cgroup --root --wd "$@"; }
-is_booted() { on systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; }
-# until <seconds> <command...>
-until_true() {
-    tries=$(($1 * 5))
-    shift
-    while [ "$tries" -gt 0 ]; do
-        if "$@"; then return 0; fi
-        tries=$((tries - 1))
-        sleep 0.2
-    done
-    echo "did not come: $*"
-    return 1
-}
 echo "systemd: the units under a real systemd"
-check "systemd runs" until_true 30 is_booted
-[ $failures = 0 ] || { cat "$scratch/boot.log"; finish; }
+boot "$scratch/changes"
 ip -n "$lab-client" link add to-edge type veth peer name edge0 netns "$first"
 ip -n "$lab-origin" link add to-edge type veth peer name edge1 netns "$first"
 ip -n "$lab-client" addr add 10.77.1.2/24 dev to-edge
@@ -153,14 +80,11 @@ for name in edge0 edge1; do on ip link set "$name" up; done
 mkdir "$scratch/pages"
 echo "a page" >"$scratch/pages/index.html"
 ip netns exec "$lab-origin" python3 -m http.server 8000 --bind 10.77.2.2 --directory "$scratch/pages" >/dev/null 2>&1 &
-holder=$!
+started=$!
 
-value() { on systemctl show --value --property "$2" "$1"; }
-is() { [ "$(value "$1" "$2")" = "$3" ] || { echo "$2 of $1 is $(value "$1" "$2"), not $3"; on journalctl -u "$1" -n 20 --no-pager; return 1; }; }
 start() { on systemctl start "$1" || { on systemctl status --no-pager "$1"; on journalctl -u "$1" -n 30 --no-pager; return 1; }; }
 page() { [ "$(ip netns exec "$lab-client" curl -s -m 5 http://10.77.1.1/)" = "a page" ]; }
 api() { on curl -s -m 5 "http://127.0.0.1:9191$1"; }
-pid_of() { value "$1" MainPID; }
 field() { on grep "^$2:" "/proc/$(pid_of "$1")/status" | cut -f2; }
 has_field() { [ "$(field "$1" "$2")" = "$3" ] || { echo "$2 of $1 is $(field "$1" "$2"), not $3"; return 1; }; }
 healthy() { [ "$(api /health | jq -r .status)" = ok ]; }
@@ -267,6 +191,13 @@ well_with_another() { [ "$(pid_of secbeat-orchestrator)" != "$1" ] && [ "$(value
 orchestrator_says() { value secbeat-orchestrator StatusText | grep -q '^serving: 0 nodes connected'; }
 orchestrator_reloads() { on systemctl reload secbeat-orchestrator && is secbeat-orchestrator ActiveState active; }
 orchestrator_stops() { on systemctl stop secbeat-orchestrator && is secbeat-orchestrator Result success; }
+makes_an_authority() {
+    on setpriv --reuid=secbeat --regid=secbeat --clear-groups \
+        secbeat-orchestrator --config /etc/secbeat/orchestrator.toml ca init | grep -q 'BEGIN CERTIFICATE'
+}
+refused_for_want_of_it() { ! on systemctl start secbeat-orchestrator && sleep 4 && is secbeat-orchestrator NRestarts 0; }
+check "an orchestrator without a certificate ends with 2 and is not started over and over" refused_for_want_of_it
+check "its user makes the authority" makes_an_authority
 check "the orchestrator starts, and systemd waits until it is ready" start secbeat-orchestrator
 check "at once /health answers 200" well
 check "it runs as secbeat" runs_as secbeat-orchestrator
