@@ -97,6 +97,7 @@ impl Control {
                 // The outcome is recorded there.
                 let _ = self.node.reload_config();
             }
+            Wake::Reopen => self.node.reopen_logs(),
             Wake::Drain if self.drain_until.is_none() => self.drain(),
             Wake::Drain | Wake::Stop => self.stop(),
         }
