@@ -53,6 +53,8 @@ nc             netcat-openbsd
 prometheus     prometheus
 promtool       prometheus
 logrotate      logrotate
+buildah        buildah
+debootstrap    debootstrap
 '
 # What not every release has: the peer of the WAF's tests. Installed where the package lists name it.
 peer_needs='

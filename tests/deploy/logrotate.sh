@@ -141,8 +141,9 @@ for name, identity in (("access.log", lambda line: line["request_id"]), ("audit.
     if lines != wanted or len(seen) != wanted:
         faults.append(f"{name}: {lines} lines, {len(seen)} different ones, {wanted} requests")
     print(f"{name}: {lines} lines in {len(files)} files, {sum(path.suffix == '.gz' for path in files)} compressed")
-if not (folder / "access.log").stat().st_size:
-    faults.append("the new access.log is empty: the node still writes to an old one")
+new = folder / "access.log"
+if not new.exists() or not new.stat().st_size:
+    faults.append("there is no new access.log, or it is empty: the node still writes to an old one")
 sys.exit("\n".join(faults[:20]) if faults else 0)
 END
 echo "logrotate: $rotated rotations during $requests requests: ok"
