@@ -25,8 +25,8 @@ PROGRAMS := -p secbeat-node -p secbeat-orchestrator -p secbeat-cli -p secbeat-be
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build release test unit lint fmt fmt-check doc docs docs-check loom asan miri fuzz deny \
-        test-syn test-tcp test-l7 test-waf test-fleet test-slow test-idle demo bench bench-waf install install-systemd uninstall health-check deb test-install \
-        clean
+        test-syn test-tcp test-l7 test-waf test-fleet test-install test-deploy lint-deploy test-slow test-idle \
+        demo bench bench-waf install install-systemd uninstall health-check deb clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -46,6 +46,7 @@ test: setup ## everything that must hold, as continuous integration runs it
 	@$(STEP) "clippy" $(MAKE) --no-print-directory lint
 	@$(STEP) "dependency rules, tidiness, generated documents" $(MAKE) --no-print-directory docs-check
 	@$(STEP) "dependencies: licences, bans, sources, advisories" $(MAKE) --no-print-directory deny
+	@$(STEP) "what is shipped for operating it" $(MAKE) --no-print-directory lint-deploy
 	@$(STEP) "unit tests, corpus replay, 200 simulated seeds" $(MAKE) --no-print-directory unit
 	@$(STEP) "loom: queues and limiter in every interleaving" $(MAKE) --no-print-directory loom
 	@$(STEP) "address sanitizer: hugepages and pktio" $(MAKE) --no-print-directory asan
@@ -120,6 +121,14 @@ test-fleet: release ## an orchestrator and three nodes, killed and started again
 	@if [ "$$(id -u)" = 0 ]; then target/release/secbeat-bench demo --mode fleet; \
 	else echo "not root: the fleet in network namespaces is left out"; fi
 	SECONDS_MAX=60 tests/controlplane/schemathesis.sh target/release/secbeat-orchestrator
+
+lint-deploy: setup ## rules, dashboards, image recipe, manifests, Terraform: checked without running any of it
+	tests/deploy.sh
+
+test-deploy: release ## dashboards and rules against real programs and Prometheus; log rotation; images in a chroot (root)
+	tests/monitoring.sh
+	tests/deploy/logrotate.sh
+	tests/container.sh
 
 test-slow: release ## what takes minutes: a gigabyte over a bad link, goodput under a flood, thousands of idle connections
 	@$(STEP) begin

@@ -51,6 +51,11 @@ lintian        lintian
 /usr/lib/python3/dist-packages/scapy       python3-scapy
 /usr/lib/python3/dist-packages/yaml        python3-yaml
 /usr/share/modsecurity-crs/rules           modsecurity-crs
+prometheus     prometheus
+promtool       prometheus
+logrotate      logrotate
+buildah        buildah
+debootstrap    debootstrap
 '
 # What not every release has: the peer of the WAF's tests. Installed where the package lists name it.
 peer_needs='
@@ -143,7 +148,7 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $1 \
         || fail "installing failed. The command was: apt-get install -y --no-install-recommends $1"
     # Nor at the next boot: the lab starts its own servers inside namespaces.
-    for service in nginx haproxy; do
+    for service in nginx haproxy prometheus; do
         case " $1 " in
             *" $service"*)
                 if command -v systemctl >/dev/null 2>&1; then

@@ -402,6 +402,7 @@ fn spawn_signals(mut signals: Signals, wake: Sender<Wake>) -> anyhow::Result<()>
         loop {
             let sent = match signals.wait() {
                 Ok(Signal::Reload) => wake.send(Wake::Reload),
+                Ok(Signal::Reopen) => wake.send(Wake::Reopen),
                 Ok(Signal::Drain) => wake.send(Wake::Drain),
                 Ok(Signal::Stop) => wake.send(Wake::Stop),
                 Err(error) => {

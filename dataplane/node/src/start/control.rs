@@ -111,6 +111,7 @@ impl Control {
                 let _ = self.node.reload_config();
                 self.supervisor.tell_ready();
             }
+            Wake::Reopen => self.node.reopen_logs(),
             Wake::Drain if self.drain_until.is_none() => self.drain(),
             Wake::Drain | Wake::Stop => self.stop(),
         }

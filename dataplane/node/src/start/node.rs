@@ -49,6 +49,8 @@ pub enum Wake {
     Backends,
     /// SIGHUP.
     Reload,
+    /// SIGUSR1: open log files anew.
+    Reopen,
     /// SIGTERM: finish connections, then stop.
     Drain,
     /// SIGINT, or a second SIGTERM: stop now.

@@ -78,6 +78,12 @@ impl Node {
         self.apply(config, waf)
     }
 
+    /// Log files are opened anew before the next write: they were moved away.
+    pub(super) fn reopen_logs(&self) {
+        self.sessions.access_log.reopen();
+        self.sessions.audit_log.reopen();
+    }
+
     fn apply(&self, mut config: NodeConfig, waf: Option<Arc<Waf>>) -> Result<Reloaded, String> {
         let mut state = self.state();
         let needs_restart = needs_restart(&state.config, &config);
@@ -117,8 +123,7 @@ impl Node {
             fleet.bans.enforce_all(lists, SystemTime::now());
         }
         self.follow_lists(&mut state);
-        self.sessions.access_log.reopen();
-        self.sessions.audit_log.reopen();
+        self.reopen_logs();
         last_good::keep(&self.source, &state.config);
         Ok(Reloaded { generation: state.generation, needs_restart, notes })
     }
