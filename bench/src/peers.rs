@@ -109,7 +109,6 @@ struct Plan {
     prefix: String,
     /// Idle connections that are held.
     idle: u32,
-    quick: bool,
 }
 
 impl Plan {
@@ -129,7 +128,6 @@ impl Plan {
             defenders: Defender::ALL.into_iter().filter(is_wanted).collect(),
             prefix: options.prefix.clone(),
             idle: if quick { 2_000 } else { 10_000 },
-            quick,
         }
     }
 
@@ -168,6 +166,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         .filter(|one| options.chapter.is_empty() || options.chapter.contains(one))
         .collect();
     fs::create_dir_all(&options.results).with_context(|| format!("make {}", options.results.display()))?;
+    idle::raise_descriptors_to_hard_limit()?;
     let host = Host::ask(&floods::settings());
     let begun_unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let path = options.results.join(format!("{}.json", options.name));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::net::if_::if_nametoindex;
-use secbeat_pktio::program::{AttachMode, BareDrop};
+use secbeat_pktio::program::{AttachMode, BareDrop, BareTx};
 
 use super::rules;
 use crate::lab::{EDGE_ATTACK, EdgePath, Lab, set_edge_path, vip};
@@ -116,7 +116,7 @@ impl Defender {
         let attached = netns::inside(&lab.topology.edge(), || {
             let index = if_nametoindex(EDGE_ATTACK)?;
             Ok(match self {
-                Self::XdpTx => Ceiling::Reflect(BareDrop::attach(index, AttachMode::Native)?),
+                Self::XdpTx => Ceiling::Reflect(BareTx::attach(index, AttachMode::Native)?),
                 _ => Ceiling::Drop(BareDrop::attach(index, AttachMode::Native)?),
             })
         });
@@ -161,7 +161,7 @@ enum Runs {
 #[derive(Debug)]
 #[expect(dead_code, reason = "held for what dropping them does")]
 enum Ceiling {
-    Reflect(BareDrop),
+    Reflect(BareTx),
     Drop(BareDrop),
 }
 

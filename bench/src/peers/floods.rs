@@ -32,6 +32,9 @@ const REST: Duration = Duration::from_millis(100);
 /// A flood that nobody ends any more ends itself.
 const FLOOD_SECONDS_MAX: u64 = 60;
 
+/// Below this what comes back is no answer to a flood, but an ARP request or the like.
+const ANSWERS_PPS_MIN: f64 = 100.0;
+
 /// What is sent at which rate in which family: the name of a case.
 pub(super) fn case(rate: Rate, family: u8) -> String {
     let rate = match rate {
@@ -233,7 +236,8 @@ fn add_rates(row: &mut Row, before: &Reading, after: &Reading) {
     row.add("core_busy_percent", after.core.busy_percent_since(before.core));
     row.add("process_busy_percent", process);
     row.add("receive_busy_percent", receive);
-    if answers > 0.0 {
+    // Fewer are not answers to the flood.
+    if answers > ANSWERS_PPS_MIN {
         // Of the processor time that was really spent, since the core also works for client and origin.
         row.add("cpu_ns_per_answer", (process + receive) * 1e7 / answers);
     }

@@ -253,6 +253,12 @@ pub(crate) fn run_hold(options: &HoldOptions) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Raises the open descriptors of this process, and of what it starts, as far as it may.
+pub(super) fn raise_descriptors_to_hard_limit() -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
+}
+
 /// The hard limit may be raised by root only; the soft one by anybody up to it.
 fn raise_descriptors(wanted: u64) -> Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

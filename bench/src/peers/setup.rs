@@ -379,7 +379,7 @@ impl Rig {
         let (name, word) = (self.folder.display(), peer.word());
         let (module, engine) = rules.map(rules::nginx).unwrap_or_default();
         format!(
-            "{module}daemon off; worker_processes 1; worker_rlimit_nofile 65536; pid {name}/{word}.pid;
+            "{module}daemon off; worker_processes 1; pid {name}/{word}.pid;
 error_log {name}/{word}.err error;
 events {{ worker_connections 32768; }}
 http {{ access_log off; keepalive_requests 100000000; {engine}
@@ -401,7 +401,7 @@ http {{ access_log off; keepalive_requests 100000000; {engine}
 
     fn haproxy(&self) -> String {
         format!(
-            "global\n  nbthread 1\n  maxconn 30000\n  ssl-default-bind-options ssl-min-ver TLSv1.2\n
+            "global\n  nbthread 1\n  maxconn 30000\n  no strict-limits\n  ssl-default-bind-options ssl-min-ver TLSv1.2\n
 defaults\n  mode http\n  timeout client 300s\n  timeout server 30s\n  timeout connect 5s\n  http-reuse always
   option forwardfor\n
 frontend web\n  bind {http}\n  bind {https} ssl crt {folder}/both.pem alpn h2,http/1.1

@@ -10,7 +10,7 @@ fn head(lab: &Lab, modules: &str) -> String {
     let folder = lab.state.files();
     let folder = folder.display();
     format!(
-        "{modules}daemon off; worker_processes 1; worker_rlimit_nofile 65536; pid {folder}/defender.pid;
+        "{modules}daemon off; worker_processes 1; pid {folder}/defender.pid;
 error_log {folder}/../logs/defender.err error;
 events {{ worker_connections 32768; }}
 http {{
@@ -50,7 +50,7 @@ pub(super) fn nginx_proxy(lab: &Lab, path: Option<&Path>) -> String {
 /// HAProxy that looks at nothing above TCP.
 pub(super) fn haproxy() -> String {
     format!(
-        "global\n  nbthread 1\n  maxconn 20000\n
+        "global\n  nbthread 1\n  maxconn 20000\n  no strict-limits\n
 defaults\n  mode tcp\n  timeout client 30s\n  timeout server 30s\n  timeout connect 5s\n
 frontend web\n  bind {VIP4}:80 backlog 16384\n  bind [{VIP6}]:80 backlog 16384\n  default_backend origin\n
 backend origin\n  server one {}:80\n",
