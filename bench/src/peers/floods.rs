@@ -75,6 +75,7 @@ pub(super) fn settings() -> Vec<(&'static str, String)> {
         ),
         ("deadline_ms", clients::DEADLINE_MS.to_string()),
         ("tcp_syncookies", "2 in the edge: a cookie for every SYN".to_owned()),
+        ("client_ports", "1024-65535, tcp_tw_reuse=1, at most 4096 in TIME-WAIT".to_owned()),
         ("idle_states", "none: /dev/cpu_dma_latency held at 0".to_owned()),
         ("sched_autogroup", "off while measuring".to_owned()),
     ]

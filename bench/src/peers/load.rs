@@ -19,6 +19,9 @@ pub(super) const PROXY_CORE: usize = 0;
 /// Before a measurement: connections are open, caches warm. wrk counts whole seconds.
 const WARM_UP: Duration = Duration::from_secs(1);
 
+/// How much longer than its window wrk may take.
+const WRK_SECONDS_EXTRA: u64 = 5;
+
 /// Latency of requests in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Latency {
@@ -108,14 +111,16 @@ impl Wrk {
     pub(super) fn run(&self, client: &Place) -> Result<Report> {
         let seconds = self.window.as_secs().max(1);
         let mut command = client.command(self.core);
-        command.args(["wrk", "-t1", "--latency", "--timeout", "5s"]);
+        // Out of ports, or with connections that never end, wrk does not end either.
+        let patience = (seconds + WRK_SECONDS_EXTRA).to_string();
+        command.args(["timeout", "--signal=KILL", &patience, "wrk", "-t1", "--latency", "--timeout", "5s"]);
         command.args([format!("-c{}", self.connections), format!("-d{seconds}s"), self.url.clone()]);
         if self.fresh {
             command.args(["-H", "Connection: close"]);
         }
         let output = command.stdin(Stdio::null()).output().context("start wrk")?;
         if !output.status.success() {
-            bail!("wrk: {}", String::from_utf8_lossy(&output.stderr).trim());
+            bail!("wrk: {} {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
         }
         parse_wrk(&String::from_utf8_lossy(&output.stdout))
     }

@@ -25,7 +25,8 @@ http {{
 /// nginx that has the page itself: nothing but the kernel's TCP is in front of it.
 pub(super) fn nginx_listener(lab: &Lab) -> String {
     format!(
-        "{}  server {{ listen {VIP4}:80 backlog=16384; listen [{VIP6}]:80 backlog=16384; root {}/www; }}\n}}\n",
+        "{}  server {{ listen {VIP4}:80 backlog=16384; listen [{VIP6}]:80 backlog=16384; root {}/www;
+    location ~ \\.bin$ {{ types {{ }} default_type application/octet-stream; }} }}\n}}\n",
         head(lab, ""),
         lab.state.files().display()
     )
