@@ -18,6 +18,7 @@ mod limit;
 mod netns;
 mod node;
 mod peers;
+mod regress;
 mod scenario;
 mod stats;
 mod tls;
@@ -59,6 +60,8 @@ enum Command {
     Peers(peers::Options),
     /// Pages and plots from a result of `peers`, and the README's figures
     Report(peers::report::Options),
+    /// Two results, before and now: fails on a real regression, not on noise
+    Regress(regress::Options),
     /// What one orchestrator carries: a real one, with hundreds of agents
     Fleet(fleet::load::Options),
     /// Memory of idle connections through the node
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Peers(options) => peers::run(&options),
         Command::Report(options) => peers::report::run(&options),
+        Command::Regress(options) => regress::run(&options),
         Command::Fleet(options) => fleet::load::run(&options),
         Command::IdleHold(options) => peers::idle::run_hold(&options),
         Command::Idle(options) => peers::idle::run(&options),
