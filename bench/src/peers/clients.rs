@@ -82,6 +82,10 @@ impl Seen {
             row.add(&format!("{kind}_count"), report.count as f64);
             row.add(&format!("{kind}_succeeded_count"), report.succeeded as f64);
             row.add(&format!("{kind}_success_percent"), report.success_percent);
+            // By cause; a cause that did not occur in a repetition has no sample of it.
+            for (cause, count) in &report.failures {
+                row.add(&format!("{kind}_failed_{}_count", cause.replace(' ', "_")), *count as f64);
+            }
             if report.succeeded > 0 {
                 row.add(&format!("{kind}_p50_us"), report.total.p50_us as f64);
                 row.add(&format!("{kind}_p99_us"), report.total.p99_us as f64);

@@ -24,6 +24,14 @@ const START_SECONDS_MAX: u64 = 10;
 /// A page must come through within this, or it is asked for again.
 const PAGE_DEADLINE_MS: u64 = 500;
 
+/// Settings of an edge that forwards. A client that uses a port again within a minute would otherwise meet what an earlier
+/// connection left behind: a closed socket of the listener that was here before, which is found ahead of routing, or
+/// an old entry of the connection table.
+const FORWARDING: &str = "sysctl -qw net.ipv4.ip_early_demux=0 net.netfilter.nf_conntrack_tcp_timeout_time_wait=1 \
+     net.netfilter.nf_conntrack_tcp_timeout_close=1";
+/// Settings of an edge that listens: the kernel's own.
+const LISTENING: &str = "sysctl -qw net.ipv4.ip_early_demux=1";
+
 /// A defender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Defender {
@@ -92,6 +100,8 @@ impl Defender {
             // The edge owns the VIP; without rules nothing is handed on, and connections are not tracked.
             tool::run(&format!("ip netns exec {} nft flush ruleset", lab.topology.edge()))?;
         }
+        let edge = if self == Self::Synproxy { FORWARDING } else { LISTENING };
+        tool::run_script_in(&lab.topology.edge(), edge)?;
         let runs = match self {
             Self::Synproxy => Runs::Kernel,
             Self::SecbeatSyn => Runs::Node(Node::start(lab, &Settings::default())?),
