@@ -15,7 +15,8 @@ use ipnet::IpNet;
 use nix::sched::{CloneFlags, unshare};
 use secbeat_pktio::live::{LiveGenerator, Randomize};
 use secbeat_pktio::program::{
-    AttachMode, BareDrop, InterfaceConfig, ListenerKey, Program, ProgramConfig, Unbound, ifindex,
+    AttachMode, BareDrop, CookieConfig, InterfaceConfig, ListenerKey, Program, ProgramConfig, Unbound,
+    ifindex,
 };
 
 /// Runs of one packet: at some 50 ns each a tenth of a second.
@@ -84,6 +85,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         pin_dir: None,
         interfaces: vec![InterfaceConfig { name: "v1".into(), mode: AttachMode::Native }],
         unbound: Unbound::Pass,
+        cookies: CookieConfig::default(),
     };
     let open = || -> Result<Program, Box<dyn Error>> {
         let mut program = Program::open(&config)?;

@@ -43,6 +43,7 @@ static __always_inline int fragment_v4(struct xdp_md *ctx, struct iphdr *ip, voi
 	__u32 header_bytes = ip->ihl * 4, seen = 1;
 	struct ports *ports = (void *)ip + header_bytes;
 	struct local_value *local;
+	__u32 slot = 0;
 	int end;
 
 	if (ip->frag_off & bpf_htons(IPV4_FRAGMENT_OFFSET)) {
@@ -55,7 +56,7 @@ static __always_inline int fragment_v4(struct xdp_md *ctx, struct iphdr *ip, voi
 	}
 	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
 		return pass(PASS_NOT_OURS);
-	if ((void *)(ports + 1) > data_end || !is_ours_v4(ip->daddr, ports->destination, ip->protocol))
+	if ((void *)(ports + 1) > data_end || !is_ours_v4(ip->daddr, ports->destination, ip->protocol, &slot))
 		return pass(PASS_NOT_OURS);
 	end = check_transport(ports, data_end, bpf_ntohs(ip->tot_len) - header_bytes, ip->protocol, 0);
 	if (end != UNDECIDED)
@@ -69,6 +70,7 @@ static __always_inline int icmp_v4(struct xdp_md *ctx, struct icmp_header *icmp,
 {
 	struct iphdr *inner = (void *)(icmp + 1);
 	struct ports *ports;
+	__u32 slot = 0;
 
 	if ((void *)(inner + 1) > data_end || icmp->type != ICMP_UNREACHABLE)
 		return pass(PASS_NOT_OURS);
@@ -77,7 +79,7 @@ static __always_inline int icmp_v4(struct xdp_md *ctx, struct icmp_header *icmp,
 	if (inner->protocol != IPPROTO_TCP && inner->protocol != IPPROTO_UDP)
 		return pass(PASS_NOT_OURS);
 	ports = (void *)inner + inner->ihl * 4;
-	if ((void *)(ports + 1) > data_end || !is_ours_v4(inner->saddr, ports->source, inner->protocol))
+	if ((void *)(ports + 1) > data_end || !is_ours_v4(inner->saddr, ports->source, inner->protocol, &slot))
 		return pass(PASS_NOT_OURS);
 	return to_worker(ctx, WORKER_ICMP);
 }
@@ -92,7 +94,7 @@ static __always_inline int is_bad_source_v4(__be32 addr)
 
 static __always_inline int handle_ipv4(struct xdp_md *ctx, struct iphdr *ip, void *data_end)
 {
-	__u32 header_bytes, total_bytes;
+	__u32 header_bytes, total_bytes, slot = 0;
 	struct ports *ports;
 	int end;
 
@@ -128,7 +130,7 @@ static __always_inline int handle_ipv4(struct xdp_md *ctx, struct iphdr *ip, voi
 		return pass(PASS_NOT_OURS);
 	if (ip->protocol == IPPROTO_TCP && is_management_port(ports->destination))
 		return pass(PASS_MANAGEMENT);
-	if (!is_ours_v4(ip->daddr, ports->destination, ip->protocol))
+	if (!is_ours_v4(ip->daddr, ports->destination, ip->protocol, &slot))
 		return pass(PASS_NOT_OURS);
 	end = check_transport(ports, data_end, total_bytes - header_bytes, ip->protocol, 1);
 	return end == UNDECIDED ? to_worker(ctx, WORKER) : end;

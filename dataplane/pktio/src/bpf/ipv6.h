@@ -125,6 +125,7 @@ static __always_inline int icmp_v6(struct xdp_md *ctx, struct icmp_header *icmp,
 {
 	struct ipv6hdr *inner = (void *)(icmp + 1);
 	struct ports *ports = (void *)(inner + 1);
+	__u32 slot = 0;
 	__u8 protocol;
 
 	if ((void *)(inner + 1) > data_end)
@@ -144,7 +145,7 @@ static __always_inline int icmp_v6(struct xdp_md *ctx, struct icmp_header *icmp,
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return pass(PASS_NOT_OURS);
 	if ((void *)(ports + 1) > data_end ||
-	    !is_ours_v6(inner->saddr.in6_u.u6_addr32, ports->source, protocol))
+	    !is_ours_v6(inner->saddr.in6_u.u6_addr32, ports->source, protocol, &slot))
 		return pass(PASS_NOT_OURS);
 	return to_worker(ctx, WORKER_ICMP);
 }
@@ -169,14 +170,14 @@ static __always_inline int is_same_v6(const struct in6_addr *a, const struct in6
 static __always_inline int transport_v6(struct xdp_md *ctx, struct ipv6hdr *ip, void *data_end, struct walk *walk)
 {
 	struct ports *ports = (void *)ip + walk->offset;
-	__u32 packet_bytes = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	__u32 packet_bytes = sizeof(*ip) + bpf_ntohs(ip->payload_len), slot = 0;
 	int end;
 
 	if ((void *)(ports + 1) > data_end || walk->offset > packet_bytes)
 		return pass(PASS_NOT_OURS);
 	if (walk->next == IPPROTO_TCP && is_management_port(ports->destination))
 		return pass(PASS_MANAGEMENT);
-	if (!is_ours_v6(ip->daddr.in6_u.u6_addr32, ports->destination, walk->next))
+	if (!is_ours_v6(ip->daddr.in6_u.u6_addr32, ports->destination, walk->next, &slot))
 		return pass(PASS_NOT_OURS);
 	end = check_transport(ports, data_end, packet_bytes - walk->offset, walk->next, !walk->is_fragment);
 	if (end != UNDECIDED)
