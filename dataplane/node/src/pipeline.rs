@@ -247,6 +247,13 @@ impl Pipeline {
         self.udp.counts()
     }
 
+    /// Clients' keys of all TCP flows and connections, those that linger included. For tests and the simulation.
+    #[doc(hidden)]
+    pub fn client_keys(&self) -> impl Iterator<Item = FlowKey> {
+        let ended_here = self.terminator.iter().flat_map(|l7| l7.stack().keys());
+        self.splice.keys().chain(ended_here)
+    }
+
     /// What splice counted.
     pub fn splice_counters(&self) -> &splice::SpliceCounters {
         self.splice.counters()
