@@ -4,13 +4,15 @@
 //   flow open, or its bucket overflowed --------------------> worker
 //   SYN          answering: broken options -----------------> drop      not answering -> worker
 //                           answered ------------------------> sent back
-//   anything else, gate shut:  RST, SYN with ACK, no ACK ----> drop      gate open -> worker
+//   anything else, gate shut:  right after a handshake ------> worker    gate open -> worker
+//                RST, SYN with ACK, no ACK ------------------> drop
 //                ACK with a cookie of ours ------------------> worker (it looks again, and opens the flow)
 //                any other ACK ------------------------------> drop
 //
 // A SYN's checksums are not verified: nothing in it is believed. Cost: `examples/xdp_cost.rs`.
 #pragma once
 
+#include "fresh.h"
 #include "syn_ack.h"
 #include "transport.h"
 
@@ -79,13 +81,15 @@ static __always_inline int answer_syn(struct xdp_md *ctx, void *data_end, const 
 
 // A segment of no open flow that is no SYN.
 static __always_inline int check_segment(void *data_end, const struct segment *segment,
-					 const struct cookie_state *state, struct cookie_line *line)
+					 const struct cookie_state *state, struct cookie_line *line, __u64 hash)
 {
 	struct tcphdr *tcp = segment->tcp;
 	__u8 flags = ((__u8 *)tcp)[13];
 	struct options options;
 	__u32 bits;
 
+	if (is_handshake_fresh(hash))
+		return UNDECIDED;
 	if ((flags & (TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK) {
 		line->no_flow++;
 		return drop(DROP_NO_FLOW);
@@ -98,6 +102,7 @@ static __always_inline int check_segment(void *data_end, const struct segment *s
 		return drop(DROP_COOKIE);
 	}
 	line->valid++;
+	note_handshake(hash);
 	return UNDECIDED;
 }
 
@@ -109,6 +114,7 @@ static __always_inline int judge_segment(struct xdp_md *ctx, void *data_end, con
 	struct cookie_state *state = bpf_map_lookup_elem(&cookie_state, &key);
 	struct tcphdr *tcp = segment->tcp;
 	struct cookie_line *line;
+	__u64 hash;
 	int is_syn;
 
 	if (!slot || !state || (void *)(tcp + 1) > data_end)
@@ -118,12 +124,13 @@ static __always_inline int judge_segment(struct xdp_md *ctx, void *data_end, con
 		wanted = COOKIE_ANSWER;
 	if (!(READ_ONCE(slot->flags) & wanted) || !READ_ONCE(state->is_ready) || !is_worker_bound(ctx))
 		return UNDECIDED;
-	if (is_flow_open(flow_hash(&segment->tuple)))
+	hash = flow_hash(&segment->tuple);
+	if (is_flow_open(hash))
 		return UNDECIDED;
 	line = cookie_line(slot_key);
 	if (!line)
 		return UNDECIDED;
 	if (is_syn)
 		return answer_syn(ctx, data_end, segment, state, READ_ONCE(slot->offer), line);
-	return check_segment(data_end, segment, state, line);
+	return check_segment(data_end, segment, state, line, hash);
 }
