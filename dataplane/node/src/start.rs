@@ -173,11 +173,13 @@ fn run_packets(
     interfaces: Vec<String>,
     mut packets: PacketSide,
 ) -> anyhow::Result<()> {
-    let Basis { config, source, upstream, master, clock, notes, resources, fleet } = basis;
+    let Basis { config, source, upstream, master, clock, mut notes, resources, fleet } = basis;
     let (membership, fleet) = fleet.unzip();
     let workers = packets.engines.len() as u16;
     let mut mirror = Mirror::open(&interfaces).context("the kernel's tables")?;
     mirror.set_wanted(&destinations(&upstream));
+    let why_workers = packets.why_workers_answer(&mirror.snapshot().ports);
+    notes.push(note_cookies(&config, why_workers.as_deref()));
     let facts = Facts {
         driver: "xdp",
         notes,
@@ -186,10 +188,9 @@ fn run_packets(
         started: SystemTime::now(),
     };
     packets.program.set_management_ports(&config.io.management_ports).context("management ports")?;
-    let copies = packets.copies();
     let engines = core::mem::take(&mut packets.engines);
     let ids = TargetIds::new(targets_max(&config));
-    let xdp = Xdp::new(packets.program, copies, config.has_l7());
+    let xdp = Xdp::new(packets.program, why_workers.is_none(), config.has_l7());
     let forefront = Arc::new(xdp.forefront());
     let mut state = new_state(config, mirror.snapshot(), master, resources, ids, Some(xdp));
     state.fleet = fleet;
@@ -493,6 +494,22 @@ fn new_state(
         pulse: Pulse::default(),
         fleet: None,
     }
+}
+
+/// Who answers with SYN cookies, for the log and the API.
+fn note_cookies(config: &NodeConfig, why_workers: Option<&str>) -> String {
+    let rate = config.limits.syn_rate.is_some().then_some("[limits] syn_rate is theirs to keep");
+    let (place, why) = match config.syn_proxy.syn_cookies_at {
+        SynCookiesAt::Worker => ("workers", Some("configured")),
+        SynCookiesAt::Xdp => ("the XDP program", Some("configured")),
+        SynCookiesAt::Auto => match rate.or(why_workers) {
+            Some(why) => ("workers", Some(why)),
+            None => ("the XDP program", None),
+        },
+    };
+    let note = why.map_or_else(|| place.to_owned(), |why| format!("{place} ({why})"));
+    tracing::info!(place = note, "SYN cookies");
+    format!("SYN cookies: {note}")
 }
 
 fn interface_status(packets: &PacketSide, interfaces: &[String], workers: u16) -> Vec<InterfaceStatus> {

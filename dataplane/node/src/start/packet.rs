@@ -13,6 +13,7 @@ use secbeat_pktio::program::{
 use secbeat_pktio::xsk::{BusyPoll, XskConfig, XskError, XskInterface, XskIo, XskReport, ZeroCopy};
 
 use super::{ports, sizes};
+use crate::neighbor::PortState;
 use crate::worker::clock::Clock;
 
 /// Preferred busy polling: 64 µs and 64 packets, what Firedancer found to suit ixgbe, i40e and mlx5.
@@ -102,9 +103,18 @@ impl PacketSide {
         Ok(())
     }
 
-    /// Whether frames are copied between kernel and workers.
-    pub fn copies(&self) -> bool {
-        self.engines.iter().any(|(_, report)| !report.zero_copy)
+    /// Why workers should answer with SYN cookies and not the XDP program; `None` when the program should.
+    pub fn why_workers_answer(&self, ports: &[PortState]) -> Option<String> {
+        if self.engines.iter().all(|(_, report)| report.zero_copy) {
+            return Some("zero copy: nothing is faster".to_owned());
+        }
+        // veth hands an XDP_TX frame to its peer's program, and loses it when there is none (drivers/net/veth.c).
+        let loses = |(attached, port): &(&Attached, &PortState)| {
+            port.is_veth && attached.mode != AttachMode::Generic
+        };
+        let (lossy, _) = self.program.attached().iter().zip(ports).find(loses)?;
+        let name = &lossy.interface;
+        Some(format!("{name} is a veth: what its program sends is lost unless its peer has one, too"))
     }
 
     /// What was obtained, for the log and the API.

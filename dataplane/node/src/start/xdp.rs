@@ -22,8 +22,8 @@ use crate::telemetry::XdpCount;
 #[derive(Debug)]
 pub struct Xdp {
     program: Program,
-    /// Whether frames are copied to workers on any interface.
-    copies: bool,
+    /// Whether the program is the better place to answer SYNs.
+    is_preferred: bool,
     /// Whether connections can end here.
     has_sessions: bool,
     listeners: Vec<(ListenerKey, Option<CookieOffer>)>,
@@ -36,14 +36,14 @@ pub struct Xdp {
 }
 
 impl Xdp {
-    /// A program that may still hold the bans of an earlier process. `copies`: frames are copied to workers on any
-    /// interface; `has_sessions`: connections can end here.
-    pub fn new(program: Program, copies: bool, has_sessions: bool) -> Self {
+    /// A program that may still hold the bans of an earlier process. `is_preferred`: it is the better place to answer
+    /// SYNs; `has_sessions`: connections can end here.
+    pub fn new(program: Program, is_preferred: bool, has_sessions: bool) -> Self {
         let mut blocked: Vec<IpNet> = program.blocked().into_iter().map(|blocked| blocked.prefix).collect();
         blocked.sort_unstable();
         Self {
             program,
-            copies,
+            is_preferred,
             has_sessions,
             listeners: Vec::new(),
             slots: Vec::new(),
@@ -72,7 +72,7 @@ impl Xdp {
     /// Whether the program answers with cookies, as configured.
     pub fn answers(&self, at: SynCookiesAt) -> bool {
         match at {
-            SynCookiesAt::Auto => self.copies,
+            SynCookiesAt::Auto => self.is_preferred,
             SynCookiesAt::Xdp => true,
             SynCookiesAt::Worker => false,
         }
