@@ -17,7 +17,8 @@
 #define OPTION_WORDS_MAX 10
 #define OPTION_BYTES_MAX (OPTION_WORDS_MAX * 4)
 
-#define WINDOW_SCALE_ABSENT 0xff
+// No scale is: an option has one byte.
+#define WINDOW_SCALE_ABSENT 0x100
 
 // What the options say. MSS 0: not given.
 struct options {
@@ -32,8 +33,8 @@ struct options {
 
 // The input and the answer of the walk: memory, as it is a function of its own.
 struct option_walk {
-	// Room for an option's bytes beyond the last, which are never looked at.
-	__u8 bytes[64];
+	// The 40 bytes, and room for what the masks below let the verifier believe.
+	__u8 bytes[72];
 	__u32 length;
 	struct options options;
 };
@@ -73,9 +74,8 @@ __attribute__((noinline)) int walk_options(struct option_walk *walk)
 		} else if (kind == OPTION_SACK_PERMITTED && size == 2) {
 			walk->options.is_sack_permitted = 1;
 		} else if (kind == OPTION_TIMESTAMPS && size == 10) {
-			const __u8 *value = &walk->bytes[(at + 2) & 31];
+			const __u8 *value = &walk->bytes[(at + 2) & 63];
 
-			// At most 30 here: such an option has ten bytes of the forty.
 			__builtin_memcpy(&walk->options.ts_value, value, 4);
 			__builtin_memcpy(&walk->options.ts_echo, value + 4, 4);
 			walk->options.has_timestamps = 1;
