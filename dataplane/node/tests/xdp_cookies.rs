@@ -120,27 +120,57 @@ fn what_is_no_plain_syn_goes_to_a_worker() {
 fn cookies_of_one_are_valid_for_the_other() {
     on_bench("cookies_of_one_are_valid_for_the_other", |bench| {
         let mut random = Random::new(2);
+        let mut seen = [0; 6];
         for offer in OFFERS {
             bench.offer(&offer);
-            for _ in 0..300 {
+            for round in 0..300 {
                 let syn = Frame { flags: 2, ..Frame::random_syn(&mut random) };
-                let Some(reply) = bench.worker_answer(&syn.bytes(), &offer, bench.now()) else { continue };
-                let ack = syn.ack_of(&reply, &mut random);
-                // Made by a worker, checked here, in the epochs before, of and after its making, and no longer.
-                bench.expect("made by a worker", &ack.bytes(), XDP_REDIRECT, "worker");
-                let (_, reply) = bench.run(&syn.bytes());
-                let ack = syn.ack_of(&reply, &mut random);
-                bench.expect("made here", &ack.bytes(), XDP_REDIRECT, "worker");
-                assert!(bench.worker_accepts(&ack.bytes()));
-                for (epoch, is_valid) in [(-2, false), (-1, true), (1, true), (2, false)] {
+                // Made by a worker, or here.
+                let reply = if round % 2 == 0 {
+                    bench.worker_answer(&syn.bytes(), &offer, bench.now())
+                } else {
+                    let (action, reply) = bench.run(&syn.bytes());
+                    (action == XDP_TX).then_some(reply)
+                };
+                let Some(reply) = reply else { continue };
+                let ack = syn.ack_of(&reply, &mut random).bytes();
+                // Valid in the epochs before, of and after its making. Once it was valid, what follows of the same flow
+                // passes for a moment, so that comes last.
+                for (epoch, is_valid) in [(-2, false), (2, false), ([-1, 0, 1][round % 3], true)] {
                     bench.set_epoch_offset(epoch);
-                    assert_eq!(bench.worker_accepts(&ack.bytes()), is_valid, "epoch {epoch}");
+                    assert_eq!(bench.worker_accepts(&ack), is_valid, "epoch {epoch}");
                     let (action, reason) =
                         if is_valid { (XDP_REDIRECT, "worker") } else { (XDP_DROP, "drop_cookie_invalid") };
-                    bench.expect("another epoch", &ack.bytes(), action, reason);
+                    bench.expect("an epoch", &ack, action, reason);
                 }
                 bench.set_epoch_offset(0);
+                seen[round % 6] += 1;
             }
+        }
+        assert!(seen.iter().all(|count| *count > 50), "{seen:?}");
+    });
+}
+
+#[test]
+fn what_follows_a_valid_ack_passes_for_a_moment() {
+    on_bench("what_follows_a_valid_ack_passes_for_a_moment", |bench| {
+        let mut random = Random::new(4);
+        for v6 in [false, true] {
+            let syn = Frame { v6, ..Frame::default() };
+            let (_, reply) = bench.run(&syn.bytes());
+            let ack = syn.ack_of(&reply, &mut random);
+            let next =
+                Frame { seq: ack.seq.wrapping_add(1000), payload: vec![1; 9], flags: 0x18, ..ack.clone() };
+            let reset = Frame { flags: 0x04, ..next.clone() };
+            bench.expect("nothing before", &next.bytes(), XDP_DROP, "drop_cookie_invalid");
+            bench.expect("the ACK", &ack.bytes(), XDP_REDIRECT, "worker");
+            bench.expect("data behind it", &next.bytes(), XDP_REDIRECT, "worker");
+            bench.expect("a reset behind it", &reset.bytes(), XDP_REDIRECT, "worker");
+            let other = Frame { port: next.port ^ 1, ..next.clone() };
+            bench.expect("another flow", &other.bytes(), XDP_DROP, "drop_cookie_invalid");
+            std::thread::sleep(std::time::Duration::from_millis(1200));
+            bench.expect("no worker opened it", &next.bytes(), XDP_DROP, "drop_cookie_invalid");
+            bench.expect("nor wants its reset", &reset.bytes(), XDP_DROP, "drop_no_flow");
         }
     });
 }
@@ -149,7 +179,6 @@ fn cookies_of_one_are_valid_for_the_other() {
 fn a_forged_ack_passes_neither() {
     on_bench("a_forged_ack_passes_neither", |bench| {
         let mut random = Random::new(3);
-        let offer = Offer::default();
         let mut differ = 0;
         for _ in 0..400 {
             let syn = Frame { flags: 2, ..Frame::random_syn(&mut random) };
@@ -173,7 +202,6 @@ fn a_forged_ack_passes_neither() {
             let (action, _) = bench.run(&bytes);
             assert_eq!(action == XDP_REDIRECT, bench.worker_accepts(&bytes), "{round}: {bytes:02x?}");
         }
-        let _ = offer;
     });
 }
 

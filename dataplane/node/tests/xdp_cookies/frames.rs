@@ -191,14 +191,20 @@ impl Frame {
             Self { ack: self.ack ^ bit(random), ..self.clone() },
             Self { ack: self.ack.wrapping_add(1), ..self.clone() },
             Self { port: self.port ^ 1 << random.below(16), ..self.clone() },
-            Self { source_v4: (u32::from(self.source_v4) ^ 1 << random.below(20)).into(), ..self.clone() },
-            Self { source_v6: (u128::from(self.source_v6) ^ 1 << random.below(100)).into(), ..self.clone() },
-            Self { options: Vec::new(), ..self.clone() },
+            if self.v6 {
+                Self {
+                    source_v6: (u128::from(self.source_v6) ^ 1 << random.below(100)).into(),
+                    ..self.clone()
+                }
+            } else {
+                Self { source_v4: (u32::from(self.source_v4) ^ 1 << random.below(20)).into(), ..self.clone() }
+            },
         ];
         if let Some(last) = self.options.len().checked_sub(1) {
             let mut options = self.options.clone();
             options[last] ^= 1 << random.below(6);
             frames.push(Self { options, ..self.clone() });
+            frames.push(Self { options: Vec::new(), ..self.clone() });
         }
         frames.retain(|frame| frame.port != 0);
         frames

@@ -40,12 +40,11 @@ static __always_inline int is_flow_open(__u64 hash)
 		return 1;
 	if (fingerprint == 0)
 		fingerprint = 1;
-	if (READ_ONCE(bucket->overflow))
-		return 1;
 #pragma unroll
 	for (i = 0; i < FLOW_BUCKET_SLOTS; i++) {
 		if (READ_ONCE(bucket->fingerprints[i]) == fingerprint)
 			return 1;
 	}
-	return 0;
+	// Last: an entry counted here may have been in a place a moment ago, never the other way round.
+	return READ_ONCE(bucket->overflow) != 0;
 }
