@@ -33,7 +33,7 @@ saw_attack() { api "http://127.0.0.1:9191/api/v1/events?limit=1000" | jq -e --ar
 honest() {
     $bench handshake --prefix "$lab" --count "$1" --concurrency "$2" --json >"$scratch/honest"
     cat "$scratch/honest"
-    jq -e '.succeeded == .attempted' "$scratch/honest"
+    jq -e '.success_percent == 100' "$scratch/honest"
 }
 
 # slowly <rate>: a download that runs while other things happen; finished: it has arrived whole.
@@ -61,6 +61,8 @@ start() {
     set_place "$3"
 }
 set_place() {
+    # A busy test machine loses much of a flood before the program: what arrives is an attack all the same.
+    grep -q '^\[attack\]' "$config" || printf '\n[attack]\nsyn_pps = 500\n' >>"$config"
     sed -i '/^syn_cookies_at/d; s/^syn_cookies = .*/&\nsyn_cookies_at = "'"$1"'"/' "$config"
     reload
 }
@@ -83,11 +85,10 @@ flooded() {
     $bench flood --prefix "$lab" --kind "$1" --rate 50k --seconds 3 --core "$generator_core" >"$scratch/flood" 2>&1 &
     flood=$!
     started="$started $flood"
-    sleep 1
-    saw_attack "$3" >/dev/null || sleep 1
-    saw_attack "$3" || { echo "no $3 was reported"; return 1; }
-    honest 100 1 || return 1
+    honest 100 1 && served=yes || served=no
     wait "$flood" || { cat "$scratch/flood"; return 1; }
+    [ $served = yes ] || return 1
+    saw_attack "$3" || { cat "$scratch/flood"; echo "no $3 was reported"; return 1; }
     caught=$(($(xdp_count "$2") - begun))
     seen=$(($(frames) - frames_begun))
     echo "$caught packets of the flood ended in the program, workers saw $seen frames"
@@ -147,6 +148,7 @@ crash() {
     }
     check "after kill -9 the kernel's path serves: the program answers for no dead worker" kernel_serves
     check "a new node starts under the flood" start syn always xdp
+    [ -n "$(node_pid)" ] || exit 1
     check "the program answers again" is_answered_at xdp
     check "and honest clients are served" honest 50 1
     wait "$flood" || true

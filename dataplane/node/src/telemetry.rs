@@ -231,7 +231,8 @@ impl Telemetry {
     /// Packets that workers refused as part of an attack: what the XDP program dropped is counted among its drops.
     fn hostile(&self) -> u64 {
         let all = AttackKind::ALL.iter().map(|kind| self.attacks(*kind)).fold(0, u64::wrapping_add);
-        all.wrapping_sub(self.total(Counter::XdpAcksForged)).wrapping_sub(self.total(Counter::XdpSegmentsStray))
+        all.wrapping_sub(self.total(Counter::XdpAcksForged))
+            .wrapping_sub(self.total(Counter::XdpSegmentsStray))
     }
 
     fn computed(&self) -> Computed {

@@ -109,9 +109,8 @@ impl PacketSide {
             return Some("zero copy: nothing is faster".to_owned());
         }
         // veth hands an XDP_TX frame to its peer's program, and loses it when there is none (drivers/net/veth.c).
-        let loses = |(attached, port): &(&Attached, &PortState)| {
-            port.is_veth && attached.mode != AttachMode::Generic
-        };
+        let loses =
+            |(attached, port): &(&Attached, &PortState)| port.is_veth && attached.mode != AttachMode::Generic;
         let (lossy, _) = self.program.attached().iter().zip(ports).find(loses)?;
         let name = &lossy.interface;
         Some(format!("{name} is a veth: what its program sends is lost unless its peer has one, too"))

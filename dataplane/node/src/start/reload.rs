@@ -82,7 +82,8 @@ impl Node {
     fn apply(&self, mut config: NodeConfig, waf: Option<Arc<Waf>>) -> Result<Reloaded, String> {
         let mut state = self.state();
         if config.syn_proxy.syn_cookies_at == SynCookiesAt::Xdp && state.xdp.is_none() {
-            let why = "[syn_proxy] syn_cookies_at = \"xdp\": the node runs on sockets, without an XDP program";
+            let why =
+                "[syn_proxy] syn_cookies_at = \"xdp\": the node runs on sockets, without an XDP program";
             return Err(why.to_owned());
         }
         let needs_restart = needs_restart(&state.config, &config);

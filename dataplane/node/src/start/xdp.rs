@@ -101,8 +101,12 @@ impl Xdp {
         if listeners != self.listeners {
             self.slots = self.program.set_listeners_with_cookies(&listeners)?;
             self.listeners = listeners;
-            let left: usize =
-                self.listeners.iter().zip(&self.slots).filter(|((_, o), s)| o.is_some() && s.is_none()).count();
+            let left: usize = self
+                .listeners
+                .iter()
+                .zip(&self.slots)
+                .filter(|((_, o), s)| o.is_some() && s.is_none())
+                .count();
             if left > 0 {
                 tracing::warn!(
                     left,
