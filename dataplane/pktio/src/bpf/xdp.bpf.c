@@ -7,12 +7,13 @@
 //         -> later fragment: as its first one went; unknown: by address -----------> worker or kernel
 //         -> unreachable or too big: by the packet inside it -----------------------> worker or kernel
 //         -> management port ------------------------------------------------------> kernel
+//         -> listener whose cookies are answered here (gate.h) ---------------------> SYN-ACK, drop or worker
 //         -> listener, or source port of a backend connection ---------------------> worker
 //              (no worker bound to the queue: kernel, or drop when fail-closed)
 //         -> everything else ------------------------------------------------------> kernel
 //
-// Owns: nothing. All state is in pinned maps (maps.h), written by user space. A chain of lookups, no loop but
-// the bounded walk over IPv6 extension headers.
+// Owns: nothing. All state is in maps (maps.h), written by user space. A chain of lookups, no loops but the bounded walks
+// over IPv6 extension headers and TCP options.
 
 #include <linux/if_ether.h>
 

@@ -53,12 +53,14 @@ fn impossible_templates_are_refused() {
 
 /// Loads the program and runs it over one frame without redirecting it anywhere.
 fn run_once(generator: &LiveGenerator, frame: &[u8]) -> Vec<u8> {
-    let mut out = vec![0; frame.len()];
+    // With room for metadata, which leads the answer.
+    let mut out = vec![0; frame.len() + 4];
     let input =
         libbpf_rs::ProgramInput { data_in: Some(frame), data_out: Some(&mut out), ..Default::default() };
     let output = generator.skel.progs.generate.test_run(input).unwrap();
     assert_eq!(output.return_value, 4, "XDP_REDIRECT");
-    out
+    let got = output.data.unwrap().to_vec();
+    got[got.len() - frame.len()..].to_vec()
 }
 
 #[test]
