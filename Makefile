@@ -99,6 +99,7 @@ fuzz: ## run fuzz targets: make fuzz TARGET=net_wire SECONDS=60
 
 test-syn: release ## real programs through the node in syn mode, in network namespaces (root)
 	tests/end_to_end.sh syn
+	tests/xdp_cookies.sh
 
 test-tcp: release ## the same in tcp mode, on AF_XDP and on sockets
 	tests/end_to_end.sh tcp

@@ -27,7 +27,7 @@ pub use limits::{Attack, FILTER_RULES_MAX, Filter, FilterAction, FilterRule, Lim
 pub use management::{Api, Heartbeat, Metrics, Orchestrator};
 pub use route::{AccessLog, AccessLogFormat, ROUTES_MAX, Route};
 pub use server::{LogFormat, LogLevel, Logging, Mode, Performance, Server, TcpCongestion};
-pub use syn::{Flows, SynCookies, SynProxy, Udp};
+pub use syn::{Flows, SynCookies, SynCookiesAt, SynProxy, Udp};
 pub use tls::{Alpn, CERTIFICATES_MAX, Certificate, ClientAuth, Misdirected, Tls, TlsVersion};
 pub use upstream::Upstream;
 pub use waf::{AtLimit, AuditFormat, CsrfCheck, Waf, WafMode, WafSite};

@@ -199,7 +199,7 @@ impl Telemetry {
             packets_in: self.total(Counter::FramesIn),
             packets_out: self.total(Counter::FramesOut),
             requests: self.workers.iter().map(|page| page.requests.total()).fold(0, u64::wrapping_add),
-            hostile: AttackKind::ALL.iter().map(|kind| self.attacks(*kind)).fold(0, u64::wrapping_add),
+            hostile: self.hostile(),
             xdp_dropped: lock(&self.copied).xdp.iter().filter(|c| is_xdp_drop(c)).map(|c| c.packets).sum(),
             cpu: process::cpu_time().unwrap_or_default(),
         };
@@ -226,6 +226,13 @@ impl Telemetry {
     /// Packets dropped by the XDP program, as last copied in.
     pub fn xdp_dropped(&self) -> u64 {
         lock(&self.copied).xdp.iter().filter(|count| is_xdp_drop(count)).map(|count| count.packets).sum()
+    }
+
+    /// Packets that workers refused as part of an attack: what the XDP program dropped is counted among its drops.
+    fn hostile(&self) -> u64 {
+        let all = AttackKind::ALL.iter().map(|kind| self.attacks(*kind)).fold(0, u64::wrapping_add);
+        all.wrapping_sub(self.total(Counter::XdpAcksForged))
+            .wrapping_sub(self.total(Counter::XdpSegmentsStray))
     }
 
     fn computed(&self) -> Computed {

@@ -264,11 +264,12 @@ impl Node {
                 return Ok(());
             }
         };
-        let policy = compile(state, &self.clock, self.upstream.snapshot(), shared.workers() as u16)?;
-        if let Some(xdp) = &mut state.xdp
-            && let Err(error) = xdp.follow_policy(&policy)
-        {
-            tracing::error!(%error, "the XDP program does not follow the policy");
+        let mut policy = compile(state, &self.clock, self.upstream.snapshot(), shared.workers() as u16)?;
+        if let Some(xdp) = &mut state.xdp {
+            match xdp.follow_policy(&policy, state.config.syn_proxy.syn_cookies_at) {
+                Ok(slots) => policy.front_slots = slots,
+                Err(error) => tracing::error!(%error, "the XDP program does not follow the policy"),
+            }
         }
         shared.set_policy(policy);
         self.telemetry.node.set(NodeGauge::PolicyGeneration, state.generation);

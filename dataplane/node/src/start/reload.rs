@@ -6,6 +6,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
+use secbeat_config::node::SynCookiesAt;
 use secbeat_config::policy::{Key, Set, compose};
 use secbeat_config::{Layers, NodeConfig, Secret};
 
@@ -86,6 +87,11 @@ impl Node {
 
     fn apply(&self, mut config: NodeConfig, waf: Option<Arc<Waf>>) -> Result<Reloaded, String> {
         let mut state = self.state();
+        if config.syn_proxy.syn_cookies_at == SynCookiesAt::Xdp && state.xdp.is_none() {
+            let why =
+                "[syn_proxy] syn_cookies_at = \"xdp\": the node runs on sockets, without an XDP program";
+            return Err(why.to_owned());
+        }
         let needs_restart = needs_restart(&state.config, &config);
         // Workers were made for one mode, with or without a half-open table.
         config.server.mode = state.config.server.mode;

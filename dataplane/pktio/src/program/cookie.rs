@@ -84,6 +84,12 @@ impl CookieOffer {
 pub struct CookieSlot(u16);
 
 impl CookieSlot {
+    /// The slot of this number, for what stands for the program where there is none.
+    #[doc(hidden)]
+    pub const fn from_index(index: u16) -> Self {
+        Self(index)
+    }
+
     /// Its number, below [`COOKIE_SLOTS_MAX`].
     pub const fn index(self) -> usize {
         self.0 as usize
