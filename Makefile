@@ -5,7 +5,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
-# Where the programs to be installed are. Anything but target/release is taken as it is, and nothing is built.
+# Where the programs to be installed are. make install RELEASE_DIR=... takes them as they are and builds nothing.
 RELEASE_DIR ?= target/release
 # make health-check WANT="node orchestrator": those that must run.
 WANT ?=
@@ -157,7 +157,7 @@ bench-waf: release ## measure the node with a rule set beside nginx with libmods
 	bench/waf/compare.sh
 
 install: ## install programs and example configuration below $(DESTDIR)$(PREFIX) and $(DESTDIR)$(SYSCONFDIR)
-	$(if $(filter target/release,$(RELEASE_DIR)),$(CARGO) build --release $(PROGRAMS))
+	$(if $(filter file,$(origin RELEASE_DIR)),$(CARGO) build --release $(PROGRAMS))
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(SYSCONFDIR)/secbeat" "$(DESTDIR)$(PREFIX)/share/doc/secbeat/crs"
 	for program in $(INSTALLED); do install -m 755 "$(RELEASE_DIR)/$$program" "$(DESTDIR)$(PREFIX)/bin/"; done
 	@for file in config/*.toml; do \

@@ -74,11 +74,12 @@ echo "packages: in a machine with a real systemd"
 boot "$scratch/changes"
 
 install_them() { on env DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold -i "$@" </dev/null; }
-# Whatever the packages could have left behind: everything but what dpkg, the log and caches keep of any package.
+# Whatever the packages could have left behind, where packages put things: everything but what dpkg, the log and caches
+# keep of any package.
 files() {
-    on find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /packages \
-        -o -path /var/lib/dpkg -o -path /var/log -o -path /var/cache -o -path /mnt -o -path /var/lib/systemd \) -prune \
-        -o -print 2>/dev/null | grep -v -E '^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$|/ld.so.cache$|/__pycache__' | sort
+    on find /etc /usr /var /opt /srv -xdev \( -path /var/lib/dpkg -o -path /var/log -o -path /var/cache \
+        -o -path /var/lib/systemd \) -prune -o -print 2>/dev/null \
+        | grep -v -E '^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$|/ld.so.cache$|/__pycache__' | sort
     on sh -c 'find /var/log/secbeat* /run/systemd/system /var/lib/systemd -name "*secbeat*" 2>/dev/null' | sort
 }
 files >"$scratch/before"

@@ -13,7 +13,9 @@ programs=${PROGRAMS_DIR:-target/release}
 what=systemd
 . tests/systemd/machine.sh
 
-command -v systemd-analyze >/dev/null || { echo "systemd: skipped: there is no systemd-analyze here"; exit 0; }
+# --offline came with systemd 250; older ones know some of our settings not at all.
+systemd-analyze --help 2>/dev/null | grep -q -- --offline \
+    || { echo "systemd: skipped: no systemd-analyze of systemd 250 or newer"; exit 0; }
 echo "systemd: the units as written"
 for name in node orchestrator; do
     [ -x "$programs/secbeat-$name" ] || { echo "systemd: $programs/secbeat-$name is missing; run: make release" >&2; exit 1; }

@@ -106,10 +106,16 @@ impl Control {
                 self.is_stale = true;
             }
             Wake::Reload => {
-                self.supervisor.tell_reloading();
+                // Neither before the node is ready nor on its way out: the end of a reload says that it is ready.
+                let is_told = self.supervisor.is_ready() && self.drain_until.is_none();
+                if is_told {
+                    self.supervisor.tell_reloading();
+                }
                 // The outcome is recorded there.
                 let _ = self.node.reload_config();
-                self.supervisor.tell_ready();
+                if is_told {
+                    self.supervisor.tell_ready();
+                }
             }
             Wake::Reopen => self.node.reopen_logs(),
             Wake::Drain if self.drain_until.is_none() => self.drain(),
