@@ -63,6 +63,8 @@ if [ -x "$programs/secbeat-node" ] && [ -x "$programs/secbeat-orchestrator" ]; t
         esac
         quietly "${file##*/}" "$programs/$program" --config "$file" --validate-config
     done
+    quietly "documents name what exists" python3 tests/deploy/documents.py "$programs" \
+        docs/runbooks.md docs/monitoring.md docs/deployment.md
 else
     echo "  no programs in $programs: configurations are not validated"
 fi
