@@ -56,6 +56,13 @@ def names_in(value):
             yield from names_in(one)
 
 
+def script(path, text):
+    """A script of a container, for places of the test's own: it is run, twice."""
+    for place in ("/var/lib/secbeat-orchestrator", "/fleet"):
+        text = text.replace(place, '"$PLACE"')
+    path.write_text(text.replace("/etc/secbeat/orchestrator.toml", '"$PLACE/orchestrator.toml"'))
+
+
 def kubernetes(out):
     """Schemas and references."""
     custom = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
@@ -81,12 +88,14 @@ def kubernetes(out):
         need(spec["selector"]["matchLabels"] == pod["metadata"]["labels"], f"{name}: the selector does not select its pods")
         volumes = {one["name"] for one in pod["spec"]["volumes"]}
         volumes |= {one["metadata"]["name"] for one in spec.get("volumeClaimTemplates", [])}
-        for container in pod["spec"]["containers"]:
+        for container in pod["spec"].get("initContainers", []) + pod["spec"]["containers"]:
             need(container["image"] in images, f"{name}: image {container['image']} is not named in kustomization.yaml")
             rights = container["securityContext"]
             need(not rights.get("privileged") and rights["capabilities"]["drop"] == ["ALL"], f"{name}: too many rights")
             mounts = {one["name"] for one in container["volumeMounts"]}
             need(mounts == volumes, f"{name}: volumes {sorted(volumes)}, mounts {sorted(mounts)}")
+        for first in pod["spec"].get("initContainers", []):
+            script(out / f"kubernetes-{first['name']}.sh", first["args"][0])
     labels = [pod["metadata"]["labels"] for _, pod, _ in pods]
     for name, one in found:
         selector = one.get("spec", {}).get("selector") or one.get("spec", {}).get("podSelector")
@@ -112,6 +121,7 @@ def compose(out):
             source = volume.split(":")[0]
             fits = (path.parent / source).is_file() if source.startswith(".") else source in plain["volumes"]
             need(fits, f"compose.yml: {name}: {source} does not exist")
+    script(out / "compose-setup.sh", plain["services"]["setup"]["command"][0].replace("$$", "$"))
     for name in ("node.toml", "orchestrator.toml"):
         (out / f"compose-{name}").write_text((path.parent / "compose" / name).read_text())
     return f"{len(plain['services'])} services"
