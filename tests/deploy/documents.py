@@ -76,7 +76,9 @@ def main():
     texts = {name: (ROOT / name).read_text() for name in documents}
     generated = (ROOT / "docs/metrics.md").read_text()
     metrics = set(re.findall(r"`(secbeat_\w+)`", generated))
-    metrics |= set(re.findall(r"secbeat_\w+", "".join(p.read_text() for p in (ROOT / "config/monitoring/rules").glob("*.yml"))))
+    for path in (ROOT / "config/monitoring/rules").glob("*.yml"):
+        # Held against the real programs by tests/monitoring.sh.
+        metrics |= set(re.findall(r"secbeat_\w+", path.read_text()))
     faults, commands = [], 0
     for name, text in texts.items():
         for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
