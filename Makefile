@@ -5,6 +5,10 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
+# Where the programs to be installed are. Anything but target/release is taken as it is, and nothing is built.
+RELEASE_DIR ?= target/release
+# make health-check WANT="node orchestrator": those that must run.
+WANT ?=
 # make demo MODE=syn|tcp|l7|fleet; further options of the demonstration in DEMO_ARGS.
 MODE ?= syn
 DEMO_ARGS ?=
@@ -21,7 +25,8 @@ PROGRAMS := -p secbeat-node -p secbeat-orchestrator -p secbeat-cli -p secbeat-be
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build release test unit lint fmt fmt-check doc docs docs-check loom asan miri fuzz deny \
-        lint-deploy test-deploy test-syn test-tcp test-l7 test-waf test-fleet test-slow test-idle demo bench bench-waf install uninstall clean
+        test-syn test-tcp test-l7 test-waf test-fleet test-install test-deploy lint-deploy test-slow test-idle \
+        demo bench bench-waf install install-systemd uninstall health-check deb clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -51,6 +56,7 @@ test: setup ## everything that must hold, as continuous integration runs it
 	@$(STEP) "end to end, mode l7" $(MAKE) --no-print-directory test-l7
 	@$(STEP) "the WAF: regression tests, rates, reloads" $(MAKE) --no-print-directory test-waf
 	@$(STEP) "a fleet: orchestrator, three nodes, REST under schemathesis" $(MAKE) --no-print-directory test-fleet
+	@$(STEP) "installing: make targets, units under systemd, packages" $(MAKE) --no-print-directory test-install
 	@$(STEP) end
 
 unit: ## all tests that cargo runs: unit, integration, corpus replay, simulation
@@ -150,28 +156,45 @@ bench-waf: release ## measure the node with a rule set beside nginx with libmods
 	bench/waf/compare.sh
 
 install: ## install programs and example configuration below $(DESTDIR)$(PREFIX) and $(DESTDIR)$(SYSCONFDIR)
-	$(CARGO) build --release $(PROGRAMS)
-	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(SYSCONFDIR)/secbeat" "$(DESTDIR)$(PREFIX)/share/doc/secbeat"
-	for program in $(INSTALLED); do install -m 755 "target/release/$$program" "$(DESTDIR)$(PREFIX)/bin/"; done
+	$(if $(filter target/release,$(RELEASE_DIR)),$(CARGO) build --release $(PROGRAMS))
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(SYSCONFDIR)/secbeat" "$(DESTDIR)$(PREFIX)/share/doc/secbeat/crs"
+	for program in $(INSTALLED); do install -m 755 "$(RELEASE_DIR)/$$program" "$(DESTDIR)$(PREFIX)/bin/"; done
 	@for file in config/*.toml; do \
 	    case $$file in */Cargo.toml) continue ;; esac; \
 	    install -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"; \
 	done
-	install -m 644 config/waf_rules.json "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"
-	@if [ ! -e "$(DESTDIR)$(SYSCONFDIR)/secbeat/orchestrator.toml" ]; then \
-	    install -m 640 config/orchestrator.toml "$(DESTDIR)$(SYSCONFDIR)/secbeat/orchestrator.toml"; \
-	else echo "install: $(SYSCONFDIR)/secbeat/orchestrator.toml is kept as it is"; fi
-	install -d "$(DESTDIR)$(PREFIX)/share/doc/secbeat/crs"
+	install -m 644 config/waf_rules.json README.md LICENSE CHANGELOG.md "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"
 	install -m 644 config/crs/before.conf config/crs/after.conf "$(DESTDIR)$(PREFIX)/share/doc/secbeat/crs/"
 	install -m 644 dataplane/waf/src/libinjection/COPYING "$(DESTDIR)$(PREFIX)/share/doc/secbeat/COPYING.libinjection"
-	@if [ ! -e "$(DESTDIR)$(SYSCONFDIR)/secbeat/node.toml" ]; then \
-	    install -m 640 config/safe.toml "$(DESTDIR)$(SYSCONFDIR)/secbeat/node.toml"; \
-	else echo "install: $(SYSCONFDIR)/secbeat/node.toml is kept as it is"; fi
-	install -m 644 README.md LICENSE CHANGELOG.md "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"
+	@scripts/install_config.sh config/safe.toml "$(DESTDIR)$(SYSCONFDIR)/secbeat/node.toml"
+	@scripts/install_config.sh config/orchestrator.toml "$(DESTDIR)$(SYSCONFDIR)/secbeat/orchestrator.toml"
+	install -d "$(DESTDIR)$(PREFIX)/share/bash-completion/completions" "$(DESTDIR)$(PREFIX)/share/zsh/site-functions" \
+	    "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"
+	$(RELEASE_DIR)/secbeat completion bash >"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/secbeat"
+	$(RELEASE_DIR)/secbeat completion zsh >"$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_secbeat"
+	$(RELEASE_DIR)/secbeat completion fish >"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/secbeat.fish"
 
-uninstall: ## remove what install put there; configuration is kept
+install-systemd: ## install the systemd units, their user and directories; enables and starts nothing
+	@scripts/systemd_units.sh install "$(DESTDIR)" "$(PREFIX)"
+
+uninstall: ## remove what install and install-systemd put there; configuration and state are kept
+	@scripts/systemd_units.sh uninstall "$(DESTDIR)" "$(PREFIX)"
 	for program in $(INSTALLED); do rm -f "$(DESTDIR)$(PREFIX)/bin/$$program"; done
 	rm -rf "$(DESTDIR)$(PREFIX)/share/doc/secbeat"
+	rm -f "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/secbeat" \
+	    "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_secbeat" \
+	    "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/secbeat.fish"
+
+health-check: ## ask the node and the orchestrator of this machine whether they are well: make health-check WANT=node
+	@scripts/health_check.sh $(WANT)
+
+deb: release ## Debian packages of the four programs, into target/debian
+	scripts/cargo_deb.sh
+
+test-install: release ## install, uninstall, units under a real systemd, packages in a chroot (the latter two need root)
+	tests/install.sh
+	tests/systemd.sh
+	tests/packages.sh
 
 clean: ## remove everything that was built
 	$(CARGO) clean

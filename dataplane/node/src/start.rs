@@ -24,6 +24,7 @@ pub mod secret;
 pub mod signal;
 mod sizes;
 mod status;
+mod supervisor;
 pub mod workers;
 pub mod xdp;
 

@@ -166,6 +166,11 @@ pub(super) const PLACED_CRATES: &[PlacedCrate] = &[
         reason: "raw calls into the kernel are unsafe, and unsafe code has two homes",
     },
     PlacedCrate {
+        name: "sd-notify",
+        only_in: &["secbeat-node", "secbeat-orchestrator"],
+        reason: "services speak with the service manager",
+    },
+    PlacedCrate {
         name: "rand*",
         only_in: &["secbeat-sim"],
         reason: "seeds are passed in; the kernel gives keys",

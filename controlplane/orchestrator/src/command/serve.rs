@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{log, open_store};
+use super::{log, open_store, supervisor};
 use crate::api::tls::accept::{Listener, is_open};
 use crate::api::tls::{Face, Tls};
 use crate::api::{grpc, rest};
@@ -61,8 +61,11 @@ async fn serve(options: &Options, config: OrchestratorConfig, level: &log::Level
         serving.push(tokio::spawn(metrics::serve(o.clone(), listener, until(stopping))));
     }
     tracing::info!(orchestrator = %o.id, epoch = o.epoch, revision = o.policy.newest().revision, "serves");
+    supervisor::tell_ready();
+    let reports = tokio::spawn(supervisor::report(o.clone()));
     wait_for_signals(options, level, &o, tls.as_deref()).await?;
     tracing::info!("stopping");
+    supervisor::tell_stopping();
     o.sessions.close_all(&Failure::Unavailable("the orchestrator stops; connect again".into()));
     stop.send_replace(true);
     for served in serving {
@@ -72,6 +75,7 @@ async fn serve(options: &Options, config: OrchestratorConfig, level: &log::Level
         }
     }
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    reports.abort();
     // Events that were not acknowledged come again; those of the orchestrator itself would not.
     o.events.write_waiting().await?;
     Ok(o.access.tokens.save_uses().await?)
@@ -117,11 +121,13 @@ async fn wait_for_signals(
             _ = interrupt.recv() => return Ok(()),
             _ = day.tick() => reload_certificates(o, tls),
             _ = hang_up.recv() => {
+                supervisor::tell_reloading();
                 match options.load() {
                     Ok(config) => log::change(level, &config.logging),
                     Err(error) => tracing::error!(%error, "the configuration is wrong; nothing of it changes"),
                 }
                 reload_certificates(o, tls);
+                supervisor::tell_ready();
             }
         }
     }

@@ -343,6 +343,15 @@ impl Node {
         }
     }
 
+    /// Workers that should turn and do not. While the node drains, one that has ended is none of them.
+    pub fn stalled_workers(&self, state: &State) -> Vec<u16> {
+        let is_stalled = |worker: &u16| match state.ended.contains(worker) {
+            true => state.phase != Phase::Draining,
+            false => !state.pulse.is_beating(usize::from(*worker)),
+        };
+        (0..self.traffic.workers() as u16).filter(is_stalled).collect()
+    }
+
     /// Copies numbers that are kept elsewhere to where they are read. About once a second.
     pub fn copy_numbers(&self) {
         let status = self.upstream.status();

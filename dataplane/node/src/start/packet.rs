@@ -7,7 +7,7 @@ use secbeat_config::NodeConfig;
 use secbeat_config::node::{Attach, Unbound as UnboundConfig, Want};
 use secbeat_pktio::HugepagePolicy;
 use secbeat_pktio::program::{
-    AttachMode, Attached, InterfaceConfig, Program, ProgramConfig, ProgramError, Unbound,
+    AttachMode, Attached, CookieConfig, InterfaceConfig, Program, ProgramConfig, ProgramError, Unbound,
 };
 use secbeat_pktio::xsk::{BusyPoll, XskConfig, XskError, XskInterface, XskIo, XskReport, ZeroCopy};
 
@@ -63,6 +63,7 @@ impl PacketSide {
                 UnboundConfig::Pass => Unbound::Pass,
                 UnboundConfig::Drop => Unbound::Drop,
             },
+            cookies: CookieConfig::default(),
         })?;
         let mut engines = Vec::new();
         for worker in 0..workers {

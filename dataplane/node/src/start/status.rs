@@ -89,12 +89,13 @@ impl Control for Node {
 
 impl Node {
     fn worker_status(&self, state: &State) -> Vec<WorkerStatus> {
+        let stalled = self.stalled_workers(state);
         let pages = self.telemetry.workers().iter().enumerate();
         pages
             .map(|(index, page)| WorkerStatus {
                 worker: index as u16,
                 core: self.facts.cores.get(index).copied().flatten().map(|core| core as u16),
-                alive: !state.ended.contains(&(index as u16)) && state.pulse.is_beating(index),
+                alive: !stalled.contains(&(index as u16)) && !state.ended.contains(&(index as u16)),
                 generation: page.gauge(Gauge::PolicyGeneration),
             })
             .collect()
