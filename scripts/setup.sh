@@ -55,6 +55,7 @@ prometheus     prometheus
 promtool       prometheus
 logrotate      logrotate
 buildah        buildah
+npm            npm
 debootstrap    debootstrap
 '
 # What not every release has: the peer of the WAF's tests. Installed where the package lists name it.

@@ -28,8 +28,8 @@ debootstrap --variant=minbase bookworm "$place/debian" >"$place/debootstrap.log"
 tar -C "$place/debian" -cf "$place/debian.tar" .
 rm -rf "$place/debian"
 printf 'FROM scratch\nADD debian.tar /\n' >"$place/Base"
-build bud --isolation chroot -q -t "docker.io/library/debian:$release" -f "$place/Base" "$place" >"$place/base.log" 2>&1 \
-    || fail "no base image"
+build bud --isolation chroot -q -t "docker.io/library/debian:$release" -f "$place/Base" "$place" \
+    >"$place/base.log" 2>&1 || fail "no base image"
 mkdir -p "$place/context/programs"
 for program in secbeat-node secbeat-orchestrator secbeat; do
     install -s -t "$place/context/programs" "$programs/$program"
@@ -37,9 +37,11 @@ done
 
 for target in node orchestrator cli; do
     build bud --isolation chroot --format docker --pull-never --build-context "programs=$place/context" \
-        -f config/container/Dockerfile --target "$target" -t "$target" . >"$place/$target.log" 2>&1 || fail "no image $target"
+        -f config/container/Dockerfile --target "$target" -t "$target" . >"$place/$target.log" 2>&1 \
+        || fail "no image $target"
     build inspect --type image "$target" >"$place/$target.json"
-    jq -e '.Docker.config.User == "10001:10001"' "$place/$target.json" >/dev/null || fail "$target runs as root"
+    jq -e '.Docker.config.User == "10001:10001"' "$place/$target.json" >/dev/null \
+        || fail "$target runs as root"
     [ "$target" = cli ] || jq -e '.Docker.config.Healthcheck.Test == ["CMD", "secbeat-health"]' "$place/$target.json" \
         >/dev/null || fail "$target has no health check"
     build from --pull-never --name "run-$target" "$target" >"$place/from.log" 2>&1 || fail "no container of $target"
@@ -88,10 +90,10 @@ serves() {
         kill \$pid && wait \$pid" >"$place/$1.run.log" 2>&1 || fail "$1 does not serve"
 }
 serves node secbeat-node 18455
-inside orchestrator 'true'
-build copy --quiet --chown 0:10001 --chmod 640 run-orchestrator "$place/orchestrator.toml" /etc/secbeat/orchestrator.toml \
-    >/dev/null
-inside orchestrator 'secbeat-orchestrator --config /etc/secbeat/orchestrator.toml ca init | grep -q "BEGIN CERTIFICATE"' \
+build copy --quiet --chown 0:10001 --chmod 640 run-orchestrator "$place/orchestrator.toml" \
+    /etc/secbeat/orchestrator.toml >/dev/null
+inside orchestrator '
+    secbeat-orchestrator --config /etc/secbeat/orchestrator.toml ca init | grep -q "BEGIN CERTIFICATE"' \
     2>"$place/ca.log" || fail "the orchestrator makes no authority"
 serves orchestrator secbeat-orchestrator 18458
 echo "container: ok"

@@ -56,13 +56,27 @@ if [ -x "$programs/secbeat-node" ] && [ -x "$programs/secbeat-orchestrator" ]; t
         export "$name=$(openssl rand -hex 32)"
     done
     export SECBEAT_BACKEND=192.0.2.80:443
-    for file in "$place"/configurations/*; do
+    for file in "$place"/configurations/*.toml; do
         case $file in
             *orchestrator*) program=secbeat-orchestrator ;;
             *) program=secbeat-node ;;
         esac
         quietly "${file##*/}" "$programs/$program" --config "$file" --validate-config
     done
+    # Scripts that make an authority at the first start: the second start must find it and change nothing.
+    for file in "$place"/configurations/*.sh; do
+        # shellcheck disable=SC2016 # the inner shell expands
+        quietly "${file##*/}" env PATH="$(cd "$programs" && pwd):$PATH" PLACE="$place/first" sh -euc '
+            rm -rf "$PLACE" && mkdir -p "$PLACE"
+            printf "[server]\nstate_dir = \"%s\"\n" "$PLACE" >"$PLACE/orchestrator.toml"
+            bash -eu "$0"
+            cat "$PLACE"/*token "$PLACE/authority.pem" >"$PLACE/before"
+            grep -q "BEGIN CERTIFICATE" "$PLACE/before" && grep -q "^sbt_" "$PLACE/before"
+            bash -eu "$0"
+            cat "$PLACE"/*token "$PLACE/authority.pem" | cmp - "$PLACE/before"' "$file"
+    done
+    quietly "documents name what exists" python3 tests/deploy/documents.py "$programs" \
+        docs/runbooks.md docs/monitoring.md docs/deployment.md
 else
     echo "  no programs in $programs: configurations are not validated"
 fi

@@ -47,7 +47,8 @@ def main():
         for mark in marks:
             # The data source's own, like the query.
             mark.pop("titleFormat")
-        lines.append(f"export const marks_{path.stem}: Plain<Query>[] = {json.dumps([m.pop('target') for m in marks])};")
+        queries = json.dumps([mark.pop("target") for mark in marks])
+        lines.append(f"export const marks_{path.stem}: Plain<Query>[] = {queries};")
         lines.append(f"export const page_{path.stem}: Plain<Dashboard> = {json.dumps(page)};")
     (folder / "model.ts").write_text("\n".join(lines) + "\n")
     print(f"{count} panels")

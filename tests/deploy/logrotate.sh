@@ -78,7 +78,8 @@ END
 node_pid=$!
 started="$started $node_pid"
 tries=100
-until curl -skf -m 2 -o /dev/null "https://127.0.0.1:$front/" && curl -sf -o /dev/null "http://127.0.0.1:$api/health"; do
+until curl -skf -m 2 -o /dev/null "https://127.0.0.1:$front/" \
+    && curl -sf -o /dev/null "http://127.0.0.1:$api/health"; do
     tries=$((tries - 1))
     [ "$tries" -gt 0 ] || fail "the node does not serve"
     sleep 0.1
@@ -116,7 +117,8 @@ grep -q "$requests succeeded" "$place/load.out" || fail "not every request was a
 sleep 1
 curl -sk -o /dev/null "https://127.0.0.1:$front/"
 sleep 0.5
-lost=$(curl -s "http://127.0.0.1:$api/metrics" | awk '/^secbeat_(log_lines_dropped|waf_audit_lost)_total/ { n += $2 } END { print n + 0 }')
+lost=$(curl -s "http://127.0.0.1:$api/metrics" \
+    | awk '/^secbeat_(log_lines_dropped|waf_audit_lost)_total/ { n += $2 } END { print n + 0 }')
 [ "$lost" = 0 ] || fail "$lost lines were lost by the node's own count"
 
 python3 - "$place/logs" "$((before + requests + 1))" "$rotated" <<'END' || fail "lines are lost or torn"

@@ -56,11 +56,19 @@ def names_in(value):
             yield from names_in(one)
 
 
+def script(path, text):
+    """A script of a container, for places of the test's own: it is run, twice."""
+    for place in ("/var/lib/secbeat-orchestrator", "/fleet"):
+        text = text.replace(place, '"$PLACE"')
+    path.write_text(text.replace("/etc/secbeat/orchestrator.toml", '"$PLACE/orchestrator.toml"'))
+
+
 def kubernetes(out):
     """Schemas and references."""
     custom = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
     files = {path.name for path in KUBERNETES.glob("*.yaml")} - {"kustomization.yaml"}
-    need(set(custom["resources"]) == files, f"kustomization.yaml names {custom['resources']}, there are {sorted(files)}")
+    listed = set(custom["resources"])
+    need(listed == files, f"kustomization.yaml names {sorted(listed)}, there are {sorted(files)}")
     there = set(FROM_OUTSIDE)
     for made in custom["configMapGenerator"]:
         there.add(("ConfigMap", made["name"]))
@@ -72,21 +80,25 @@ def kubernetes(out):
         there.add((one["kind"], one["metadata"]["name"]))
         for version in VERSIONS:
             kubernetes_validate.validate(one, version, strict=True)
-    pods = [(name, one["spec"]["template"], one["spec"]) for name, one in found if one["kind"] in ("DaemonSet", "StatefulSet")]
+    sets = [(name, one["spec"]) for name, one in found if one["kind"] in ("DaemonSet", "StatefulSet")]
+    pods = [(name, spec["template"], spec) for name, spec in sets]
     need(len(pods) == 2, "a DaemonSet and a StatefulSet are expected")
     images = {image["name"] for image in custom["images"]}
     for name, pod, spec in pods:
         for wanted in names_in(pod):
             need(wanted in there, f"{name}: {wanted} does not exist")
-        need(spec["selector"]["matchLabels"] == pod["metadata"]["labels"], f"{name}: the selector does not select its pods")
+        fits = spec["selector"]["matchLabels"] == pod["metadata"]["labels"]
+        need(fits, f"{name}: the selector does not select its pods")
         volumes = {one["name"] for one in pod["spec"]["volumes"]}
         volumes |= {one["metadata"]["name"] for one in spec.get("volumeClaimTemplates", [])}
-        for container in pod["spec"]["containers"]:
+        for container in pod["spec"].get("initContainers", []) + pod["spec"]["containers"]:
             need(container["image"] in images, f"{name}: image {container['image']} is not named in kustomization.yaml")
             rights = container["securityContext"]
             need(not rights.get("privileged") and rights["capabilities"]["drop"] == ["ALL"], f"{name}: too many rights")
             mounts = {one["name"] for one in container["volumeMounts"]}
             need(mounts == volumes, f"{name}: volumes {sorted(volumes)}, mounts {sorted(mounts)}")
+        for first in pod["spec"].get("initContainers", []):
+            script(out / f"kubernetes-{first['name']}.sh", first["args"][0])
     labels = [pod["metadata"]["labels"] for _, pod, _ in pods]
     for name, one in found:
         selector = one.get("spec", {}).get("selector") or one.get("spec", {}).get("podSelector")
@@ -112,6 +124,7 @@ def compose(out):
             source = volume.split(":")[0]
             fits = (path.parent / source).is_file() if source.startswith(".") else source in plain["volumes"]
             need(fits, f"compose.yml: {name}: {source} does not exist")
+    script(out / "compose-setup.sh", plain["services"]["setup"]["command"][0].replace("$$", "$"))
     for name in ("node.toml", "orchestrator.toml"):
         (out / f"compose-{name}").write_text((path.parent / "compose" / name).read_text())
     return f"{len(plain['services'])} services"
@@ -171,7 +184,8 @@ def terraform(out):
         "api_token": "token",
     }
     call = re.search(r"node\.yaml\.tftpl\", \{(.*?)\n    \}\)", (TERRAFORM / "main.tf").read_text(), re.DOTALL).group(1)
-    need(set(re.findall(r"^ +(\w+) +=", call, re.MULTILINE)) == set(values), "main.tf: values of node.yaml.tftpl differ")
+    passed = set(re.findall(r"^ +(\w+) +=", call, re.MULTILINE))
+    need(passed == set(values), "main.tf: values of node.yaml.tftpl differ")
     cloud_config("node.yaml.tftpl", values, out)
     return "2 modules of Terraform"
 
@@ -187,7 +201,8 @@ def alerts():
                     tested.update(re.findall(r'alertname="(\w+)"', query["expr"]))
     rules = [rule for path in (folder / "rules").glob("*.yml") for group in yaml.safe_load(path.read_text())["groups"]
              for rule in group["rules"] if "alert" in rule]  # fmt: skip
-    need({rule["alert"] for rule in rules} == tested, f"alerts and tests: {sorted({r['alert'] for r in rules} ^ tested)}")
+    names = {rule["alert"] for rule in rules}
+    need(names == tested, f"alerts without a test, or tests without an alert: {sorted(names ^ tested)}")
     for rule in rules:
         page, _, section = rule["annotations"]["runbook"].partition("#")
         need((ROOT / page).is_file(), f"{rule['alert']}: {page} does not exist")

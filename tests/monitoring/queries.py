@@ -3,8 +3,8 @@
 
     tests/monitoring/queries.py ADDRESS [--without PREFIX]...
 
-ADDRESS: a Prometheus that scrapes real nodes and an orchestrator and evaluates the shipped rules. Of each query, parsed:
-every selector (name, labels and their values) matches a series; every label it groups by, joins on, or shows is one
+ADDRESS: a Prometheus that scrapes real nodes and an orchestrator and evaluates the shipped rules. Of each query,
+parsed: every selector (name, labels and their values) matches a series; every label it groups by, joins on, or shows is one
 that those series have; it runs; and a panel shows something. --without: metrics that cannot be there in this run.
 """
 

@@ -144,7 +144,8 @@ def bars(title, query, legend, unit="short", about="", width=12, height=8):
 
 def row(title):
     """A heading."""
-    return {"type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": {"x": 0, "y": 0, "w": 24, "h": 1}}
+    place = {"x": 0, "y": 0, "w": 24, "h": 1}
+    return {"type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": place}
 
 
 def rate(name, by="", match=HERE, window="$__rate_interval"):
@@ -703,13 +704,22 @@ def fleet_page():
         ),
     ]
     control = [
-        graph("Nodes by state", [("sum by (state) (secbeat_orchestrator_nodes)", "{{state}}")], "short", stacked=True, width=8),
+        graph(
+            "Nodes by state",
+            [("sum by (state) (secbeat_orchestrator_nodes)", "{{state}}")],
+            "short",
+            stacked=True,
+            width=8,
+        ),
         graph(
             "Streams",
             [
                 ("secbeat_orchestrator_streams", "open"),
                 ("secbeat_orchestrator_nodes_in_sync", "in sync"),
-                ("sum by (reason) (rate(secbeat_orchestrator_streams_closed_total[$__rate_interval]))", "closed: {{reason}}"),
+                (
+                    "sum by (reason) (rate(secbeat_orchestrator_streams_closed_total[$__rate_interval]))",
+                    "closed: {{reason}}",
+                ),
                 ("rate(secbeat_orchestrator_streams_refused_total[$__rate_interval])", "refused"),
             ],
             "short",
@@ -760,8 +770,14 @@ def fleet_page():
         graph(
             "Tasks: failures and time",
             [
-                ("sum by (task) (rate(secbeat_orchestrator_task_failures_total[$__rate_interval]))", "{{task}} failures/s"),
-                ("sum by (task) (rate(secbeat_orchestrator_task_busy_seconds_total[$__rate_interval]))", "{{task}} busy"),
+                (
+                    "sum by (task) (rate(secbeat_orchestrator_task_failures_total[$__rate_interval]))",
+                    "{{task}} failures/s",
+                ),
+                (
+                    "sum by (task) (rate(secbeat_orchestrator_task_busy_seconds_total[$__rate_interval]))",
+                    "{{task}} busy",
+                ),
             ],
             "short",
             width=8,
