@@ -44,6 +44,12 @@ enum limit {
 	// overflow: workers then see more segments, and nothing is lost.
 	FLOW_BUCKETS_MIN = 64,
 	FLOW_BUCKETS_MAX = 1048576,
+	// Handshakes remembered until their worker has opened the flow, 8 bytes each. Two that meet in one slot: the earlier
+	// one's client sends what followed its ACK again.
+	FRESH_SLOTS = 4096,
+	// How long, in units of 2^26 ns (67 ms): a worker takes milliseconds; it may also refuse to open it, and say so.
+	FRESH_CLOCK_SHIFT = 26,
+	FRESH_UNITS = 15,
 	// Changes with every change of a map's layout: a restarted node reuses maps of its own version only.
 	SCHEMA_VERSION = 3,
 };

@@ -1,9 +1,7 @@
 // IPv4 (RFC 791): the list, the header, fragments, ICMP errors, transport.
 #pragma once
 
-#include <linux/ip.h>
-
-#include "transport.h"
+#include "gate.h"
 
 #define IPV4_FRAGMENT_OFFSET 0x1fff
 #define IPV4_MORE_FRAGMENTS 0x2000
@@ -92,7 +90,28 @@ static __always_inline int is_bad_source_v4(__be32 addr)
 	return (number >> 24) == 127 || (number >> 28) == 14 || number == 0xffffffff;
 }
 
-static __always_inline int handle_ipv4(struct xdp_md *ctx, struct iphdr *ip, void *data_end)
+// SYN cookies, for a whole segment to a listener with a slot.
+static __always_inline int cookies_v4(struct xdp_md *ctx, struct iphdr *ip, void *data_end, __u32 link_bytes,
+				      __u32 listener)
+{
+	__u32 first = bpf_ntohl(ip->saddr) >> 24;
+	struct segment segment = {
+		.tcp = (void *)ip + ip->ihl * 4,
+		.tuple = { .addrs = { *(__u64 *)&ip->saddr } },
+		.link_bytes = link_bytes,
+		.listener = listener,
+	};
+
+	// As workers do: no answer to "this network" and reserved addresses.
+	if (first == 0 || first >= 224)
+		return drop(DROP_SOURCE);
+	if ((void *)(segment.tcp + 1) > data_end)
+		return UNDECIDED;
+	segment.tuple.ports = *(__u32 *)segment.tcp;
+	return judge_segment(ctx, data_end, &segment);
+}
+
+static __always_inline int handle_ipv4(struct xdp_md *ctx, struct iphdr *ip, void *data_end, __u32 link_bytes)
 {
 	__u32 header_bytes, total_bytes, slot = 0;
 	struct ports *ports;
@@ -133,5 +152,7 @@ static __always_inline int handle_ipv4(struct xdp_md *ctx, struct iphdr *ip, voi
 	if (!is_ours_v4(ip->daddr, ports->destination, ip->protocol, &slot))
 		return pass(PASS_NOT_OURS);
 	end = check_transport(ports, data_end, total_bytes - header_bytes, ip->protocol, 1);
+	if (end == UNDECIDED && slot && ip->protocol == IPPROTO_TCP)
+		end = cookies_v4(ctx, ip, data_end, link_bytes, slot);
 	return end == UNDECIDED ? to_worker(ctx, WORKER) : end;
 }

@@ -159,6 +159,14 @@ struct {
 	__type(value, struct flow_bucket);
 } flow_buckets SEC(".maps");
 
+// Handshakes just completed: the upper half of the flow's hash, and when. Of one interface; not pinned.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FRESH_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} fresh_handshakes SEC(".maps");
+
 // Set before loading, one program per interface: the verifier treats them as constants.
 // First key of this interface in `sockets`.
 const volatile __u32 socket_base = 0;

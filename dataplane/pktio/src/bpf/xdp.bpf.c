@@ -33,6 +33,7 @@ int secbeat(struct xdp_md *ctx)
 	void *data_end = (void *)(long)ctx->data_end;
 	struct ethhdr *ethernet = data;
 	void *next = ethernet + 1;
+	__u32 link_bytes = sizeof(*ethernet);
 	__be16 type;
 	int i;
 
@@ -48,11 +49,12 @@ int secbeat(struct xdp_md *ctx)
 			return pass(PASS_NOT_OURS);
 		type = tag->type;
 		next = tag + 1;
+		link_bytes += sizeof(*tag);
 	}
 	if (type == bpf_htons(ETH_P_IP))
-		return handle_ipv4(ctx, next, data_end);
+		return handle_ipv4(ctx, next, data_end, link_bytes);
 	if (type == bpf_htons(ETH_P_IPV6))
-		return handle_ipv6(ctx, next, data_end);
+		return handle_ipv6(ctx, next, data_end, link_bytes);
 	return pass(PASS_NOT_OURS);
 }
 

@@ -280,9 +280,8 @@ impl Slots {
         numbers.map(|(number, _)| CookieSlot(number)).collect()
     }
 
-    /// Switches a slot off and frees it.
-    pub(super) fn give_up(&mut self, slot: CookieSlot, gate: &CookieGate) {
-        gate.switch_off(slot);
+    /// Frees a slot.
+    pub(super) fn give_up(&mut self, slot: CookieSlot) {
         self.owners[slot.index()] = None;
     }
 

@@ -9,7 +9,7 @@
 //!
 //! A multiset: two flows with one fingerprint take two places. A bucket that is full counts in `overflow` what it cannot
 //! hold, and the program leaves everything of such a bucket to the workers: the table may say "open" of a flow that is
-//! not, never the other way round. An entry never moves. Removals look from the first place to the last, so one that finds
+//! not, never the other way round. Removals look from the first place to the last, so one that finds
 //! nothing has an entry of its own in `overflow`, whatever others do meanwhile.
 //!
 //! Cost: one SipHash-1-3, one cache line, one compare-and-swap; no lock, no system call, no allocation.
@@ -165,8 +165,8 @@ impl<'a> FlowTable<'a> {
     #[cfg(test)]
     pub(super) fn contains(&self, hash: u64) -> bool {
         let (fingerprint, places, overflow) = self.bucket(hash);
-        overflow.load(Ordering::Acquire) != 0
-            || places.iter().any(|place| place.load(Ordering::Acquire) == fingerprint)
+        places.iter().any(|place| place.load(Ordering::Acquire) == fingerprint)
+            || overflow.load(Ordering::Acquire) != 0
     }
 }
 

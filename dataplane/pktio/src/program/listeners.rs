@@ -49,23 +49,39 @@ impl Program {
             .filter(|(listener, _)| is_tcp(listener))
             .filter_map(|(listener, offer)| Some((listener, offer.as_ref()?)))
             .collect();
-        // Off at once; used again only after the maps no longer lead to them.
+        // Off at once; free only when the maps no longer lead to them.
         let stale = self.slots.stale(|listener| offers.contains_key(listener));
         for slot in &stale {
             self.gate.switch_off(*slot);
         }
         let mut slots = BTreeMap::new();
-        for (listener, offer) in offers {
-            if let Some(slot) = self.slots.take(listener, offer, &self.gate) {
-                slots.insert(*listener, slot);
-            }
-        }
-        let result = self.write_listeners(&slots).and_then(|()| self.write_locals());
+        self.take_slots(&offers, &mut slots);
+        let mut result = self.write_listeners(&slots).and_then(|()| self.write_locals());
         self.index.forget_listeners();
-        for slot in stale {
-            self.slots.give_up(slot, &self.gate);
+        for slot in &stale {
+            self.slots.give_up(*slot);
+        }
+        if slots.len() < offers.len() && !stale.is_empty() {
+            self.take_slots(&offers, &mut slots);
+            result = result.and_then(|()| self.write_listeners(&slots));
+            self.index.forget_listeners();
         }
         result.map(|()| listeners.iter().map(|(listener, _)| slots.get(listener).copied()).collect())
+    }
+
+    /// Gives slots to listeners that have none, while there are.
+    fn take_slots(
+        &mut self,
+        offers: &BTreeMap<&ListenerKey, &CookieOffer>,
+        slots: &mut BTreeMap<ListenerKey, CookieSlot>,
+    ) {
+        for (listener, offer) in offers {
+            if !slots.contains_key(listener)
+                && let Some(slot) = self.slots.take(listener, offer, &self.gate)
+            {
+                slots.insert(**listener, slot);
+            }
+        }
     }
 
     fn write_listeners(&self, slots: &BTreeMap<ListenerKey, CookieSlot>) -> Result<(), ProgramError> {
