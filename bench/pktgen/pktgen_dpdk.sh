@@ -3,7 +3,8 @@
 # version of it can, so that sources are random and checksums right.
 #   DEVICE=0000:3b:00.0 I_OWN_THIS_DEVICE=0000:3b:00.0 DESTINATION=192.0.2.1 NEXT_HOP=02:00:00:00:00:01 \
 #   [RATE_PERCENT=100] [SECONDS_MAX=30] [PACKETS=100000] [CORES=0-2] [PKTGEN=pktgen] pktgen_dpdk.sh
-# Before: hugepages, and the card bound to vfio-pci (README.md). Cores: the first for the display, one to receive, one to send.
+# Before: hugepages, and the card bound to vfio-pci (README.md). Cores: the first for the display, one to receive, one
+# to send.
 set -eu
 cd "$(dirname "$0")"
 

@@ -1,10 +1,10 @@
 //! `peers`: SecBeat beside its peers, in one run on one machine, with identical load; the report of the product.
 //!
-//! Owns: the command line, the order of chapters, saving after every repetition. What a chapter measures is in its module:
-//! `floods` (SYN floods with honest clients), `traffic` (fresh connections, bulk), `requests` (requests per CPU-second and
-//! latency of proxies), `memory` (idle connections). `result` is the file, `bars` the judgement, `markdown` and `plot` the pages.
-//! A subject that fails is an error in its rows; the run goes on. Ctrl-C ends it after the measurement at hand, with
-//! everything taken down and what was measured saved.
+//! Owns: the command line, the order of chapters, saving after every repetition. What a chapter measures is in its
+//! module: `floods` (SYN floods with honest clients), `traffic` (fresh connections, bulk), `requests` (requests per
+//! CPU-second and latency of proxies), `memory` (idle connections). `result` is the file, `bars` the judgement,
+//! `markdown` and `plot` the pages. A subject that fails is an error in its rows; the run goes on. Ctrl-C ends it
+//! after the measurement at hand, with everything taken down and what was measured saved.
 
 mod bars;
 mod clients;
@@ -81,9 +81,9 @@ pub(crate) struct Options {
     /// Prefix of the lab, which is made and removed
     #[arg(long, default_value = "sbpeers")]
     prefix: String,
-    /// Folder for the results
-    #[arg(long, default_value = "bench/results")]
-    results: PathBuf,
+    /// Folder for the results (default: bench/results, with --quick target/results)
+    #[arg(long)]
+    results: Option<PathBuf>,
     /// Name of the result's files
     #[arg(long, default_value = "peers")]
     name: String,
@@ -165,11 +165,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         .into_iter()
         .filter(|one| options.chapter.is_empty() || options.chapter.contains(one))
         .collect();
-    fs::create_dir_all(&options.results).with_context(|| format!("make {}", options.results.display()))?;
+    // A quick run never replaces a result that is quoted.
+    let usual = if options.quick { "target/results" } else { "bench/results" };
+    let folder = options.results.clone().unwrap_or_else(|| usual.into());
+    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     idle::raise_descriptors_to_hard_limit()?;
     let host = Host::ask(&floods::settings());
     let begun_unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let path = options.results.join(format!("{}.json", options.name));
+    let path = folder.join(format!("{}.json", options.name));
     let mut book = Book { document: Document::begin(host, begun_unix), path, begun: Instant::now() };
     let (_awake, _ungrouped) = (cpu::AwakeCores::hold(), cpu::UngroupedSessions::hold());
     let mut failed = false;
@@ -187,7 +190,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     book.document.complete = !failed && !interrupt::requested();
     book.save();
-    report::write(&book.document, &options.results, &options.name)?;
+    report::write(&book.document, &folder, &options.name)?;
     println!("{}", show_bars(&book.document));
     println!("result: {}", book.path.display());
     let passed = book.document.complete && book.document.bars.iter().all(|bar| bar.passed || !bar.counts);

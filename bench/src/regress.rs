@@ -1,8 +1,9 @@
 //! `regress`: two result files, row by row; fails on a real regression and not on noise.
 //!
-//! Owns: reading both kinds of result (`peers`, `scenario`), pairing their rows, the table, the exit code. What counts as a
-//! change is decided in `noise`. Only rows of SecBeat are judged. The peers' rows of the same chapter and figure tell how the
-//! machine itself has changed between the two runs; that drift is shown, and taken out of SecBeat's change.
+//! Owns: reading both kinds of result (`peers`, `scenario`), pairing their rows, the table, the exit code. What
+//! counts as a change is decided in `noise`. Only rows of SecBeat are judged. The peers' rows of the same chapter and
+//! figure tell how the machine itself has changed between the two runs; that drift is shown, and taken out of
+//! SecBeat's change.
 
 mod noise;
 

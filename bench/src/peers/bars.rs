@@ -1,7 +1,8 @@
 //! The bars: what SecBeat must reach beside its peers, judged from the samples of the same run.
 //!
-//! Owns: the numbers and the judgement. Medians over the repetitions count; the success of honest clients is that of all
-//! connections of all repetitions together, which forgives less. What is only reported has `counts` false and fails nothing.
+//! Owns: the numbers and the judgement. Medians over the repetitions count; the success of honest clients is that of
+//! all connections of all repetitions together, which forgives less. What is only reported has `counts` false and
+//! fails nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +122,17 @@ pub(super) fn judge(document: &Document) -> Vec<Bar> {
     requests_per_cpu_second(document, &mut bars);
     added_latency(document, &mut bars);
     memory(document, &mut bars);
+    failures(document, &mut bars);
     bars
+}
+
+/// A node that does not start, or ends, has no figures that could miss a bar.
+fn failures(document: &Document, bars: &mut Vec<Bar>) {
+    let ours = document.rows.iter().filter(|row| row.subject.starts_with("SecBeat"));
+    let failed: usize = ours.map(|row| row.errors.len()).sum();
+    if failed > 0 {
+        bars.push(Bar::new("SecBeat: measurements that failed", failed as f64, "", Relation::Below, 1.0));
+    }
 }
 
 fn answers(document: &Document, ours: Defender, family: u8, bars: &mut Vec<Bar>) {
@@ -267,6 +278,15 @@ mod tests {
         assert_eq!(parallel.len(), 2);
         assert!(parallel.iter().all(|bar| !bar.passed && !bar.counts));
         assert_eq!(parallel[0].cells()[3], "missed, reported only");
+    }
+
+    #[test]
+    fn a_node_that_ends_misses_a_bar() {
+        let mut document = document(4e6, &[200.0], 1.0);
+        document.row(floods::CHAPTER, "nginx, reverse proxy", "1 M/s").errors.push("ended".to_owned());
+        assert!(failed(&document).is_empty(), "a peer may");
+        document.row(floods::CHAPTER, "SecBeat l7", "1 M/s").errors.push("ended".to_owned());
+        assert_eq!(failed(&document), ["SecBeat: measurements that failed"]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Honest clients during a flood: two hundred one after the other, then two hundred at fifty a time.
 //!
 //! A connection that is lost takes its three seconds, and a defender that loses most of them would make one measurement
-//! last for minutes. So a connection that has waited for [`PATIENCE`] goes on to its deadline beside the others, and the
-//! next one begins: every one has the full deadline, and as many are tried whoever defends.
+//! last for minutes. So a connection that has waited for [`PATIENCE`] goes on to its deadline beside the others, and
+//! the next one begins: every one has the full deadline, and as many are tried whoever defends.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -24,9 +24,9 @@ const START_SECONDS_MAX: u64 = 10;
 /// A page must come through within this, or it is asked for again.
 const PAGE_DEADLINE_MS: u64 = 500;
 
-/// Settings of an edge that forwards. A client that uses a port again within a minute would otherwise meet what an earlier
-/// connection left behind: a closed socket of the listener that was here before, which is found ahead of routing, or
-/// an old entry of the connection table.
+/// Settings of an edge that forwards. A client that uses a port again within a minute would otherwise meet what an
+/// earlier connection left behind: a closed socket of the listener that was here before, which is found ahead of
+/// routing, or an old entry of the connection table.
 const FORWARDING: &str = "sysctl -qw net.ipv4.ip_early_demux=0 net.netfilter.nf_conntrack_tcp_timeout_time_wait=1 \
      net.netfilter.nf_conntrack_tcp_timeout_close=1";
 /// Settings of an edge that listens: the kernel's own.

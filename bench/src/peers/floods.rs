@@ -5,8 +5,9 @@
 //!                                                      core 1, before all else: client and origin, short work
 //! ```
 //!
-//! Owns: the lab of this chapter, its rounds, what is counted. Defenders take turns within a round, the first of a round
-//! is another one each time. A defender that does not start, or ends, is an error in its rows; the others go on.
+//! Owns: the lab of this chapter, its rounds, what is counted. Defenders take turns within a round, the first of a
+//! round is another one each time. A defender that does not start, or ends, is an error in its rows; the others go
+//! on.
 
 use std::fs;
 use std::sync::atomic::Ordering;

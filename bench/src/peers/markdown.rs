@@ -1,7 +1,8 @@
 //! The report as a page: tables of medians and spread, rendered from the result alone.
 //!
-//! Owns: which figures are shown and how. Every subject and case that was measured is in the tables, the unfavourable ones too;
-//! what failed is listed with its reason. Nothing here computes a figure that `result` and `bars` do not have.
+//! Owns: which figures are shown and how. Every subject and case that was measured is in the tables, the unfavourable
+//! ones too; what failed is listed with its reason. Nothing here computes a figure that `result` and `bars` do not
+//! have.
 
 use std::fmt::Write as _;
 
@@ -187,14 +188,11 @@ fn flood_tables(text: &mut String, document: &Document, name: &str) {
     );
 }
 
+/// Head of a column, its figure, and how that is shown.
+type Column<'a> = (&'a str, &'a str, fn(f64) -> String);
+
 /// A table with figures as columns.
-fn columns(
-    text: &mut String,
-    document: &Document,
-    chapter: &str,
-    case: &str,
-    figures: &[(&str, &str, fn(f64) -> String)],
-) {
+fn columns(text: &mut String, document: &Document, chapter: &str, case: &str, figures: &[Column<'_>]) {
     let rows: Vec<&Row> = document.chapter(chapter).filter(|row| row.case == case).collect();
     if rows.is_empty() {
         return;

@@ -1,7 +1,7 @@
 //! Chapter `memory`: what an idle connection costs nginx, HAProxy and SecBeat, thousands of them held open at once.
 //!
-//! Owns: the rounds. Does not own: the connections (`idle`). Each kind of connection meets a proxy that was just started, so
-//! that no kind pays for what another left behind.
+//! Owns: the rounds. Does not own: the connections (`idle`). Each kind of connection meets a proxy that was just
+//! started, so that no kind pays for what another left behind.
 
 use anyhow::Result;
 

@@ -1,7 +1,8 @@
 //! Plots as SVG: lines over the offered rate on logarithmic axes, and horizontal bars.
 //!
-//! Owns: the drawing. Colours come from a style sheet with a light and a dark half, text from the reader's own sans-serif;
-//! the background is transparent, so a page of either kind shows through. No fonts, no scripts, nothing loaded.
+//! Owns: the drawing. Colours come from a style sheet with a light and a dark half, text from the reader's own
+//! sans-serif; the background is transparent, so a page of either kind shows through. No fonts, no scripts, nothing
+//! loaded.
 
 use std::fmt::Write as _;
 
@@ -34,19 +35,17 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1f2328}.title{fon
 /// All plots that the result has figures for: name of the file and its text.
 pub(super) fn all(document: &Document) -> Vec<(String, String)> {
     let mut plots = Vec::new();
-    let figures: [(&str, Axis, fn(&Row) -> Option<f64>); 3] = [
-        ("one_by_one_success_percent", Axis::Linear { most: 100.0, unit: " %" }, |row| {
+    let figures: [(Axis, Figure); 3] = [
+        (Axis::Linear { most: 100.0, unit: " %" }, |row| {
             let count = row.sum("one_by_one_count");
             (count > 0.0).then(|| 100.0 * row.sum("one_by_one_succeeded_count") / count)
         }),
-        ("answers_pps", Axis::Logarithmic { unit: "/s", time: false }, |row| {
+        (Axis::Logarithmic { unit: "/s", time: false }, |row| {
             row.median("answers_pps").filter(|rate| *rate > 0.0)
         }),
-        ("one_by_one_p99_us", Axis::Logarithmic { unit: "", time: true }, |row| {
-            row.median("one_by_one_p99_us")
-        }),
+        (Axis::Logarithmic { unit: "", time: true }, |row| row.median("one_by_one_p99_us")),
     ];
-    for ((file, title), (_, axis, figure)) in FLOOD_PLOTS.into_iter().zip(figures) {
+    for ((file, title), (axis, figure)) in FLOOD_PLOTS.into_iter().zip(figures) {
         let lines = flood_lines(document, figure);
         if !lines.is_empty() {
             plots.push((file.to_owned(), line_plot(title, axis, &lines)));
@@ -61,6 +60,9 @@ pub(super) fn all(document: &Document) -> Vec<(String, String)> {
     }
     plots
 }
+
+/// What a plot shows of a row.
+type Figure = fn(&Row) -> Option<f64>;
 
 #[derive(Clone, Copy, Debug)]
 enum Axis {
@@ -97,7 +99,7 @@ struct Line {
 }
 
 /// IPv4 alone: two families in one picture are twice as many lines.
-fn flood_lines(document: &Document, figure: fn(&Row) -> Option<f64>) -> Vec<Line> {
+fn flood_lines(document: &Document, figure: Figure) -> Vec<Line> {
     let lines = Defender::ALL.iter().zip(COLOURS).map(|(defender, colour)| {
         let rows = document.chapter(floods::CHAPTER).filter(|row| row.subject == defender.name());
         let mut points: Vec<(f64, f64)> = rows

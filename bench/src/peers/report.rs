@@ -1,7 +1,7 @@
 //! `report`: pages from a result, and the figures that a text may quote.
 //!
-//! Owns: writing the pages, and the block between two marks in the README. The block is rendered from the result and nothing
-//! else, so `--check` fails when a figure in it was typed, or the result is a newer one.
+//! Owns: writing the pages, and the block between two marks in the README. The block is rendered from the result and
+//! nothing else, so `--check` fails when a figure in it was typed, or the result is a newer one.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,14 +1,14 @@
-//! Chapters `requests` and `latency`: SecBeat's `l7` mode beside nginx and HAProxy as reverse proxies, HTTP and HTTPS; and
-//! with a rule set beside nginx with libmodsecurity.
+//! Chapters `requests` and `latency`: SecBeat's `l7` mode beside nginx and HAProxy as reverse proxies, HTTP and
+//! HTTPS; and with a rule set beside nginx with libmodsecurity.
 //!
 //! ```text
 //!  core 0: the proxy under test (one worker)          core 1: wrk or h2load, and the origin (nginx)
 //!  http://127.0.0.1:PORT, https://127.0.0.1:PORT  -->  the same page of 1 KB for all, keep-alive both sides
 //! ```
 //!
-//! Owns: the rounds. Does not own: how a peer is configured (`setup`), how load is made and read (`load`). What counts is
-//! requests per CPU-second of the proxy: the load generator shares its core with the origin and may be the narrower part.
-//! Latency is measured at half of what the slowest proxy without rules reaches, the same rate for all.
+//! Owns: the rounds. Does not own: how a peer is configured (`setup`), how load is made and read (`load`). What
+//! counts is requests per CPU-second of the proxy: the load generator shares its core with the origin and may be the
+//! narrower part. Latency is measured at half of what the slowest proxy without rules reaches, the same rate for all.
 
 use std::time::Duration;
 

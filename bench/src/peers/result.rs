@@ -1,9 +1,9 @@
 //! The result of `peers` as a file: who measured where, and every sample of every figure.
 //!
-//! Owns: the format, reading and writing it. A row is one subject in one case of one chapter; a figure is a list of samples,
-//! one per repetition, under a name that ends in its unit. Medians are never stored, they follow from the samples.
-//! Does not own: what a figure means (`metric`), how it is shown (`markdown`, `plot`).
-//! The file is written anew after every repetition, through a second file, so that a run that is cut leaves a whole one.
+//! Owns: the format, reading and writing it. A row is one subject in one case of one chapter; a figure is a list of
+//! samples, one per repetition, under a name that ends in its unit. Medians are never stored, they follow from the
+//! samples. Does not own: what a figure means (`metric`), how it is shown (`markdown`, `plot`). The file is written
+//! anew after every repetition, through a second file, so that a run that is cut leaves a whole one.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,7 +1,7 @@
 //! The Core Rule Set as Debian ships it, for nginx with libmodsecurity and for SecBeat: the same files for both.
 //!
-//! Owns: where they lie, the engine's settings around them (what Debian's package of ModSecurity recommends, without an audit log and
-//! with blocking on).
+//! Owns: where they lie, the engine's settings around them (what Debian's package of ModSecurity recommends, without
+//! an audit log and with blocking on).
 
 use std::fs;
 use std::path::{Path, PathBuf};

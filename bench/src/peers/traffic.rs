@@ -4,8 +4,9 @@
 //! core 0: wrk, the receive work of client and origin, the origin      core 1: the defender and the edge's receive work
 //! ```
 //!
-//! Owns: the rounds, what is counted. The kernel listener serves the files itself, the others fetch them from the origin.
-//! Core 0 may be the narrower part; what the defender's core could do is in the figures per second of its time.
+//! Owns: the rounds, what is counted. The kernel listener serves the files itself, the others fetch them from the
+//! origin. Core 0 may be the narrower part; what the defender's core could do is in the figures per second of its
+//! time.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Configurations of nginx and HAProxy in the edge of the lab, as their manuals advise for a fast server: one worker, keep-alive
-//! to the origin, no access log. Paths of everything they write lie in the lab's folder.
+//! Configurations of nginx and HAProxy in the edge of the lab, as their manuals advise for a fast server: one worker,
+//! keep-alive to the origin, no access log. Paths of everything they write lie in the lab's folder.
 
 use std::path::Path;
 
