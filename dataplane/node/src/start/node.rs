@@ -13,6 +13,7 @@ use crossbeam::channel::Sender;
 use ipnet::IpNet;
 use secbeat_config::NodeConfig;
 use secbeat_config::ban::Entry;
+use secbeat_export::Exports;
 use secbeat_net::filter::Filter;
 use secbeat_net::syncookie::epoch_at;
 
