@@ -74,8 +74,7 @@ impl HostPort {
 }
 
 impl Value for ExportTarget {
-    const EXPECTED: &'static str =
-        "file:///path, udp://host:port, tcp://host:port or tls://host:port";
+    const EXPECTED: &'static str = "file:///path, udp://host:port, tcp://host:port or tls://host:port";
 
     fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("is not {}", Self::EXPECTED);
@@ -319,7 +318,8 @@ impl Export {
     }
 
     fn read(t: &mut Table<'_>) -> Self {
-        let name = t.required::<String>("name", "x", "Label in metrics and in the log: letters, digits, `-`, `_`.");
+        let name =
+            t.required::<String>("name", "x", "Label in metrics and in the log: letters, digits, `-`, `_`.");
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(plain) {
             t.invalid("name", &name, &format!("must be 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_`"));

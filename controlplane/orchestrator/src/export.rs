@@ -39,7 +39,8 @@ pub(crate) fn of_event(event: &v1::Event) -> Record {
         v1::Severity::Info | v1::Severity::Unspecified => Severity::Informational,
     };
     let kind = Kind::from_name(&event.class);
-    let mut record = Record::new(UNIX_EPOCH + Duration::from_millis(event.at_ms), severity, kind, &event.name);
+    let mut record =
+        Record::new(UNIX_EPOCH + Duration::from_millis(event.at_ms), severity, kind, &event.name);
     record.source = event.client_ip.parse().ok().map(|ip: IpAddr| (ip, None));
     record.set(Field::Node, &event.node_id);
     record.set(Field::Component, &event.component);
@@ -111,7 +112,8 @@ mod tests {
         let path = folder.path().join("events.json");
         let store = Store::open(&folder.path().join("store")).unwrap().0;
         let (events, audit) = (Events::open(store.clone(), 1_000).unwrap(), Audit::open(store).unwrap());
-        let text = format!("[[export]]\nname = \"a\"\nformat = \"json\"\ntarget = \"file://{}\"\n", path.display());
+        let text =
+            format!("[[export]]\nname = \"a\"\nformat = \"json\"\ntarget = \"file://{}\"\n", path.display());
         let config = OrchestratorConfig::parse("test", &text, &Default::default()).unwrap();
         let exports = Arc::new(exports());
         exports.apply(&config.exports).unwrap();
@@ -143,10 +145,16 @@ mod tests {
         let lines: Vec<serde_json::Value> = text.lines().map(|line| line.parse().unwrap()).collect();
         assert_eq!(lines.len(), 301);
         for (number, line) in lines.iter().take(300).enumerate() {
-            assert_eq!((&line["target"], &line["node"]), (&format!("/{number}\u{240a}").into(), &"node-1".into()));
+            assert_eq!(
+                (&line["target"], &line["node"]),
+                (&format!("/{number}\u{240a}").into(), &"node-1".into())
+            );
             assert_eq!((&line["src"], &line["action"]), (&"192.0.2.9".into(), &"blocked".into()));
         }
         let last = &lines[300];
-        assert_eq!((&last["kind"], &last["actor"], &last["spt"]), (&"audit".into(), &"alice".into(), &5_000.into()));
+        assert_eq!(
+            (&last["kind"], &last["actor"], &last["spt"]),
+            (&"audit".into(), &"alice".into(), &5_000.into())
+        );
     }
 }

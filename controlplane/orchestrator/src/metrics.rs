@@ -210,16 +210,22 @@ fn exports(o: &Orchestrator, all: &mut Families) {
     all.gauge("export_waiting", "Records that wait to be sent.", &each(|sink| sink.waiting as f64));
     let bytes = each(|sink| sink.waiting_bytes as f64);
     all.gauge("export_waiting_bytes", "Memory that they take.", &bytes);
-    all.counter("export_queued_total", "Records taken into a sink's queue.", &each(|sink| sink.queued as f64));
+    all.counter(
+        "export_queued_total",
+        "Records taken into a sink's queue.",
+        &each(|sink| sink.queued as f64),
+    );
     all.counter("export_sent_total", "Records handed to the kernel.", &each(|sink| sink.sent as f64));
     all.counter("export_opened_total", "Times a sink was opened.", &each(|sink| sink.opened as f64));
     let failures = each(|sink| sink.failures as f64);
     all.counter("export_failures_total", "Attempts to open or to send that failed.", &failures);
     let lost: Vec<_> = sinks
         .iter()
-        .flat_map(|sink| sink.lost.iter().map(|(why, count)| {
-            (vec![("sink", sink.name.as_str()), ("reason", *why)], *count as f64)
-        }))
+        .flat_map(|sink| {
+            sink.lost
+                .iter()
+                .map(|(why, count)| (vec![("sink", sink.name.as_str()), ("reason", *why)], *count as f64))
+        })
         .collect();
     all.counter("export_lost_total", "Records lost, by reason.", &lost);
 }

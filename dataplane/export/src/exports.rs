@@ -77,7 +77,8 @@ impl Exports {
         let mut fresh = Vec::new();
         let is_new = |export: &&Export| !self.sinks().iter().any(|sink| sink.export() == *export);
         for export in wanted.iter().filter(is_new) {
-            let known = self.sinks().iter().find(|sink| sink.export().name == export.name).map(Sink::counters);
+            let known =
+                self.sinks().iter().find(|sink| sink.export().name == export.name).map(Sink::counters);
             let counters = known.unwrap_or_else(|| Arc::new(Counters::default()));
             fresh.push(Sink::prepare(export.clone(), Arc::clone(&self.origin), counters)?);
         }

@@ -123,8 +123,11 @@ pub fn check(record: &Record) {
     let (origin, export) = (origin(), default_export());
     let texts: Vec<(&Names, &str)> = record.texts().collect();
     assert!(record.details().len() <= DETAILS_MAX);
-    for line in [syslog::write(record, &origin, export), cef::write(record, &origin, export), json::write(record, &origin)]
-    {
+    for line in [
+        syslog::write(record, &origin, export),
+        cef::write(record, &origin, export),
+        json::write(record, &origin),
+    ] {
         assert!(!line.chars().any(char::is_control), "{line:?}");
     }
     check_syslog(record, &texts, &syslog::write(record, &origin, export), &origin);
@@ -160,7 +163,9 @@ fn check_syslog(record: &Record, texts: &[(&Names, &str)], line: &str, origin: &
 }
 
 fn ends(record: &Record) -> usize {
-    let one = |end: Option<(core::net::IpAddr, Option<u16>)>| end.map_or(0, |(_, port)| 1 + usize::from(port.is_some()));
+    let one = |end: Option<(core::net::IpAddr, Option<u16>)>| {
+        end.map_or(0, |(_, port)| 1 + usize::from(port.is_some()))
+    };
     one(record.source) + one(record.destination)
 }
 

@@ -256,7 +256,8 @@ impl Record {
 
     /// The same without what clients wrote: for receivers of very short records.
     pub(crate) fn without_texts_of_clients(&self) -> Self {
-        let theirs = [Field::Method, Field::Host, Field::Target, Field::UserAgent, Field::Reason, Field::Message];
+        let theirs =
+            [Field::Method, Field::Host, Field::Target, Field::UserAgent, Field::Reason, Field::Message];
         let mut short = self.shortened();
         short.texts.retain(|(field, _)| !theirs.contains(field));
         short
@@ -315,7 +316,9 @@ const fn visible(c: char) -> char {
         code @ 0..=0x1f => 0x2400 + code,
         0x7f => 0x2421,
         // C1 controls; line and paragraph separators; marks of direction (as in CVE-2021-42574); byte order marks.
-        0x80..=0x9f | 0x2028 | 0x2029 | 0x200e | 0x200f | 0x202a..=0x202e | 0x2066..=0x2069 | 0xfeff => 0xfffd,
+        0x80..=0x9f | 0x2028 | 0x2029 | 0x200e | 0x200f | 0x202a..=0x202e | 0x2066..=0x2069 | 0xfeff => {
+            0xfffd
+        }
         code => code,
     };
     match char::from_u32(replaced) {

@@ -118,7 +118,11 @@ pub(crate) struct Sink {
 
 impl Sink {
     /// A sink whose files have been looked at; it runs after [`Self::start`].
-    pub(crate) fn prepare(export: Export, origin: Arc<Origin>, counters: Arc<Counters>) -> Result<Self, SinkError> {
+    pub(crate) fn prepare(
+        export: Export,
+        origin: Arc<Origin>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, SinkError> {
         let opener = Some(Opener::prepare(&export)?);
         let shared = Shared { export, state: Mutex::default(), wake: Condvar::new(), counters };
         Ok(Self { shared: Arc::new(shared), opener, origin })

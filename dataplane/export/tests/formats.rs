@@ -44,7 +44,9 @@ fn message_beyond_ascii_begins_with_a_byte_order_mark() {
 fn facility_and_number_are_those_of_the_configuration() {
     let export = export("target = \"tcp://a:514\"\nfacility = \"authpriv\"\nenterprise_number = 9");
     let line = syslog::write(&record(), &origin(), &export);
-    assert!(line.starts_with("<84>1 ") && line.contains("[secbeat@9 ") && line.contains("[secbeat.details@9 "));
+    assert!(
+        line.starts_with("<84>1 ") && line.contains("[secbeat@9 ") && line.contains("[secbeat.details@9 ")
+    );
 }
 
 #[test]
@@ -54,9 +56,14 @@ fn cef_has_standard_keys_and_escapes() {
         r#"rt=1767225600123 cat=request src=192.0.2.7 cs4Label=attackType cs4=sql_injection cs1Label=rule cs1=942100 "#,
         r#"act=blocked requestMethod=GET request=/a?q\=1|2]"\\␊ dvchost=node-1 cs5Label=details cs5={"status":"403"}"#,
     );
-    assert_eq!(cef::write(&record(), &origin(), &export("format = \"cef\"\ntarget = \"file:///a\"")), expected);
+    assert_eq!(
+        cef::write(&record(), &origin(), &export("format = \"cef\"\ntarget = \"file:///a\"")),
+        expected
+    );
     let line = cef::write(&record(), &origin(), &export("format = \"cef\"\ntarget = \"udp://a:514\""));
-    assert!(line.starts_with("<132>1 2026-01-01T00:00:00.123Z node-1 secbeat-node 42 request_refused - CEF:0|"));
+    assert!(
+        line.starts_with("<132>1 2026-01-01T00:00:00.123Z node-1 secbeat-node 42 request_refused - CEF:0|")
+    );
 }
 
 #[test]

@@ -71,7 +71,13 @@ impl Counters {
         core::array::from_fn(|index| self.lost[index].load(Relaxed))
     }
 
-    pub(super) fn status(&self, name: String, target: String, waiting: u64, waiting_bytes: u64) -> SinkStatus {
+    pub(super) fn status(
+        &self,
+        name: String,
+        target: String,
+        waiting: u64,
+        waiting_bytes: u64,
+    ) -> SinkStatus {
         SinkStatus {
             name,
             target,
@@ -80,7 +86,10 @@ impl Counters {
             waiting_bytes,
             queued: self.queued.load(Relaxed),
             sent: self.sent.load(Relaxed),
-            lost: Reason::ALL.iter().map(|(reason, word)| (*word, self.lost[*reason as usize].load(Relaxed))).collect(),
+            lost: Reason::ALL
+                .iter()
+                .map(|(reason, word)| (*word, self.lost[*reason as usize].load(Relaxed)))
+                .collect(),
             opened: self.opened.load(Relaxed),
             failures: self.failures.load(Relaxed),
         }

@@ -40,7 +40,11 @@ pub(super) fn connect(to: &HostPort) -> io::Result<TcpStream> {
 }
 
 /// Writes bytes, as long as the receiver takes some every now and then.
-pub(super) fn write_patiently(stream: &TcpStream, bytes: &[u8], is_over: &dyn Fn() -> bool) -> (usize, io::Result<()>) {
+pub(super) fn write_patiently(
+    stream: &TcpStream,
+    bytes: &[u8],
+    is_over: &dyn Fn() -> bool,
+) -> (usize, io::Result<()>) {
     let mut written = 0;
     let mut moved = Instant::now();
     if let Err(error) = stream.set_write_timeout(Some(LOOK_TIME)) {

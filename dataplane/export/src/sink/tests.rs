@@ -52,7 +52,10 @@ fn numbers(text: &str) -> Vec<usize> {
 fn file_is_appended_rotated_and_bounded() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.json");
-    let keys = format!("format = \"json\"\ntarget = \"file://{}\"\nmax_file_bytes = 1000\nfsync = \"always\"", path.display());
+    let keys = format!(
+        "format = \"json\"\ntarget = \"file://{}\"\nmax_file_bytes = 1000\nfsync = \"always\"",
+        path.display()
+    );
     let exports = exports(&keys);
     (0..10).for_each(|number| exports.submit(record(number)));
     let status = wait_for(&exports, |status| status.sent + lost(status, "file_full") == 10);
@@ -65,13 +68,18 @@ fn file_is_appended_rotated_and_bounded() {
     wait_for(&exports, |after| after.sent == status.sent + 1);
     let text = std::fs::read_to_string(&path).unwrap();
     let first = text.lines().next().unwrap();
-    assert!(first.contains(&format!("\"count\":{}", 10 - status.sent)) && first.contains("records_lost"), "{first}");
+    assert!(
+        first.contains(&format!("\"count\":{}", 10 - status.sent)) && first.contains("records_lost"),
+        "{first}"
+    );
     assert_eq!(numbers(&text), [10]);
 }
 
 #[test]
 fn full_queue_loses_the_newest_or_the_oldest_and_tells() {
-    for (when_full, expected) in [("drop_new", (0..16).collect::<Vec<_>>()), ("drop_old", (84..100).collect())] {
+    for (when_full, expected) in
+        [("drop_new", (0..16).collect::<Vec<_>>()), ("drop_old", (84..100).collect())]
+    {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
@@ -90,9 +98,13 @@ fn full_queue_loses_the_newest_or_the_oldest_and_tells() {
         while !all.iter().any(|line| line.contains("records_lost")) || numbers(&all.join("\n")).len() < 17 {
             all.push(lines.next().unwrap());
         }
-        let told: u64 = all.iter().filter(|line| line.contains("records_lost")).map(|line| {
-            line.split("\"count\":").nth(1).unwrap().split(',').next().unwrap().parse::<u64>().unwrap()
-        }).sum();
+        let told: u64 = all
+            .iter()
+            .filter(|line| line.contains("records_lost"))
+            .map(|line| {
+                line.split("\"count\":").nth(1).unwrap().split(',').next().unwrap().parse::<u64>().unwrap()
+            })
+            .sum();
         let status = wait_for(&exports, |status| status.sent + lost(status, "queue_full") == 101);
         assert_eq!(told, lost(&status, "queue_full"));
         let mut got = numbers(&all.join("\n"));
@@ -180,7 +192,8 @@ fn certificates(dir: &std::path::Path) -> (Vec<u8>, Vec<u8>) {
     std::fs::write(dir.join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
     let issuer = Issuer::new(params, key);
     let own = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&own, &issuer).unwrap();
+    let certificate =
+        CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&own, &issuer).unwrap();
     std::fs::write(dir.join("own.pem"), certificate.pem()).unwrap();
     std::fs::write(dir.join("own.key"), own.serialize_pem()).unwrap();
     (certificate.der().to_vec(), own.serialize_der())
@@ -239,7 +252,8 @@ fn mistakes_are_found_before_anything_changes() {
     let good = export(&format!("target = \"file://{}/a\"", dir.path().display()));
     let exports = Exports::new(origin());
     exports.apply(std::slice::from_ref(&good)).unwrap();
-    let missing = export(&format!("target = \"tls://a:6514\"\nca_path = \"{}/none.pem\"", dir.path().display()));
+    let missing =
+        export(&format!("target = \"tls://a:6514\"\nca_path = \"{}/none.pem\"", dir.path().display()));
     let error = exports.apply(&[missing]).unwrap_err().to_string();
     assert!(error.contains("[[export]] \"test\"") && error.contains("none.pem"), "{error}");
     assert_eq!(exports.status()[0].target, good.target.to_string());

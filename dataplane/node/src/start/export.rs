@@ -102,7 +102,8 @@ mod tests {
             assert_eq!(record.text(field), Some(text), "{}", field.name());
         }
         assert_eq!(record.severity, Severity::Warning);
-        let details: Vec<_> = record.details().iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let details: Vec<_> =
+            record.details().iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(details, [("status", "403"), ("event_id", "0")]);
     }
 }

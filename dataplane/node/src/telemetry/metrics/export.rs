@@ -13,14 +13,20 @@ pub(super) fn of_sinks(list: &mut Families, sinks: &[SinkStatus]) {
     if sinks.is_empty() {
         return;
     }
-    let labelled = |value: fn(&SinkStatus) -> f64| sinks.iter().map(|sink| (sink.name.clone(), value(sink))).collect();
+    let labelled =
+        |value: fn(&SinkStatus) -> f64| sinks.iter().map(|sink| (sink.name.clone(), value(sink))).collect();
     list.gauges(
         "secbeat_export_open",
         "1 while the file or connection of a sink works.",
         "sink",
         labelled(|sink| if sink.is_open { 1.0 } else { 0.0 }),
     );
-    list.gauges("secbeat_export_waiting", "Records that wait to be sent.", "sink", labelled(|sink| sink.waiting as f64));
+    list.gauges(
+        "secbeat_export_waiting",
+        "Records that wait to be sent.",
+        "sink",
+        labelled(|sink| sink.waiting as f64),
+    );
     list.gauges(
         "secbeat_export_waiting_bytes",
         "Memory that records which wait take.",
@@ -29,7 +35,9 @@ pub(super) fn of_sinks(list: &mut Families, sinks: &[SinkStatus]) {
     );
     let totals: [Total; 4] = [
         ("secbeat_export_queued_total", "Records taken into a sink's queue.", |sink| sink.queued),
-        ("secbeat_export_sent_total", "Records handed to the kernel; nothing acknowledges more.", |sink| sink.sent),
+        ("secbeat_export_sent_total", "Records handed to the kernel; nothing acknowledges more.", |sink| {
+            sink.sent
+        }),
         ("secbeat_export_opened_total", "Times a sink's file or connection was opened.", |sink| sink.opened),
         (
             "secbeat_export_failures_total",
@@ -38,7 +46,12 @@ pub(super) fn of_sinks(list: &mut Families, sinks: &[SinkStatus]) {
         ),
     ];
     for (name, help, value) in totals {
-        list.counters(name, help, "sink", sinks.iter().map(|sink| (sink.name.clone(), value(sink))).collect());
+        list.counters(
+            name,
+            help,
+            "sink",
+            sinks.iter().map(|sink| (sink.name.clone(), value(sink))).collect(),
+        );
     }
     let lost = sinks.iter().flat_map(|sink| {
         let labels = |why: &str| vec![("sink", sink.name.clone()), ("reason", why.to_owned())];
