@@ -37,6 +37,7 @@ pub use crate::units::{HeaderName, HostPattern, LogTarget, UrlPath};
 use toml::de::DeTable;
 
 use crate::error::{ConfigError, ConfigErrors, Place, Problem};
+use crate::export::Export;
 use crate::layers::Layers;
 use crate::reader::tree::Entries;
 use crate::reader::{Document, Table};
@@ -93,6 +94,8 @@ pub struct NodeConfig {
     pub geo: Geo,
     /// `[orchestrator]`
     pub orchestrator: Orchestrator,
+    /// `[[export]]`
+    pub exports: Vec<Export>,
 }
 
 impl Default for NodeConfig {
@@ -195,6 +198,7 @@ impl NodeConfig {
             waf: t.section("waf", Waf::read),
             geo: t.section("geo", Geo::read),
             orchestrator: t.section("orchestrator", Orchestrator::read),
+            exports: Export::read_all(t),
             server,
             io,
             syn_proxy,

@@ -10,6 +10,7 @@
 //! the steps. A node needs nobody else to run: no orchestrator, no other node.
 
 pub mod control;
+mod export;
 pub mod fleet;
 pub mod l7;
 pub mod last_good;
@@ -363,6 +364,8 @@ fn serve(
         }
     });
     node.upstream.start().context("health checks")?;
+    let wanted = node.state().config.exports.clone();
+    node.exports.apply(&wanted).map_err(|error| ExitError::config(error.to_string()))?;
     spawn_signals(signals, wake)?;
     let settings = api::ApiSettings::from_config(&node.state().config);
     let server = match settings {
@@ -395,6 +398,7 @@ fn serve(
         tracing::error!(%error, "bans cannot be saved");
     }
     drop(state);
+    node.exports.stop(export::STOP_TIME);
     if node.restart.load(Ordering::Acquire) {
         // A supervisor that restarts only what failed must do so, too.
         return Err(ExitError { exit: Exit::Restart, message: "ended to be started again".into() }.into());

@@ -16,6 +16,7 @@ use core::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use secbeat_export::Exports;
 use secbeat_net::verdict::DropReason;
 
 use crate::agent::{Link, Load};
@@ -63,6 +64,7 @@ pub struct Telemetry {
     rates: Mutex<Rates>,
     waf: OnceLock<Arc<Hits>>,
     link: OnceLock<Arc<Link>>,
+    exports: OnceLock<Arc<Exports>>,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +111,7 @@ impl Telemetry {
             rates: Mutex::default(),
             waf: OnceLock::new(),
             link: OnceLock::new(),
+            exports: OnceLock::new(),
         }
     }
 
@@ -142,6 +145,12 @@ impl Telemetry {
     pub fn set_link(&self, link: Arc<Link>) {
         // As above.
         let _ = self.link.set(link);
+    }
+
+    /// Where sinks of events count. Set once.
+    pub fn set_exports(&self, exports: Arc<Exports>) {
+        // As above.
+        let _ = self.exports.set(exports);
     }
 
     /// How often rules of the WAF matched; those that did.

@@ -76,7 +76,14 @@ impl Node {
     fn bring_in(&self, config: NodeConfig) -> Result<Reloaded, String> {
         let lasting = Arc::clone(&self.state().resources.lasting);
         let waf = l7::load_waf(&config, &lasting).map_err(|error| error.to_string())?;
-        self.apply(config, waf)
+        let old_exports = self.state().config.exports.clone();
+        self.exports.apply(&config.exports).map_err(|error| error.to_string())?;
+        self.apply(config, waf).inspect_err(|_| {
+            // They worked until now; one that does not any more is left out and told by its metrics.
+            if let Err(error) = self.exports.apply(&old_exports) {
+                tracing::error!(%error, "exports");
+            }
+        })
     }
 
     /// Log files are opened anew before the next write: they were moved away.
