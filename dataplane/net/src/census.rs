@@ -1,8 +1,8 @@
 //! The plainest [`FlowWatch`]: a list of the flows that were opened and not yet freed.
 //!
-//! Owns: the list. For fuzzing, tests and the simulation, where it stands for the table that the XDP program asks; a node
-//! uses that one. Cost: a lock and a walk through the list, so it does not belong on a packet path; no allocation below
-//! the capacity that it was made with.
+//! Owns: the list. For fuzzing, tests and the simulation, where it stands for the table that the XDP program asks; a
+//! node uses that one. Cost: a lock and a walk through the list, so it does not belong on a packet path; no allocation
+//! below the capacity that it was made with.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

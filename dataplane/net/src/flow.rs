@@ -1,7 +1,7 @@
 //! The identity of a flow: its 5-tuple, and a keyed hash of it.
 //!
-//! Owns: [`FlowKey`], [`Endpoint`], [`HashKey`], and [`FlowWatch`], what a table tells whoever must know which flows are
-//! alive. Does not own: tables of flows (`splice`, `tcp`, `udp`).
+//! Owns: [`FlowKey`], [`Endpoint`], [`HashKey`], and [`FlowWatch`], what a table tells whoever must know which flows
+//! are alive. Does not own: tables of flows (`splice`, `tcp`, `udp`).
 //! The hash is keyed (SipHash-1-3) because its input is chosen by strangers: without a secret a few thousand
 //! chosen ports would pile up in one bucket.
 

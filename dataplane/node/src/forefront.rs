@@ -1,4 +1,5 @@
-//! What stands before the workers: SYNs answered with cookies, and segments of no flow dropped, before a frame is copied.
+//! What stands before the workers: SYNs answered with cookies, and segments of no flow dropped, before a frame is
+//! copied.
 //!
 //! Owns: [`Forefront`], what the pipeline asks of it. [`Board`] is where workers agree when a listener may be answered
 //! there and when its gate may be shut. Does not own: the program (`pktio::program`), which listeners have a slot

@@ -1,11 +1,12 @@
 //! What the XDP program does about SYN cookies, in memory.
 //!
-//! Owns: SYNs answered and segments dropped before any worker sees them, flags and counts per slot, the list of open flows.
-//! Does not own: the answer's bytes (`net::syncookie`, which the program is compared with elsewhere), when to switch (the
-//! workers under test). A frame that is not a whole, readable TCP segment goes to its worker, as in the program.
+//! Owns: SYNs answered and segments dropped before any worker sees them, flags and counts per slot, the list of open
+//! flows. Does not own: the answer's bytes (`net::syncookie`, which the program is compared with elsewhere), when to
+//! switch (the workers under test). A frame that is not a whole, readable TCP segment goes to its worker, as in the
+//! program.
 //!
-//! After each turn the list is compared with the flows of all workers: the table that decides what is dropped never misses
-//! a live flow.
+//! After each turn the list is compared with the flows of all workers: the table that decides what is dropped never
+//! misses a live flow.
 
 use crate::frame::{self, Payload, flag};
 use crate::scenario::{SERVICE_V4, SERVICE_V6};

@@ -189,8 +189,8 @@ fn a_worker_that_sees_a_generation_gets_it_or_a_later_one_and_frees_none() {
     });
 }
 
-/// The leader has SYNs answered in front, shuts the gate when it may, and goes back, twice; meanwhile a worker takes SYNs.
-/// Whenever the worker holds a half-open connection the gate is open: its ACK is not dropped.
+/// The leader has SYNs answered in front, shuts the gate when it may, and goes back, twice; meanwhile a worker takes
+/// SYNs. Whenever the worker holds a half-open connection the gate is open: its ACK is not dropped.
 #[test]
 fn gate_is_never_shut_while_a_worker_holds_a_half_open_connection() {
     loom::model(|| {

@@ -8,10 +8,10 @@
 //! Owns: the phase of each listener, and which workers are ready for its gate. Does not own: the flags that the program
 //! reads (`super::Forefront`), the decisions (`pipeline::forefront`).
 //!
-//! The gate drops what is neither in the flow table nor a cookie. An ACK that completes a half-open connection is neither,
-//! so the gate is shut only while no worker has one of that listener. A worker that has once seen an odd phase makes none
-//! until it sees an even one, and an even phase is only written when the gate is open again: no such ACK is lost
-//! (`loom/src/models.rs`). The first worker leads.
+//! The gate drops what is neither in the flow table nor a cookie. An ACK that completes a half-open connection is
+//! neither, so the gate is shut only while no worker has one of that listener. A worker that has once seen an odd phase
+//! makes none until it sees an even one, and an even phase is only written when the gate is open again: no such ACK is
+//! lost (`loom/src/models.rs`). The first worker leads.
 //! Cost: one load per SYN that reaches a worker; one per listener and millisecond.
 
 use core::fmt;
@@ -91,7 +91,8 @@ impl Board {
         self.line(listener).map_or(0, |line| line.valid.load(Ordering::Relaxed))
     }
 
-    /// A worker says whether it holds no half-open connection of a listener. To be called by that worker between frames.
+    /// A worker says whether it holds no half-open connection of a listener. To be called by that worker between
+    /// frames.
     pub fn set_ready(&self, listener: u16, worker: WorkerId, is_ready: bool) {
         let Some(line) = self.line(listener) else { return };
         let Some(ready) = line.ready.get(usize::from(worker)) else { return };

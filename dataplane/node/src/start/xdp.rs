@@ -78,8 +78,8 @@ impl Xdp {
         }
     }
 
-    /// Tells it the service addresses, cookie keys and source ports of a policy. The answer: slots of the listeners that it
-    /// may answer, by listener.
+    /// Tells it the service addresses, cookie keys and source ports of a policy. The answer: slots of the listeners
+    /// that it may answer, by listener.
     ///
     /// # Errors
     /// When the kernel refuses; the program then still knows the earlier ones.

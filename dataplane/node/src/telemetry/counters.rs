@@ -83,8 +83,8 @@ numbers! {
         XdpAcksForged = "xdp_acks_forged",
         /// Other segments of no open flow that the XDP program dropped. Counted by the first worker.
         XdpSegmentsStray = "xdp_segments_stray",
-        /// Open flows that the XDP program's table had no place for: it leaves segments like theirs to workers. Counted by
-        /// the first worker.
+        /// Open flows that the XDP program's table had no place for: it leaves segments like theirs to workers. Counted
+        /// by the first worker.
         XdpFlowsUnlisted = "xdp_flows_unlisted",
         /// ACK segments whose cookie was valid.
         CookiesValid = "cookies_valid",
