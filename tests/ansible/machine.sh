@@ -74,14 +74,17 @@ inside() {
 
 stop() {
     pid=$1 work=$2 name=$3
-    kill -9 "$pid" 2>/dev/null || true
+    [ "$pid" -le 1 ] || kill -9 "$pid" 2>/dev/null || true
     group=$(unified)/secbeat-ansible-$name
     for _ in $(seq 50); do
         [ -d "/proc/$pid" ] || break
         sleep 0.1
     done
     # Deepest first; a cgroup goes when nothing is in it any more.
-    find "$group" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+    for _ in $(seq 30); do
+        [ -d "$group" ] || break
+        find "$group" -depth -type d -exec rmdir {} \; 2>/dev/null || sleep 0.1
+    done
     rm -rf "$work"
 }
 
