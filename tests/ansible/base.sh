@@ -16,7 +16,7 @@ wanted="python3-apt ethtool nftables irqbalance libelf1 zlib1g logrotate prometh
 # done_already <what> <text it was made from>
 done_already() { [ "$(cat "$place/$1.stamp" 2>/dev/null)" = "$2" ]; }
 root_from="$release $stock 1"
-packages_from="$release $wanted 1"
+packages_from="$release $wanted 2"
 if done_already root "$root_from" && done_already packages "$packages_from"; then exit 0; fi
 mkdir -p "$place"
 
@@ -55,5 +55,8 @@ chroot "$view/root" apt-get install -y -q --no-install-recommends --download-onl
 rm -rf "$place/packages"
 mkdir "$place/packages"
 cp "$view"/root/var/cache/apt/archives/*.deb "$place/packages/"
-(cd "$place/packages" && dpkg-scanpackages --multiversion . 2>/dev/null >Packages && printf 'Suite: test\n' >Release)
+cd "$place/packages"
+dpkg-scanpackages --multiversion . 2>/dev/null >Packages
+printf 'Suite: test\nDate: %s\nSHA256:\n %s %s Packages\n' "$(LC_ALL=C date -u '+%a, %d %b %Y %H:%M:%S UTC')" \
+    "$(sha256sum <Packages | cut -d' ' -f1)" "$(stat -c %s Packages)" >Release
 echo "$packages_from" >"$place/packages.stamp"

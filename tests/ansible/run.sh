@@ -17,6 +17,7 @@ here=$PWD/tests/ansible
 place=$PWD/target/ansible
 release=${SECBEAT_RELEASE:-target/release}
 prefix=sba
+token=$(sed -n "s/^monitoring_node_token: //p" tests/ansible/inventory/group_vars/all.yml)
 failures=0
 
 tools=$("$here/tools.sh")
@@ -48,8 +49,8 @@ work=$place/run
 started=''
 hugepages=$(cat /proc/sys/vm/nr_hugepages)
 cleanup() {
-    for pid in $started; do kill "$pid" 2>/dev/null || true; done
     if [ -z "${ANSIBLE_KEEP:-}" ]; then
+        for pid in $started; do kill "$pid" 2>/dev/null || true; done
         for name in control edge-1 edge-2; do
             "$here/machine.sh" stop "$(cat "$work/$name.pid" 2>/dev/null || echo 0)" "$work/$name" "$name" || true
         done
@@ -94,6 +95,13 @@ ssh-keygen -q -t ed25519 -N '' -f "$work/key"
 for name in control edge-1 edge-2; do
     mkdir -p "$work/$name/upper/root/.ssh"
     chmod 700 "$work/$name/upper/root" "$work/$name/upper/root/.ssh"
+    # Packet memory counts against a limit that the unit raises; where this machine itself may not raise it (no
+    # CAP_SYS_RESOURCE), the node in it gets the capability that does without.
+    if [ "$name" != control ] && ! (ulimit -Hl unlimited) 2>/dev/null; then
+        mkdir -p "$work/$name/upper/etc/systemd/system/secbeat-node.service.d"
+        printf '[Service]\nCapabilityBoundingSet=CAP_IPC_LOCK\nAmbientCapabilities=CAP_IPC_LOCK\n' \
+            >"$work/$name/upper/etc/systemd/system/secbeat-node.service.d/memlock.conf"
+    fi
     cp "$work/key.pub" "$work/$name/upper/root/.ssh/authorized_keys"
     "$here/machine.sh" start "$name" "$prefix-$name" "$place/base" "$work/$name" "$place/packages" >"$work/$name.pid"
 done
@@ -152,7 +160,7 @@ export -p >"$work/environment"
 echo "machines stand after $((SECONDS - begin)) s"
 [ "${1:-}" != up ] || exit 0
 version_is() { [ "$(in_machine "$1" dpkg-query -W -f '${Version}' "$2")" = "$3" ]; }
-api() { on "$1" curl -s -m 5 -H 'Authorization: Bearer a-token-for-the-test-0123456789' "${@:3}" "http://10.77.0.1${1#edge-}:9191$2"; }
+api() { on "$1" curl -s -m 5 -H 'Authorization: Bearer '"$token" "${@:3}" "http://10.77.0.1${1#edge-}:9191$2"; }
 page() { [ "$(on client curl -s -m 5 -o /dev/null -w '%{http_code}' "http://10.77.1.1$1/small")" = 200 ]; }
 no_page() { sleep 1; ! page "$1"; }
 
@@ -178,7 +186,7 @@ check "a ban holds" eval 'ban edge-1 && no_page 1'
 check "and goes" eval 'unban edge-1 && sleep 1 && page 1'
 scraped() {
     for _ in $(seq 30); do
-        in_machine control curl -s 'http://127.0.0.1:9090/api/v1/query?query=up' >"$work/up.json" || true
+        in_machine control curl -s 'http://127.0.0.1:9099/api/v1/query?query=up' >"$work/up.json" || true
         [ "$(jq '[.data.result[] | select(.value[1] == "1")] | length' "$work/up.json")" = 3 ] && return 0
         sleep 1
     done
