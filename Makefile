@@ -21,7 +21,7 @@ PROGRAMS := -p secbeat-node -p secbeat-orchestrator -p secbeat-cli -p secbeat-be
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build release test unit lint fmt fmt-check doc docs docs-check loom asan miri fuzz deny \
-        test-syn test-tcp test-l7 test-waf test-fleet test-slow test-idle demo bench bench-waf install uninstall clean
+        test-syn test-tcp test-l7 test-waf test-fleet test-ansible test-slow test-idle demo bench bench-waf install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -114,6 +114,9 @@ test-fleet: release ## an orchestrator and three nodes, killed and started again
 	@if [ "$$(id -u)" = 0 ]; then target/release/secbeat-bench demo --mode fleet; \
 	else echo "not root: the fleet in network namespaces is left out"; fi
 	SECONDS_MAX=60 tests/controlplane/schemathesis.sh target/release/secbeat-orchestrator
+
+test-ansible: release ## the Ansible collection: linters, then everything on three Debian machines in namespaces (root)
+	tests/ansible/run.sh
 
 test-slow: release ## what takes minutes: a gigabyte over a bad link, goodput under a flood, thousands of idle connections
 	@$(STEP) begin

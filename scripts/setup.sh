@@ -41,6 +41,9 @@ slowhttptest   slowhttptest
 sslscan        sslscan
 testssl        testssl.sh
 nc             netcat-openbsd
+debootstrap    debootstrap
+dpkg-scanpackages  dpkg-dev
+ssh            openssh-client
 /usr/bin/python3  python3
 /usr/share/doc/python3-venv  python3-venv
 /usr/lib/python3/dist-packages/websockets  python3-websockets
