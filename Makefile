@@ -25,8 +25,8 @@ PROGRAMS := -p secbeat-node -p secbeat-orchestrator -p secbeat-cli -p secbeat-be
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build release test unit lint fmt fmt-check doc docs docs-check loom asan miri fuzz deny \
-        test-syn test-tcp test-l7 test-waf test-fleet test-install test-export test-deploy lint-deploy test-load test-slow test-idle \
-        demo bench bench-waf install install-systemd uninstall health-check deb clean
+        test-syn test-tcp test-l7 test-waf test-fleet test-install test-ansible test-export test-deploy lint-deploy test-load test-slow \
+        test-idle demo bench bench-waf install install-systemd uninstall health-check deb clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -134,6 +134,9 @@ test-deploy: release ## dashboards and rules against real programs and Prometheu
 
 test-export: release ## security events in every format at a real rsyslog; receivers that are away or do not read
 	tests/export.sh
+
+test-ansible: release ## the Ansible collection: linters, then everything on three Debian machines in namespaces (root)
+	tests/ansible/run.sh
 
 test-load: release ## what needs the machine to itself for three minutes: goodput under a flood, idle connections, bad link, a full fleet
 	@$(STEP) begin

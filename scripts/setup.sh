@@ -44,6 +44,9 @@ nc             netcat-openbsd
 lintian        lintian
 rsyslogd       rsyslog
 /usr/share/doc/rsyslog-gnutls  rsyslog-gnutls
+debootstrap    debootstrap
+dpkg-scanpackages  dpkg-dev
+ssh            openssh-client
 /usr/bin/python3  python3
 /usr/share/doc/python3-venv  python3-venv
 /usr/lib/python3/dist-packages/websockets  python3-websockets
