@@ -25,9 +25,8 @@ PROGRAMS := -p secbeat-node -p secbeat-orchestrator -p secbeat-cli -p secbeat-be
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build release test unit lint fmt fmt-check doc docs docs-check loom asan miri fuzz deny \
-        test-syn test-tcp test-l7 test-waf test-fleet test-slow test-idle demo bench bench-waf install install-systemd uninstall \
-        health-check deb test-install \
-        clean
+        test-syn test-tcp test-l7 test-waf test-fleet test-slow test-idle demo bench bench-waf install \
+        install-systemd uninstall health-check deb test-install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
