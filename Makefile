@@ -25,8 +25,8 @@ PROGRAMS := -p secbeat-node -p secbeat-orchestrator -p secbeat-cli -p secbeat-be
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build release test unit lint fmt fmt-check doc docs docs-check loom asan miri fuzz deny \
-        test-syn test-tcp test-l7 test-waf test-fleet test-slow test-idle demo bench bench-waf install \
-        install-systemd uninstall health-check deb test-install clean
+        test-syn test-tcp test-l7 test-waf test-fleet test-install test-export test-deploy lint-deploy test-load test-slow test-idle \
+        demo bench bench-waf install install-systemd uninstall health-check deb clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -46,6 +46,7 @@ test: setup ## everything that must hold, as continuous integration runs it
 	@$(STEP) "clippy" $(MAKE) --no-print-directory lint
 	@$(STEP) "dependency rules, tidiness, generated documents" $(MAKE) --no-print-directory docs-check
 	@$(STEP) "dependencies: licences, bans, sources, advisories" $(MAKE) --no-print-directory deny
+	@$(STEP) "what is shipped for operating it" $(MAKE) --no-print-directory lint-deploy
 	@$(STEP) "unit tests, corpus replay, 200 simulated seeds" $(MAKE) --no-print-directory unit
 	@$(STEP) "loom: queues and limiter in every interleaving" $(MAKE) --no-print-directory loom
 	@$(STEP) "address sanitizer: hugepages and pktio" $(MAKE) --no-print-directory asan
@@ -55,6 +56,7 @@ test: setup ## everything that must hold, as continuous integration runs it
 	@$(STEP) "end to end, mode l7" $(MAKE) --no-print-directory test-l7
 	@$(STEP) "the WAF: regression tests, rates, reloads" $(MAKE) --no-print-directory test-waf
 	@$(STEP) "a fleet: orchestrator, three nodes, REST under schemathesis" $(MAKE) --no-print-directory test-fleet
+	@$(STEP) "security events at a real rsyslog" $(MAKE) --no-print-directory test-export
 	@$(STEP) "installing: make targets, units under systemd, packages" $(MAKE) --no-print-directory test-install
 	@$(STEP) end
 
@@ -98,6 +100,7 @@ fuzz: ## run fuzz targets: make fuzz TARGET=net_wire SECONDS=60
 
 test-syn: release ## real programs through the node in syn mode, in network namespaces (root)
 	tests/end_to_end.sh syn
+	tests/xdp_cookies.sh
 
 test-tcp: release ## the same in tcp mode, on AF_XDP and on sockets
 	tests/end_to_end.sh tcp
@@ -121,16 +124,32 @@ test-fleet: release ## an orchestrator and three nodes, killed and started again
 	else echo "not root: the fleet in network namespaces is left out"; fi
 	SECONDS_MAX=60 tests/controlplane/schemathesis.sh target/release/secbeat-orchestrator
 
-test-slow: release ## what takes minutes: a gigabyte over a bad link, goodput under a flood, thousands of idle connections
+lint-deploy: setup ## rules, dashboards, image recipe, manifests, Terraform: checked without running any of it
+	tests/deploy.sh
+
+test-deploy: release ## dashboards and rules against real programs and Prometheus; log rotation; images in a chroot (root)
+	tests/monitoring.sh
+	tests/deploy/logrotate.sh
+	tests/container.sh
+
+test-export: release ## security events in every format at a real rsyslog; receivers that are away or do not read
+	tests/export.sh
+
+test-load: release ## what needs the machine to itself for three minutes: goodput under a flood, idle connections, bad link, a full fleet
 	@$(STEP) begin
-	@$(STEP) "one connection over a bad link, beside the kernel's TCP" env BAD_LINK_ROUNDS=3 tests/bad_link.sh 128 1
-	@$(STEP) "a gigabyte each way over a bad link, beside the kernel's TCP" tests/bad_link.sh 1024 96
-	@$(STEP) "200 rule sets replaced under load" tests/waf/reload.sh 200
+	@$(STEP) "one connection over a bad link, beside the kernel's TCP" tests/bad_link.sh 128 1
 	@$(STEP) "an orchestrator's store killed 200 times" env STORE_KILL_ROUNDS=200 $(CARGO) test -p secbeat-orchestrator --test store_kill
-	@$(STEP) "bans on fifty real nodes" tests/controlplane/many_nodes.sh 50 20
 	@$(STEP) "one orchestrator, 200 agents, 10,000 rules, a million events" target/release/secbeat-bench fleet --check
 	@$(STEP) "goodput over HTTPS during 200,000 SYN/s" tests/l7_flood.sh
 	@$(STEP) "10,000 idle connections, and 20,000 on AF_XDP" $(MAKE) --no-print-directory test-idle
+	@$(STEP) end
+
+test-slow: test-load ## that, and what takes longer: a gigabyte over a bad link, fifty nodes, 200 rule sets
+	@$(STEP) begin
+	@$(STEP) "three rounds of one connection over a bad link" env BAD_LINK_ROUNDS=3 tests/bad_link.sh 128 1
+	@$(STEP) "a gigabyte each way over a bad link, beside the kernel's TCP" tests/bad_link.sh 1024 96
+	@$(STEP) "200 rule sets replaced under load" tests/waf/reload.sh 200
+	@$(STEP) "bans on fifty real nodes" tests/controlplane/many_nodes.sh 50 20
 	@$(STEP) end
 
 test-idle:

@@ -117,6 +117,7 @@ impl Control {
                     self.supervisor.tell_ready();
                 }
             }
+            Wake::Reopen => self.node.reopen_logs(),
             Wake::Drain if self.drain_until.is_none() => self.drain(),
             Wake::Drain | Wake::Stop => self.stop(),
         }
