@@ -28,7 +28,10 @@ fi
 out=target/debian
 mkdir -p $out/completion
 for program in secbeat-node secbeat-orchestrator secbeat secbeat-bench; do
-    [ -x target/release/$program ] || { echo "packages: target/release/$program is missing; run: make release" >&2; exit 1; }
+    [ -x target/release/$program ] || {
+        echo "packages: target/release/$program is missing; run: make release" >&2
+        exit 1
+    }
 done
 target/release/secbeat completion bash >$out/completion/secbeat
 target/release/secbeat completion zsh >$out/completion/_secbeat

@@ -37,19 +37,20 @@ ask() {
             printf '%-13s %-7s %s asks for a token: set SECBEAT_API_TOKEN\n' "$1" FAILED "$2" ;;
         *)
             running=1 unwell=1
-            printf '%-13s %-7s HTTP %s: %s\n' "$1" FAILED "$code" "$(jq -r "$3" "$body" 2>/dev/null || head -c 300 "$body")" ;;
+            facts=$(jq -r "$3" "$body" 2>/dev/null || head -c 300 "$body")
+            printf '%-13s %-7s HTTP %s: %s\n' "$1" FAILED "$code" "$facts" ;;
     esac
 }
 
 wanted() { case " $names " in *" $1 "*) echo yes ;; *) echo no ;; esac; }
 names=$*
 if [ $# = 0 ] || [ "$(wanted node)" = yes ]; then
-    ask node "$node_url" '"\(.status): phase \(.phase), mode \(.mode), driver \(.driver), workers stalled: \(.workers_stalled)"' \
-        "$(wanted node)"
+    facts='"\(.status): phase \(.phase), mode \(.mode), driver \(.driver), workers stalled: \(.workers_stalled)"'
+    ask node "$node_url" "$facts" "$(wanted node)"
 fi
 if [ $# = 0 ] || [ "$(wanted orchestrator)" = yes ]; then
-    ask orchestrator "$orchestrator_url" \
-        '"\(.status): \(.nodes_connected) nodes connected, policy \(.policy_revision), epoch \(.epoch)"' "$(wanted orchestrator)"
+    facts='"\(.status): \(.nodes_connected) nodes connected, policy \(.policy_revision), epoch \(.epoch)"'
+    ask orchestrator "$orchestrator_url" "$facts" "$(wanted orchestrator)"
 fi
 [ $running = 1 ] || echo "health-check: nothing runs on this machine" >&2
 [ $running = 1 ] && [ $unwell = 0 ]

@@ -32,7 +32,8 @@ fi
 
 install -d "$units" "$users" "$files" "$examples"
 for name in node orchestrator; do
-    sed "s|/usr/bin/secbeat-|$prefix/bin/secbeat-|" "config/systemd/secbeat-$name.service" >"$units/secbeat-$name.service"
+    sed "s|/usr/bin/secbeat-|$prefix/bin/secbeat-|" "config/systemd/secbeat-$name.service" \
+        >"$units/secbeat-$name.service"
     chmod 644 "$units/secbeat-$name.service"
     install -m 644 "config/systemd/sysusers.d/secbeat-$name.conf" "$users/"
     install -m 644 "config/systemd/tmpfiles.d/secbeat-$name.conf" "$files/"

@@ -52,7 +52,8 @@ for prefix in /usr/local /usr; do
     check "the programs are there and run" programs_run
     shipped_are_valid() {
         "$root$prefix/bin/secbeat-node" --config "$root/etc/secbeat/node.toml" --validate-config \
-            && "$root$prefix/bin/secbeat-orchestrator" --config "$root/etc/secbeat/orchestrator.toml" --validate-config \
+            && "$root$prefix/bin/secbeat-orchestrator" --config "$root/etc/secbeat/orchestrator.toml" \
+                --validate-config \
             && [ "$(stat -c %a "$root/etc/secbeat/node.toml" "$root/etc/secbeat/orchestrator.toml")" = "640
 640" ]
     }
@@ -63,7 +64,7 @@ for prefix in /usr/local /usr; do
             [ "$(stat -c %a "$unit")" = 644 ] || return 1
             grep -q "^ExecStart=$prefix/bin/secbeat-$name " "$unit" || return 1
             # Every program that is named is one that was installed, or one of the system.
-            if grep -E '^Exec' "$unit" | grep -o '/[a-z/]*/secbeat-[a-z]*' | grep -v '^/etc/' | grep -v "^$prefix/bin/"; then
+            if grep -E '^Exec' "$unit" | grep -o '/[a-z/]*/secbeat-[a-z]*' | grep -v -e '^/etc/' -e "^$prefix/bin/"; then
                 return 1
             fi
         done
@@ -80,7 +81,7 @@ for prefix in /usr/local /usr; do
         systemd-tmpfiles --root="$scratch/made" --create || return 1
         group=$(sed -n 's/^secbeat:[^:]*:\([0-9]*\):.*/\1/p' "$scratch/made/etc/group")
         [ "$(stat -c %a:%g "$scratch/made/etc/secbeat" "$scratch/made/etc/secbeat/node.toml" | tr '\n' ' ')" \
-            = "750:$group 640:$group " ] || { stat "$scratch/made/etc/secbeat" "$scratch/made/etc/secbeat/node.toml"; return 1; }
+            = "750:$group 640:$group " ] || return 1
         rm -r "$scratch/made"
     }
     check "systemd makes the user and the directories of them" user_and_directories
@@ -134,7 +135,8 @@ until_said() {
 }
 check "nothing runs: it fails and says so" fails_saying "nothing runs on this machine"
 token=$(openssl rand -hex 32)
-"$programs/secbeat-node" --driver socket --bind-address "127.0.0.1:$front" --backend-address "127.0.0.1:$origin" --worker-threads 1 \
+"$programs/secbeat-node" --driver socket --bind-address "127.0.0.1:$front" --backend-address "127.0.0.1:$origin" \
+    --worker-threads 1 \
     --set "metrics.bind_address=127.0.0.1:$api" --set "server.state_dir=$scratch/node" --set health.enable=false \
     --set "api.token=$token" --set server.drain_timeout=5 >"$scratch/node.log" 2>&1 &
 node=$!
@@ -151,7 +153,8 @@ check "the node answers" until_up
 check "the node asks for a token: it fails and says so" fails_saying "asks for a token: set SECBEAT_API_TOKEN"
 export SECBEAT_API_TOKEN="$token"
 check "a node that is well, no orchestrator" until_said "^node  *ok  *ok: phase active, mode tcp, driver socket"
-check "the same, and the orchestrator is wanted: it fails" fails_saying "^orchestrator  *FAILED  *nothing answers" "node orchestrator"
+check "the same, and the orchestrator is wanted: it fails" \
+    fails_saying "^orchestrator  *FAILED  *nothing answers" "node orchestrator"
 cat >"$scratch/orchestrator.toml" <<END
 [server]
 bind_address = "127.0.0.1:$(free_port)"

@@ -78,7 +78,7 @@ install_them() { on env DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --fo
 # keep of any package.
 files() {
     on find /etc /usr /var /opt /srv -xdev \( -path /var/lib/dpkg -o -path /var/log -o -path /var/cache \
-        -o -path /var/lib/systemd \) -prune -o -print 2>/dev/null \
+        -o -path /var/lib/systemd -o -path /var/tmp \) -prune -o -print 2>/dev/null \
         | grep -v -E '^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$|/ld.so.cache$|/__pycache__' | sort
     on sh -c 'find /var/log/secbeat* /run/systemd/system /var/lib/systemd -name "*secbeat*" 2>/dev/null' | sort
 }
@@ -107,7 +107,8 @@ private() {
 check "the configuration is the service's and nobody else's to read" private
 has_conffiles() {
     on dpkg-query -W -f '${Conffiles}\n' secbeat-node secbeat-orchestrator >"$scratch/conffiles"
-    grep -q '/etc/secbeat/node.toml' "$scratch/conffiles" && grep -q '/etc/secbeat/orchestrator.toml' "$scratch/conffiles"
+    grep -q '/etc/secbeat/node.toml' "$scratch/conffiles" \
+        && grep -q '/etc/secbeat/orchestrator.toml' "$scratch/conffiles"
 }
 check "the configuration is dpkg's to keep" has_conffiles
 valid() {
@@ -119,7 +120,8 @@ completes() { on bash -c '. /usr/share/bash-completion/completions/secbeat && co
 check "completions of secbeat" completes
 
 on sh -c 'echo "# changed here" >>/etc/secbeat/node.toml
-    printf "[access]\nloopback_open = true\n[server]\nstate_dir = \"/var/lib/secbeat-orchestrator\"\n" >/etc/secbeat/orchestrator.toml
+    printf "[access]\nloopback_open = true\n[server]\nstate_dir = \"/var/lib/secbeat-orchestrator\"\n" \
+        >/etc/secbeat/orchestrator.toml
     chgrp secbeat /etc/secbeat/*.toml'
 starts() { on systemctl start secbeat-node secbeat-orchestrator || { on journalctl -n 40 --no-pager; return 1; }; }
 check "both start" starts
@@ -129,13 +131,15 @@ orchestrator=$(pid_of secbeat-orchestrator)
 # What a process is, by something no other can have.
 identity() { on cut -d' ' -f22 "/proc/$1/stat"; }
 node_is=$(identity "$node")
-check "the next version is installed" install_them /packages/secbeat-node-next.deb /packages/secbeat-orchestrator-next.deb
+check "the next version is installed" \
+    install_them /packages/secbeat-node-next.deb /packages/secbeat-orchestrator-next.deb
 is_next() { [ "$(on dpkg-query -W -f '${Version} ' secbeat-node secbeat-orchestrator)" = "$release-2 $release-2 " ]; }
 check "dpkg has the next version" is_next
 untouched() {
     [ "$(pid_of secbeat-node)" = "$node" ] && [ "$(identity "$node")" = "$node_is" ] \
         && [ "$(pid_of secbeat-orchestrator)" = "$orchestrator" ] && [ "$(value secbeat-node NRestarts)" = 0 ] \
-        && [ "$(value secbeat-node ActiveState)" = active ] && [ "$(value secbeat-orchestrator ActiveState)" = active ] \
+        && [ "$(value secbeat-node ActiveState)" = active ] \
+        && [ "$(value secbeat-orchestrator ActiveState)" = active ] \
         && on curl -sf http://127.0.0.1:9191/health
 }
 check "the running processes are the same, and well" untouched
@@ -153,11 +157,13 @@ check "and the earlier version can be installed again" back
 
 on systemctl enable secbeat-node 2>/dev/null
 removed() {
-    on dpkg -r secbeat-node secbeat-orchestrator && [ -z "$(on pgrep secbeat-node)" ] && ! on test -e /usr/bin/secbeat-node
+    on dpkg -r secbeat-node secbeat-orchestrator && [ -z "$(on pgrep secbeat-node)" ] \
+        && ! on test -e /usr/bin/secbeat-node
 }
 check "removal stops them" removed
 state_is_kept() {
-    on test -s /var/lib/secbeat/bans.json && on test -s /etc/secbeat/node.toml && on test -d /var/lib/secbeat-orchestrator
+    on test -s /var/lib/secbeat/bans.json && on test -s /etc/secbeat/node.toml \
+        && on test -d /var/lib/secbeat-orchestrator
 }
 check "removal keeps configuration and state" state_is_kept
 detached() { ! on test -e /sys/fs/bpf/secbeat; }

@@ -18,18 +18,25 @@ systemd-analyze --help 2>/dev/null | grep -q -- --offline \
     || { echo "systemd: skipped: no systemd-analyze of systemd 250 or newer"; exit 0; }
 echo "systemd: the units as written"
 for name in node orchestrator; do
-    [ -x "$programs/secbeat-$name" ] || { echo "systemd: $programs/secbeat-$name is missing; run: make release" >&2; exit 1; }
+    [ -x "$programs/secbeat-$name" ] || {
+        echo "systemd: $programs/secbeat-$name is missing; run: make release" >&2
+        exit 1
+    }
     sed "s|/usr/bin/secbeat-|$(cd "$programs" && pwd)/secbeat-|" "config/systemd/secbeat-$name.service" \
         >"$scratch/secbeat-$name.service"
 done
 verify() {
-    systemd-analyze verify --man=no --recursive-errors=no "$1" >"$scratch/verify" 2>&1 || { cat "$scratch/verify"; return 1; }
+    systemd-analyze verify --man=no --recursive-errors=no "$1" >"$scratch/verify" 2>&1 || {
+        cat "$scratch/verify"
+        return 1
+    }
     # Unknown keys are warnings and no failure there.
     ! grep "secbeat-" "$scratch/verify"
 }
 exposed() { systemd-analyze security --offline=yes --no-pager --threshold="$2" "config/systemd/$1.service"; }
 for name in node orchestrator; do
-    check "secbeat-$name.service has no mistake that systemd-analyze verify finds" verify "$scratch/secbeat-$name.service"
+    check "systemd-analyze verify finds no mistake in secbeat-$name.service" \
+        verify "$scratch/secbeat-$name.service"
 done
 check "exposure of secbeat-node.service is at most 3.0" exposed secbeat-node 30
 check "exposure of secbeat-orchestrator.service is at most 1.5" exposed secbeat-orchestrator 15
@@ -84,7 +91,12 @@ echo "a page" >"$scratch/pages/index.html"
 ip netns exec "$lab-origin" python3 -m http.server 8000 --bind 10.77.2.2 --directory "$scratch/pages" >/dev/null 2>&1 &
 started=$!
 
-start() { on systemctl start "$1" || { on systemctl status --no-pager "$1"; on journalctl -u "$1" -n 30 --no-pager; return 1; }; }
+start() {
+    on systemctl start "$1" && return 0
+    on systemctl status --no-pager "$1"
+    on journalctl -u "$1" -n 30 --no-pager
+    return 1
+}
 page() { [ "$(ip netns exec "$lab-client" curl -s -m 5 http://10.77.1.1/)" = "a page" ]; }
 api() { on curl -s -m 5 "http://127.0.0.1:9191$1"; }
 field() { on grep "^$2:" "/proc/$(pid_of "$1")/status" | cut -f2; }
@@ -93,7 +105,11 @@ healthy() { [ "$(api /health | jq -r .status)" = ok ]; }
 
 drives() { [ "$(api /api/v1/status | jq -r .driver)" = "$1" ] || { api /api/v1/status; return 1; }; }
 runs_as() { [ "$(on ps -o user= -p "$(pid_of "$1")")" = secbeat ]; }
-pinned() { on sh -c 'test -e /sys/fs/bpf/secbeat/link_edge0 && test "$(stat -c %U:%a /sys/fs/bpf/secbeat)" = secbeat:700' || { on ls -lR /sys/fs/bpf; return 1; }; }
+pinned() {
+    on test -e /sys/fs/bpf/secbeat/link_edge0 && [ "$(on stat -c %U:%a /sys/fs/bpf/secbeat)" = secbeat:700 ] && return 0
+    on ls -lR /sys/fs/bpf
+    return 1
+}
 state_is_private() { [ "$(on stat -c %U:%a "$1")" = secbeat:700 ]; }
 says_serving() { value secbeat-node StatusText | grep -q '^serving: mode syn, driver xdp'; }
 
@@ -140,7 +156,10 @@ on sh -c 'cp -p /tmp/good.toml /etc/secbeat/node.toml; systemctl reset-failed se
 check "with a good one it starts and takes over what is pinned" start secbeat-node
 check "a page comes through it" until_true 10 page
 
-restarted() { [ "$(pid_of secbeat-node)" != "$1" ] && [ "$(pid_of secbeat-node)" != 0 ] && [ "$(value secbeat-node ActiveState)" = active ]; }
+restarted() {
+    now=$(pid_of secbeat-node)
+    [ "$now" != "$1" ] && [ "$now" != 0 ] && [ "$(value secbeat-node ActiveState)" = active ]
+}
 comes_back() {
     before=$(pid_of secbeat-node)
     on systemctl kill --signal=KILL secbeat-node
@@ -156,7 +175,8 @@ hang_one_worker() {
     hanging=$!
     until_true 40 restarted "$before" || { kill "$hanging"; return 1; }
     kill "$hanging" 2>/dev/null || true
-    on journalctl -u secbeat-node --no-pager | grep -q 'Watchdog timeout' || { on journalctl -u secbeat-node -n 30 --no-pager; return 1; }
+    on journalctl -u secbeat-node --no-pager >"$scratch/journal"
+    grep -q 'Watchdog timeout' "$scratch/journal" || { tail -n 30 "$scratch/journal"; return 1; }
 }
 check "one worker hangs: the watchdog ends the node and it starts again" hang_one_worker
 check "a page comes through it" until_true 10 page
@@ -167,7 +187,8 @@ check "systemctl stop drains and is no failure" stops
 # What each exit code leads to, with a program in the node's place that only ends.
 ends_with() {
     on sh -c "mkdir -p /run/systemd/system/secbeat-node.service.d
-        printf '[Service]\nExecStartPre=\nExecStart=\nExecStart=/bin/sh -c \"sleep 0.2; exit $1\"\nType=exec\nWatchdogSec=0\n' \
+        printf '[Service]\nType=exec\nWatchdogSec=0\nExecStartPre=\nExecStart=\n%s\n' \
+            'ExecStart=/bin/sh -c \"sleep 0.2; exit $1\"' \
             >/run/systemd/system/secbeat-node.service.d/test.conf
         systemctl daemon-reload; systemctl reset-failed secbeat-node; systemctl start secbeat-node" 2>/dev/null || true
     sleep 4
@@ -189,7 +210,9 @@ orchestrator_comes_back() {
     on systemctl kill --signal=KILL secbeat-orchestrator
     until_true 30 well_with_another "$before"
 }
-well_with_another() { [ "$(pid_of secbeat-orchestrator)" != "$1" ] && [ "$(value secbeat-orchestrator ActiveState)" = active ] && well; }
+well_with_another() {
+    [ "$(pid_of secbeat-orchestrator)" != "$1" ] && [ "$(value secbeat-orchestrator ActiveState)" = active ] && well
+}
 orchestrator_says() { value secbeat-orchestrator StatusText | grep -q '^serving: 0 nodes connected'; }
 orchestrator_reloads() { on systemctl reload secbeat-orchestrator && is secbeat-orchestrator ActiveState active; }
 orchestrator_stops() { on systemctl stop secbeat-orchestrator && is secbeat-orchestrator Result success; }
@@ -197,7 +220,9 @@ makes_an_authority() {
     on setpriv --reuid=secbeat --regid=secbeat --clear-groups \
         secbeat-orchestrator --config /etc/secbeat/orchestrator.toml ca init | grep -q 'BEGIN CERTIFICATE'
 }
-refused_for_want_of_it() { ! on systemctl start secbeat-orchestrator && sleep 4 && is secbeat-orchestrator NRestarts 0; }
+refused_for_want_of_it() {
+    ! on systemctl start secbeat-orchestrator && sleep 4 && is secbeat-orchestrator NRestarts 0
+}
 check "an orchestrator without a certificate ends with 2 and is not started over and over" refused_for_want_of_it
 check "its user makes the authority" makes_an_authority
 check "the orchestrator starts, and systemd waits until it is ready" start secbeat-orchestrator

@@ -1,8 +1,8 @@
 # A small machine for tests: this machine's own root under an overlay, with a real systemd as PID 1, in namespaces of
 # its own. And the checks, told line by line.
 #
-# Sourced from the top of the repository with $what (the test's name) set. Gives: check, until_true, finish, has_machine,
-# boot, on (a command inside), value, is, pid_of, and an exit that removes everything.
+# Sourced from the top of the repository with $what (the test's name) set. Gives: check, until_true, finish,
+# has_machine, boot, on (a command inside), value, is, pid_of, and an exit that removes everything.
 # shellcheck shell=sh disable=SC2154,SC2317,SC2329 # $what is the test's; functions are called by check and by the trap
 failures=0
 started=''
@@ -73,7 +73,9 @@ boot() {
     group=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)/$lab
     mkdir "$group"
     # shellcheck disable=SC2016 # variables of the shell inside
-    sh -c 'echo $$ >"$1/cgroup.procs"; shift; exec unshare --mount --pid --fork --kill-child --net --uts --ipc --cgroup "$@"' \
+    sh -c 'echo $$ >"$1/cgroup.procs"
+        shift
+        exec unshare --mount --pid --fork --kill-child --net --uts --ipc --cgroup "$@"' \
         sh "$group" tests/systemd/boot.sh "$scratch/over" "$1" >"$scratch/boot.log" 2>&1 &
     machine=$!
     for _ in $(seq 100); do
