@@ -41,8 +41,8 @@ trap 'rm -rf "$folder"' EXIT
 trap 'exit 130' INT TERM
 ./syn_pcap.py --destination "$DESTINATION" --next-hop "$NEXT_HOP" --count "${PACKETS:-100000}" --out "$folder/syn.pcap"
 cat >"$folder/commands.lua" <<END
--- Sends for so long and ends. What was sent and what came back is in the counters that the display shows at its end, and in
--- the defender's own: secbeat_xdp_packets_total, or the counters of its card.
+-- Sends for so long and ends. What was sent and what came back is in the counters that the display shows at its
+-- end, and in the defender's own: secbeat_xdp_packets_total, or the counters of its card.
 package.path = package.path .. ";?.lua;test/?.lua;app/?.lua;"
 pktgen.set("0", "rate", ${RATE_PERCENT:-100});
 pktgen.set("0", "count", 0);

@@ -26,7 +26,7 @@ const DEVIATION_OF_ONE: f64 = 0.15;
 /// Share of resamplings outside the bootstrap interval, on each side.
 const OUTSIDE: f64 = 0.005;
 /// Resamplings of the bootstrap.
-const RESAMPLINGS: usize = 2_000;
+const RESAMPLINGS: usize = 1_000;
 /// Peers' rows that must agree on how the machine has changed.
 const DRIFT_ROWS_MIN: usize = 3;
 /// A share must change by so many points to count at all.
