@@ -111,6 +111,7 @@ test-l7: release ## the same in l7 mode, on AF_XDP and on sockets; TLS by openss
 	tests/tcp_probes/run.sh
 	tests/tls/end_to_end.sh target/release/secbeat-node
 	$$(tests/http2/setup.sh) tests/http2/run.py --node target/release/secbeat-node
+	tests/export.sh
 
 test-waf: release ## the WAF on real requests: regression tests of the OWASP Core Rule Set (CRS_DIR: a checkout), rates, reloads
 	tests/waf/run.sh

@@ -94,15 +94,16 @@ impl Shared {
         self.state().leave_at.is_some_and(|until| Instant::now() >= until)
     }
 
-    /// Sleeps for that long, less when the sink is to be left.
+    /// Sleeps for that long, less when the sink is to be left or a file to be opened anew.
     fn pause(&self, time: Duration) {
         let until = Instant::now() + time;
         let mut state = self.state();
         loop {
             let end = state.leave_at.map_or(until, |leave| leave.min(until));
-            let Some(rest) = end.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) else {
+            let rest = end.saturating_duration_since(Instant::now());
+            if rest.is_zero() || state.reopen {
                 return;
-            };
+            }
             state = self.wake.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -253,10 +254,11 @@ impl Runner {
     fn wait_for_work(&mut self) -> bool {
         loop {
             let mut state = self.shared.state();
-            if core::mem::take(&mut state.reopen)
-                && let Some(connection) = self.connection.take()
-            {
-                self.connection = connection.reopened();
+            if core::mem::take(&mut state.reopen) {
+                // Away from the lock: the old file may be forced to the disk.
+                drop(state);
+                self.connection = self.connection.take().and_then(Connection::reopened);
+                continue;
             }
             let is_over = state.leave_at.is_some_and(|until| Instant::now() >= until);
             let is_idle = state.queue.is_empty() && self.batch.is_empty();
@@ -269,7 +271,11 @@ impl Runner {
                 state.bytes -= record.weight();
                 self.batch.push(record);
             }
-            if !self.batch.is_empty() || self.batch.is_loss_untold(&self.shared.counters) {
+            // A way that is closed is opened at once: that it does not work shows before it is needed.
+            if !self.batch.is_empty()
+                || self.connection.is_none()
+                || self.batch.is_loss_untold(&self.shared.counters)
+            {
                 return true;
             }
             drop(self.shared.wake.wait_timeout(state, IDLE_TIME));
@@ -304,6 +310,10 @@ impl Runner {
                     tracing::info!(component = "export", sink = export.name, "records are sent again");
                 }
                 counters.set_open(true);
+                if sent.lost > 0 {
+                    // Full until somebody moves it: what is told about that, too, does not fit.
+                    self.shared.pause(IDLE_TIME);
+                }
                 Ok(())
             }
             Some(error) => Err(error),

@@ -74,8 +74,8 @@ impl Batch {
             && let Some(frame) = frame(&loss(&self.told, &losses, &export.name), &self.origin, export)
         {
             self.frames.insert(0, frame);
-        } else {
-            self.telling = None;
+        } else if self.telling.take().is_some() {
+            self.told = losses;
         }
     }
 

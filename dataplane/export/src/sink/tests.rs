@@ -75,6 +75,33 @@ fn file_is_appended_rotated_and_bounded() {
     assert_eq!(numbers(&text), [10]);
 }
 
+/// CPU time of this process's threads of that name, clock ticks.
+fn ticks(thread_name: &str) -> u64 {
+    let mut sum = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+        if let Some((head, rest)) = stat.rsplit_once(") ")
+            && head.ends_with(thread_name)
+        {
+            sum += rest.split(' ').skip(11).take(2).map(|time| time.parse::<u64>().unwrap()).sum::<u64>();
+        }
+    }
+    sum
+}
+
+#[test]
+fn full_file_costs_no_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = format!("format = \"json\"\ntarget = \"file://{}/a\"\nmax_file_bytes = 1", dir.path().display());
+    let exports = Exports::new(origin());
+    let full = secbeat_config::export::Export { name: "fullfile".to_owned(), ..export(&keys) };
+    exports.apply(&[full]).unwrap();
+    exports.submit(record(0));
+    wait_for(&exports, |status| lost(status, "file_full") == 1);
+    thread::sleep(Duration::from_millis(1_500));
+    assert!(ticks("export-fullfile") < 20, "{} ticks", ticks("export-fullfile"));
+}
+
 #[test]
 fn full_queue_loses_the_newest_or_the_oldest_and_tells() {
     for (when_full, expected) in
