@@ -4,8 +4,8 @@
 #   tests/export.sh        SECBEAT_NODE=... the program; EXPORT_KEEP=1 leaves configuration and logs
 #
 # No privilege and no network: one node in l7 mode on kernel sockets, its origin and rsyslogd, all on loopback.
-# Events are caused from outside: bans through the API, requests that the node refuses, among them hostile ones. What rsyslog has
-# parsed is compared with what the node says it has sent, number by number.
+# Events are caused from outside: bans through the API, requests that the node refuses, among them hostile ones.
+# What rsyslog has parsed is compared with what the node says it has sent, number by number.
 set -eu
 cd "$(dirname "$0")/.."
 node=${SECBEAT_NODE:-$PWD/target/release/secbeat-node}

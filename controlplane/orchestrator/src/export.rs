@@ -1,8 +1,8 @@
 //! Security events and audit entries towards a SIEM, as `[[export]]` says.
 //!
 //! Owns: what a record takes from them. Does not own: formats, connections and queues (`secbeat-export`). An event is
-//! handed over once it is stored, an audit entry once it is on the disk. Nobody waits: a sink that is full loses records
-//! and counts them; what is stored here can still be asked for.
+//! handed over once it is stored, an audit entry once it is on the disk. Nobody waits: a sink that is full loses
+//! records and counts them; what is stored here can still be asked for.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;

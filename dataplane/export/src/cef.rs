@@ -3,9 +3,9 @@
 //! ```text
 //!  CEF:0|SecBeat|<program>|<version>|<event>|<message>|<0-10>|rt=... src=... act=...
 //! ```
-//! Owns: header escapes (`|`, `\`), extension escapes (`=`, `\`), the keys. Towards a network a syslog header (RFC 5424)
-//! without structured data stands before it; there is no BOM, because collectors look for `CEF:` as the first thing of
-//! the message. Does not own: texts without line ends; `record` gives no others.
+//! Owns: header escapes (`|`, `\`), extension escapes (`=`, `\`), the keys. Towards a network a syslog header (RFC
+//! 5424) without structured data stands before it; there is no BOM, because collectors look for `CEF:` as the first
+//! thing of the message. Does not own: texts without line ends; `record` gives no others.
 
 use core::fmt::Write as _;
 use core::net::IpAddr;

@@ -5,10 +5,10 @@
 //!   full: lost       stays until sent        |  error: close, wait (back-off with jitter), open, go on
 //!                                            '-- losses not yet told: a record about them goes first
 //! ```
-//! Owns: the queue's limits, what is lost and why, back-off, retries, when a sink is left. Does not own: how bytes go out
-//! (`connection`), what they look like (`syslog`, `cef`, `json`).
-//! A record that was handed to the kernel counts as sent: neither UDP nor a syslog stream acknowledges anything, so what
-//! is on its way when a receiver dies is lost without a trace. Cost: a thread per sink, idle in a condition variable.
+//! Owns: the queue's limits, what is lost and why, back-off, retries, when a sink is left. Does not own: how bytes
+//! go out (`connection`), what they look like (`syslog`, `cef`, `json`). A record that was handed to the kernel
+//! counts as sent: neither UDP nor a syslog stream acknowledges anything, so what is on its way when a receiver
+//! dies is lost without a trace. Cost: a thread per sink, idle in a condition variable.
 
 mod backoff;
 mod batch;

@@ -1,7 +1,8 @@
 //! Records in a TCP stream (RFC 6587).
 //!
-//! Owns: connecting with a limit in time, noticing that the receiver has closed before more is written to it, writing to
-//! a receiver that takes its time. One that takes nothing for [`STALL_TIME`] is given up. Used by `tls`, too.
+//! Owns: connecting with a limit in time, noticing that the receiver has closed before more is written to it,
+//! writing to a receiver that takes its time. One that takes nothing for [`STALL_TIME`] is given up. Used by `tls`,
+//! too.
 
 use core::time::Duration;
 use std::io::{self, Read, Write};

@@ -92,7 +92,8 @@ fn ticks(thread_name: &str) -> u64 {
 #[test]
 fn full_file_costs_no_time() {
     let dir = tempfile::tempdir().unwrap();
-    let keys = format!("format = \"json\"\ntarget = \"file://{}/a\"\nmax_file_bytes = 1", dir.path().display());
+    let keys =
+        format!("format = \"json\"\ntarget = \"file://{}/a\"\nmax_file_bytes = 1", dir.path().display());
     let exports = Exports::new(origin());
     let full = secbeat_config::export::Export { name: "fullfile".to_owned(), ..export(&keys) };
     exports.apply(&[full]).unwrap();
