@@ -127,7 +127,7 @@ impl Plan {
             families: options.family.clone(),
             defenders: Defender::ALL.into_iter().filter(is_wanted).collect(),
             prefix: options.prefix.clone(),
-            idle: if quick { 2_000 } else { 10_000 },
+            idle: if quick { 1_000 } else { 5_000 },
         }
     }
 
