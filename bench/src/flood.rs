@@ -33,6 +33,8 @@ const SECONDS_MAX: u64 = 600;
 const PACKETS_MAX: u64 = 10_000_000_000;
 /// Time between two readings of the answers' counter, which cost a system call.
 const ANSWERS_INTERVAL: Duration = Duration::from_millis(50);
+/// Longest wait for the last answers.
+const DRAIN_MAX: Duration = Duration::from_millis(500);
 /// Random sources, IPv4: half a billion ordinary addresses, no special ones among them.
 const RANDOM_SOURCES_V4: &str = "32.0.0.0/3";
 /// Random sources, IPv6.
@@ -336,6 +338,19 @@ fn randomize(options: &Options) -> Result<Randomize> {
     })
 }
 
+/// Waits until no more answers arrive.
+fn drain(sink: &BareDrop) {
+    let end = Instant::now() + DRAIN_MAX;
+    let mut seen = sink.packets();
+    let mut quiet = 0;
+    while quiet < 3 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+        let now = sink.packets();
+        quiet = if now == seen { quiet + 1 } else { 0 };
+        seen = now;
+    }
+}
+
 fn send_all(
     options: &Options,
     frames: &[Vec<u8>],
@@ -371,6 +386,8 @@ fn send_all(
         sent += sender.send(&mut pacer, elapsed, packets_max - sent)?;
         progress.sent.store(sent, Ordering::Relaxed);
     };
+    // A program that is taken off while answers arrive can leave a veth that receives nothing any more.
+    sink.iter().for_each(drain);
     Ok(Report {
         kind: options.kind,
         family: options.family,

@@ -127,7 +127,7 @@ impl Plan {
             families: options.family.clone(),
             defenders: Defender::ALL.into_iter().filter(is_wanted).collect(),
             prefix: options.prefix.clone(),
-            idle: if quick { 2_000 } else { 10_000 },
+            idle: if quick { 1_000 } else { 5_000 },
         }
     }
 
@@ -199,13 +199,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 fn play(chapter: Chapter, plan: &Plan, book: &mut Book) -> Result<()> {
     match chapter {
-        Chapter::Floods => {
-            let lab = floods::make_lab(&plan.prefix)?;
-            repeat(plan, book, "floods", |round, document| {
-                floods::round(&lab, document, &plan.turn(round), &plan.rates, &plan.families);
-                Ok(())
-            })
-        }
+        Chapter::Floods => repeat(plan, book, "floods", |round, document| {
+            floods::round(&plan.prefix, document, &plan.turn(round), &plan.rates, &plan.families);
+            Ok(())
+        }),
         Chapter::Traffic => {
             let lab = floods::make_lab(&plan.prefix)?;
             floods::place_others(&lab, cpu::ATTACK_CORE)?;

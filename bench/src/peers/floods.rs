@@ -13,7 +13,7 @@ use std::fs;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::clients;
 use super::defender::{Defender, Standing};
@@ -112,9 +112,10 @@ fn others(lab: &Lab) -> Result<Vec<i32>> {
     Ok(threads.chain(cpu::family(origin).into_iter().map(|pid| pid as i32)).collect())
 }
 
-/// One round: every defender at every rate. Returns early, without an error, when somebody asked to stop.
+/// One round: every defender at every rate, each in a lab of its own, so that nobody meets what another left behind.
+/// Returns early when somebody asked to stop.
 pub(super) fn round(
-    lab: &Lab,
+    prefix: &str,
     document: &mut Document,
     defenders: &[Defender],
     rates: &[Rate],
@@ -125,10 +126,16 @@ pub(super) fn round(
             if interrupt::requested() {
                 return;
             }
-            let failed = match defender.start(lab, family) {
-                Ok(mut standing) => against(lab, document, defender, &mut standing, rates, family)
-                    .err()
-                    .map(|error| (error, None)),
+            let started = make_lab(prefix).and_then(|lab| {
+                let standing = defender.start(&lab, family)?;
+                Ok((standing, lab))
+            });
+            let failed = match started {
+                Ok((mut standing, lab)) => {
+                    let outcome = against(&lab, document, defender, &mut standing, rates, family);
+                    drop(standing);
+                    outcome.err().map(|error| (error, None))
+                }
                 Err(error) => Some((error, Some(rates))),
             };
             let Some((error, missed)) = failed else { continue };
@@ -158,7 +165,9 @@ fn against(
             return Ok(());
         }
         let mut seen = Row::default();
-        let outcome = point(lab, standing, rate, family, &mut seen).and_then(|()| standing.check(lab));
+        let outcome = point(lab, standing, rate, family, &mut seen)
+            .and_then(|()| standing.check(lab))
+            .and_then(|()| check_answers(defender, &seen));
         if interrupt::requested() {
             return Ok(());
         }
@@ -176,6 +185,14 @@ fn against(
         }
         std::thread::sleep(REST);
     }
+    Ok(())
+}
+
+/// Everybody but the dropper answers something, or the attacker's side of the veth has stopped receiving.
+fn check_answers(defender: Defender, seen: &Row) -> Result<()> {
+    let offered = seen.median("offered_pps").unwrap_or(0.0) > 0.0;
+    let answered = seen.median("answers_pps").unwrap_or(0.0) > 0.0;
+    ensure!(!offered || answered || defender == Defender::XdpDrop, "no answer at all reached the attacker");
     Ok(())
 }
 
@@ -255,6 +272,17 @@ mod tests {
         assert_eq!(case(Rate::Fixed(2_000_000), 4), "2 M/s");
         assert_eq!(case(Rate::Fixed(1_500_000), 6), "1500 k/s, IPv6");
         assert_eq!(case(Rate::Max, 4), "maximum");
+    }
+
+    #[test]
+    fn silence_is_a_result_of_the_dropper_alone() {
+        let mut seen = Row::default();
+        seen.add("offered_pps", 1e6);
+        seen.add("answers_pps", 0.0);
+        assert!(check_answers(Defender::XdpDrop, &seen).is_ok());
+        assert!(check_answers(Defender::SecbeatSyn, &seen).is_err());
+        seen.metrics.insert("answers_pps".to_owned(), vec![5.0]);
+        assert!(check_answers(Defender::SecbeatSyn, &seen).is_ok());
     }
 
     #[test]
