@@ -87,7 +87,7 @@ flooded() {
     started="$started $flood"
     honest 100 1 && served=yes || served=no
     wait "$flood" || { cat "$scratch/flood"; return 1; }
-    [ $served = yes ] || return 1
+    [ "$served" = yes ] || return 1
     saw_attack "$3" || { cat "$scratch/flood"; echo "no $3 was reported"; return 1; }
     caught=$(($(xdp_count "$2") - begun))
     seen=$(($(frames) - frames_begun))
