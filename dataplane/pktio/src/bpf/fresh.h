@@ -1,8 +1,8 @@
 // Handshakes whose ACK was let through a moment ago: what the client sends right behind it must not be dropped before a
 // worker has opened the flow and entered it into the table.
 //
-// One word per handshake, written whole: cores that meet in a slot overwrite, never mix. Only a valid cookie writes one,
-// so nobody fills it with forged addresses.
+// One word per handshake, written whole: cores that meet in a slot overwrite, never mix. Only a valid cookie writes
+// one, so nobody fills it with forged addresses.
 #pragma once
 
 #include "flow.h"
