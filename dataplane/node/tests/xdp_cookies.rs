@@ -1,8 +1,8 @@
-//! The XDP program beside `net::syncookie`, which it must equal: SYNs of every kind through both, bit for bit; cookies of
-//! one checked by the other; what the gate lets through.
+//! The XDP program beside `net::syncookie`, which it must equal: SYNs of every kind through both, bit for bit;
+//! cookies of one checked by the other; what the gate lets through.
 //!
-//! By `BPF_PROG_RUN` on the loopback of an empty network namespace: needs root, prints a line and passes without. Random
-//! frames come from a fixed seed.
+//! By `BPF_PROG_RUN` on the loopback of an empty network namespace: needs root, prints a line and passes without.
+//! Random frames come from a fixed seed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "xdp_cookies/bench.rs"]

@@ -78,8 +78,9 @@ impl LiveGenerator {
     /// A generator that redirects to `ifindex`. The templates are whole Ethernet frames with right checksums,
     /// at least 14 and at most [`TEMPLATE_BYTES_MAX`] bytes; equal seeds give equal streams.
     ///
-    /// On a veth the peer must have a native XDP program (`BarePass` is enough), or frames are lost silently. A frame that
-    /// the peer sent back and that is dropped on arrival comes round again: it is made anew from its template.
+    /// On a veth the peer must have a native XDP program (`BarePass` is enough), or frames are lost silently. A
+    /// frame that the peer sent back and that is dropped on arrival comes round again: it is made anew from its
+    /// template.
     ///
     /// # Errors
     /// `InvalidInput` for templates that cannot be; otherwise what the kernel said.

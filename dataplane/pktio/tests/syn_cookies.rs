@@ -1,6 +1,6 @@
-//! SYN cookies end to end: a kernel's client connects over a veth, its SYN is answered by the program alone, and the ACK
-//! reaches the worker's socket. Half of it is about the veth: `XDP_TX` arrives only where the peer has a program of its
-//! own.
+//! SYN cookies end to end: a kernel's client connects over a veth, its SYN is answered by the program alone, and
+//! the ACK reaches the worker's socket. Half of it is about the veth: `XDP_TX` arrives only where the peer has a
+//! program of its own.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod lab;

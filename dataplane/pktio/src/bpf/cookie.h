@@ -110,8 +110,8 @@ static __always_inline struct cookie make_cookie(const struct cookie_state *stat
 }
 
 // Whether `cookie` is one of ours of an accepted epoch. `bits`: the low six of TSecr, or NO_TIMESTAMPS.
-static __always_inline int is_cookie_valid(const struct cookie_state *state, const struct tuple *tuple, __u32 client_isn,
-					   __u32 cookie, __u32 bits)
+static __always_inline int is_cookie_valid(const struct cookie_state *state, const struct tuple *tuple,
+					   __u32 client_isn, __u32 cookie, __u32 bits)
 {
 	__u32 epoch = READ_ONCE(state->epoch), top = cookie >> COOKIE_MAC_BITS ^ blind(client_isn);
 	// 0 = previous, 1 = current, 2 = next, 3 = neither.

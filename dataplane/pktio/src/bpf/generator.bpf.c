@@ -2,7 +2,8 @@
 //
 // Run by BPF_PROG_RUN with BPF_F_TEST_XDP_LIVE_FRAMES over recycled pages: a page carries the frame as the last
 // run left it, so every field is rewritten from what is there and checksums are updated incrementally
-// (RFC 1624); a frame that was sent back begins anew. User space has parsed the template and gives offsets; nothing is parsed here.
+// (RFC 1624); a frame that was sent back begins anew. User space has parsed the template and gives offsets; nothing
+// is parsed here.
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

@@ -12,8 +12,8 @@
 //              (no worker bound to the queue: kernel, or drop when fail-closed)
 //         -> everything else ------------------------------------------------------> kernel
 //
-// Owns: nothing. All state is in maps (maps.h), written by user space. A chain of lookups, no loops but the bounded walks
-// over IPv6 extension headers and TCP options.
+// Owns: nothing. All state is in maps (maps.h), written by user space. A chain of lookups, no loops but the bounded
+// walks over IPv6 extension headers and TCP options.
 
 #include <linux/if_ether.h>
 

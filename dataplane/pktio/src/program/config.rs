@@ -82,8 +82,8 @@ pub const LISTENERS_MAX: u32 = types::limit::LISTENERS_MAX.0;
 /// those beyond.
 pub const COOKIE_SLOTS_MAX: usize = types::limit::COOKIE_SLOTS_MAX.0 as usize;
 
-/// Buckets of the flow table, 64 bytes and 15 flows each: 64 MiB. When flows are more, buckets overflow, and the program
-/// leaves more segments to the workers.
+/// Buckets of the flow table, 64 bytes and 15 flows each: 64 MiB. When flows are more, buckets overflow, and the
+/// program leaves more segments to the workers.
 pub const FLOW_BUCKETS_MAX: usize = types::limit::FLOW_BUCKETS_MAX.0 as usize;
 
 /// Local addresses of one family, of listeners and source ports together. More is a configuration error.

@@ -1,8 +1,8 @@
 //! SYN cookies that the program answers itself: keys, slots of listeners, counts.
 //!
-//! Owns: the memory shared with the program (`struct cookie_state`, `cookie_slot`, `cookie_line` of `bpf/structs.h`), the
-//! numbering of slots. Does not own: the format of cookies (`net::syncookie` and `bpf/cookie.h`), when they are used (the
-//! workers), which epoch it is.
+//! Owns: the memory shared with the program (`struct cookie_state`, `cookie_slot`, `cookie_line` of
+//! `bpf/structs.h`), the numbering of slots. Does not own: the format of cookies (`net::syncookie` and
+//! `bpf/cookie.h`), when they are used (the workers), which epoch it is.
 //!
 //! ```text
 //!   listener --set_listeners_with_cookies--> slot: offer         written by the owner of the Program

@@ -4,12 +4,13 @@
 //! segments of no flow (`bpf/cookie.h`).
 //!
 //! ```text
-//!   bucket, 64 bytes | fingerprint x 15 (0 = empty) | overflow |     by the low bits of the hash; fingerprint: the high
+//!   bucket, 64 bytes:  | fingerprint x 15 (0 = empty) | overflow |
+//!   which bucket: the low bits of the flow's hash; fingerprint: the high ones
 //! ```
 //!
-//! A multiset: two flows with one fingerprint take two places. A bucket that is full counts in `overflow` what it cannot
-//! hold, and the program leaves everything of such a bucket to the workers: the table may say "open" of a flow that is
-//! not, never the other way round. Removals look from the first place to the last, so one that finds
+//! A multiset: two flows with one fingerprint take two places. A bucket that is full counts in `overflow` what it
+//! cannot hold, and the program leaves everything of such a bucket to the workers: the table may say "open" of a
+//! flow that is not, never the other way round. Removals look from the first place to the last, so one that finds
 //! nothing has an entry of its own in `overflow`, whatever others do meanwhile.
 //!
 //! Cost: one SipHash-1-3, one cache line, one compare-and-swap; no lock, no system call, no allocation.

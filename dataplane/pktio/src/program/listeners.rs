@@ -1,7 +1,7 @@
 //! Listeners and source ports: which packets are ours, and whose SYNs the program may answer.
 //!
-//! Owns: the listener maps, the map of local addresses, the numbering of cookie slots. Does not own: the decision what to
-//! listen on (`node`). Cost: one system call per entry.
+//! Owns: the listener maps, the map of local addresses, the numbering of cookie slots. Does not own: the decision
+//! what to listen on (`node`). Cost: one system call per entry.
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;
@@ -32,9 +32,9 @@ impl Program {
         self.set_listeners_with_cookies(&listeners).map(drop)
     }
 
-    /// Replaces the set of listeners; those that stay are never absent in between. TCP listeners with an offer get a slot
-    /// while one is left: the answer is the slot of each, in order (`None`: workers answer its SYNs). A listener that stays
-    /// keeps its slot, with its flags and counts; a new slot is off.
+    /// Replaces the set of listeners; those that stay are never absent in between. TCP listeners with an offer get
+    /// a slot while one is left: the answer is the slot of each, in order (`None`: workers answer its SYNs). A
+    /// listener that stays keeps its slot, with its flags and counts; a new slot is off.
     ///
     /// # Errors
     /// When there are more than [`LISTENERS_MAX`] of a family, or the kernel refuses.
