@@ -22,14 +22,19 @@
 
 // What client and node agree on, from SYN and offer.
 struct agreed {
-	__u32 mss;
+	// Of the MSS, in the table of the family.
+	__u32 index;
 	// Low six bits of TSval, or NO_TIMESTAMPS.
 	__u32 bits;
 };
 
+// What a SYN is besides its options, for agree().
+#define SYN_ECN 1
+#define SYN_V6 2
+
 // Sizes that a cookie can carry, ascending: TABLE_V4 and TABLE_V6 of net::syncookie::mss. Index of the largest that is
 // not above `mss`; 0 when all are.
-static __always_inline __u32 mss_index(__u32 mss, int is_v6)
+static __always_inline __u32 mss_index(__u32 mss, __u32 is_v6)
 {
 	static const __u16 sizes[2][16] = {
 		{ 256, 536, 1024, 1220, 1300, 1340, 1360, 1380, 1400, 1412, 1420, 1436, 1440, 1452, 1460, 8960 },
@@ -39,29 +44,35 @@ static __always_inline __u32 mss_index(__u32 mss, int is_v6)
 
 #pragma unroll
 	for (i = 15; i > 0; i--) {
-		if (mss >= sizes[is_v6][i])
+		if (mss >= sizes[is_v6 & 1][i])
 			return i;
 	}
 	return 0;
 }
 
-// What is agreed on with a client; without timestamps nothing but the MSS survives in a cookie.
-static __always_inline struct agreed agree(const struct options *options, int ecn, __u32 features, int is_v6)
+// What is agreed on with a client; without timestamps nothing but the MSS survives in a cookie. Not inlined and not
+// static: sixteen sizes and as many options are then not so many ways through the hash for the verifier.
+__attribute__((noinline)) int agree(const struct options *options, __u32 features, __u32 syn, struct agreed *agreed)
 {
-	struct agreed agreed = { .mss = options->mss, .bits = NO_TIMESTAMPS };
+	__u32 is_v6 = (syn & SYN_V6) != 0, mss, bits = NO_TIMESTAMPS;
 
-	if (agreed.mss == 0)
-		agreed.mss = is_v6 ? MSS_DEFAULT_V6 : MSS_DEFAULT_V4;
-	if (!options->has_timestamps || !(features & OFFER_TIMESTAMPS))
-		return agreed;
-	agreed.bits = TIMESTAMP_WINDOW_SCALE_NONE;
-	if (options->window_scale != WINDOW_SCALE_ABSENT && (features & OFFER_WINDOW_SCALE))
-		agreed.bits = options->window_scale < WINDOW_SCALE_MAX ? options->window_scale : WINDOW_SCALE_MAX;
-	if (options->is_sack_permitted && (features & OFFER_SACK))
-		agreed.bits |= TIMESTAMP_SACK;
-	if (ecn && (features & OFFER_ECN))
-		agreed.bits |= TIMESTAMP_ECN;
-	return agreed;
+	if (!options || !agreed)
+		return -1;
+	mss = options->mss;
+	if (mss == 0)
+		mss = is_v6 ? MSS_DEFAULT_V6 : MSS_DEFAULT_V4;
+	if (options->has_timestamps && (features & OFFER_TIMESTAMPS)) {
+		bits = TIMESTAMP_WINDOW_SCALE_NONE;
+		if (options->window_scale != WINDOW_SCALE_ABSENT && (features & OFFER_WINDOW_SCALE))
+			bits = options->window_scale < WINDOW_SCALE_MAX ? options->window_scale : WINDOW_SCALE_MAX;
+		if (options->is_sack_permitted && (features & OFFER_SACK))
+			bits |= TIMESTAMP_SACK;
+		if ((syn & SYN_ECN) && (features & OFFER_ECN))
+			bits |= TIMESTAMP_ECN;
+	}
+	agreed->index = mss_index(mss, is_v6);
+	agreed->bits = bits;
+	return 0;
 }
 
 // Six bits of the client's ISN, mixed: a mask, not a secret.
@@ -98,7 +109,7 @@ struct cookie {
 static __always_inline struct cookie make_cookie(const struct cookie_state *state, const struct tuple *tuple,
 						 __u32 client_isn, const struct agreed *agreed)
 {
-	__u32 epoch = READ_ONCE(state->epoch), index = mss_index(agreed->mss, tuple->is_v6);
+	__u32 epoch = READ_ONCE(state->epoch), index = agreed->index & 15;
 	__u64 hash = cookie_hash(state->keys[epoch & 3], tuple, client_isn, epoch, index, agreed->bits);
 	__u32 top = ((epoch & 3) << 4 | index) ^ blind(client_isn);
 	__u32 clock = (bpf_ktime_get_coarse_ns() - clock_base_ns) / NS_PER_MS + (hash >> 32);

@@ -16,6 +16,8 @@
 #include "syn_ack.h"
 #include "transport.h"
 
+// Above every length of a link header: Ethernet and two tags, 22 bytes.
+#define LINK_BYTES_MASK 31
 #define TCP_ECE 0x40
 #define TCP_CWR 0x80
 
@@ -24,6 +26,8 @@ struct segment {
 	struct tcphdr *tcp;
 	struct tuple tuple;
 	__u32 link_bytes;
+	// Of the TCP options, from the start of the frame.
+	__u32 options_offset;
 	// The listener's value: its slot plus one.
 	__u32 listener;
 };
@@ -49,22 +53,25 @@ static __always_inline int drop_broken(struct cookie_line *line)
 	return drop(DROP_TCP_OPTIONS);
 }
 
-static __always_inline int answer_syn(struct xdp_md *ctx, void *data_end, const struct segment *segment,
-				      const struct cookie_state *state, __u64 offer, struct cookie_line *line)
+static __always_inline int answer_syn(struct xdp_md *ctx, const struct segment *segment, const struct cookie_state *state,
+				      __u64 offer, struct cookie_line *line)
 {
 	struct tcphdr *tcp = segment->tcp;
 	__u8 flags = ((__u8 *)tcp)[13];
 	__u32 features = offer >> OFFER_FEATURES_SHIFT, client_isn = bpf_ntohl(tcp->seq);
-	int ecn = (flags & (TCP_ECE | TCP_CWR)) == (TCP_ECE | TCP_CWR);
+	__u32 syn = (flags & (TCP_ECE | TCP_CWR)) == (TCP_ECE | TCP_CWR) ? SYN_ECN : 0;
 	struct syn_ack out = { .link_bytes = segment->link_bytes };
-	struct options options;
-	struct agreed agreed;
+	struct options options = {};
+	struct agreed agreed = {};
 	struct cookie cookie;
 	__u32 out_flags;
 
-	if (read_options((void *)(tcp + 1), tcp->doff - TCP_HEADER_WORDS, data_end, &options))
+	if (segment->tuple.is_v6)
+		syn |= SYN_V6;
+	if (read_options(ctx, segment->options_offset, tcp->doff - TCP_HEADER_WORDS, &options))
 		return drop_broken(line);
-	agreed = agree(&options, ecn, features, segment->tuple.is_v6);
+	if (agree(&options, features, syn, &agreed))
+		return drop_broken(line);
 	cookie = make_cookie(state, &segment->tuple, client_isn, &agreed);
 	syn_ack_options(&out, &agreed, offer, options.ts_value, cookie.ts_value, segment->tuple.is_v6);
 	out_flags = TCP_SYN | TCP_ACK | (agreed.bits & TIMESTAMP_ECN ? TCP_ECE : 0);
@@ -80,13 +87,13 @@ static __always_inline int answer_syn(struct xdp_md *ctx, void *data_end, const 
 }
 
 // A segment of no open flow that is no SYN.
-static __always_inline int check_segment(void *data_end, const struct segment *segment,
+static __always_inline int check_segment(struct xdp_md *ctx, const struct segment *segment,
 					 const struct cookie_state *state, struct cookie_line *line, __u64 hash)
 {
 	struct tcphdr *tcp = segment->tcp;
+	__u32 client_isn = bpf_ntohl(tcp->seq) - 1, cookie = bpf_ntohl(tcp->ack_seq) - 1, bits;
 	__u8 flags = ((__u8 *)tcp)[13];
-	struct options options;
-	__u32 bits;
+	struct options options = {};
 
 	if (is_handshake_fresh(hash))
 		return UNDECIDED;
@@ -94,10 +101,10 @@ static __always_inline int check_segment(void *data_end, const struct segment *s
 		line->no_flow++;
 		return drop(DROP_NO_FLOW);
 	}
-	if (read_options((void *)(tcp + 1), tcp->doff - TCP_HEADER_WORDS, data_end, &options))
+	if (read_options(ctx, segment->options_offset, tcp->doff - TCP_HEADER_WORDS, &options))
 		return drop_broken(line);
 	bits = options.has_timestamps ? bpf_ntohl(options.ts_echo) & TIMESTAMP_OPTION_MASK : NO_TIMESTAMPS;
-	if (!is_cookie_valid(state, &segment->tuple, bpf_ntohl(tcp->seq) - 1, bpf_ntohl(tcp->ack_seq) - 1, bits)) {
+	if (!is_cookie_valid(state, &segment->tuple, client_isn, cookie, bits)) {
 		line->forged++;
 		return drop(DROP_COOKIE);
 	}
@@ -131,6 +138,6 @@ static __always_inline int judge_segment(struct xdp_md *ctx, void *data_end, con
 	if (!line)
 		return UNDECIDED;
 	if (is_syn)
-		return answer_syn(ctx, data_end, segment, state, READ_ONCE(slot->offer), line);
-	return check_segment(data_end, segment, state, line, hash);
+		return answer_syn(ctx, segment, state, READ_ONCE(slot->offer), line);
+	return check_segment(ctx, segment, state, line, hash);
 }

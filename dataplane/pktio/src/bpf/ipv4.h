@@ -90,18 +90,22 @@ static __always_inline int is_bad_source_v4(__be32 addr)
 	return (number >> 24) == 127 || (number >> 28) == 14 || number == 0xffffffff;
 }
 
-// SYN cookies, for a whole segment to a listener with a slot.
-static __always_inline int cookies_v4(struct xdp_md *ctx, struct iphdr *ip, void *data_end, __u32 link_bytes,
-				      __u32 listener)
+// SYN cookies, for a whole segment to a listener with a slot; UNDECIDED: it goes to its worker. Not inlined and not
+// static, so that the verifier looks at it once and not once for each way that leads here; it knows nothing of what
+// was checked before.
+__attribute__((noinline)) int cookies_v4(struct xdp_md *ctx, __u32 link_bytes, __u32 listener)
 {
-	__u32 first = bpf_ntohl(ip->saddr) >> 24;
-	struct segment segment = {
-		.tcp = (void *)ip + ip->ihl * 4,
-		.tuple = { .addrs = { *(__u64 *)&ip->saddr } },
-		.link_bytes = link_bytes,
-		.listener = listener,
-	};
+	void *data_end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = (void *)(long)ctx->data + (link_bytes & LINK_BYTES_MASK);
+	struct segment segment = { .link_bytes = link_bytes & LINK_BYTES_MASK, .listener = listener };
+	__u32 first;
 
+	if ((void *)(ip + 1) > data_end)
+		return UNDECIDED;
+	first = bpf_ntohl(ip->saddr) >> 24;
+	segment.tcp = (void *)ip + ip->ihl * 4;
+	segment.tuple.addrs[0] = *(__u64 *)&ip->saddr;
+	segment.options_offset = segment.link_bytes + ip->ihl * 4 + sizeof(struct tcphdr);
 	// As workers do: no answer to "this network" and reserved addresses.
 	if (first == 0 || first >= 224)
 		return drop(DROP_SOURCE);
@@ -153,6 +157,6 @@ static __always_inline int handle_ipv4(struct xdp_md *ctx, struct iphdr *ip, voi
 		return pass(PASS_NOT_OURS);
 	end = check_transport(ports, data_end, total_bytes - header_bytes, ip->protocol, 1);
 	if (end == UNDECIDED && slot && ip->protocol == IPPROTO_TCP)
-		end = cookies_v4(ctx, ip, data_end, link_bytes, slot);
+		end = cookies_v4(ctx, link_bytes, slot);
 	return end == UNDECIDED ? to_worker(ctx, WORKER) : end;
 }

@@ -165,19 +165,22 @@ static __always_inline int is_same_v6(const struct in6_addr *a, const struct in6
 	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]));
 }
 
-// SYN cookies, for a whole segment without extension headers to a listener with a slot.
-static __always_inline int cookies_v6(struct xdp_md *ctx, struct ipv6hdr *ip, void *data_end, __u32 link_bytes,
-				      __u32 listener)
+// SYN cookies, for a whole segment without extension headers to a listener with a slot; not inlined, as for IPv4.
+__attribute__((noinline)) int cookies_v6(struct xdp_md *ctx, __u32 link_bytes, __u32 listener)
 {
-	const __be32 *source = ip->saddr.in6_u.u6_addr32;
-	const __u64 *addrs = (__u64 *)source;
-	struct segment segment = {
-		.tcp = (void *)(ip + 1),
-		.tuple = { .addrs = { addrs[0], addrs[1], addrs[2], addrs[3] }, .is_v6 = 1 },
-		.link_bytes = link_bytes,
-		.listener = listener,
-	};
+	void *data_end = (void *)(long)ctx->data_end;
+	struct ipv6hdr *ip = (void *)(long)ctx->data + (link_bytes & LINK_BYTES_MASK);
+	struct segment segment = { .link_bytes = link_bytes & LINK_BYTES_MASK, .listener = listener };
+	const __be32 *source;
+	const __u64 *addrs;
 
+	if ((void *)(ip + 1) > data_end)
+		return UNDECIDED;
+	source = ip->saddr.in6_u.u6_addr32;
+	addrs = (__u64 *)source;
+	segment.tcp = (void *)(ip + 1);
+	segment.tuple = (struct tuple){ .addrs = { addrs[0], addrs[1], addrs[2], addrs[3] }, .is_v6 = 1 };
+	segment.options_offset = segment.link_bytes + sizeof(*ip) + sizeof(struct tcphdr);
 	// As workers do: no answer to addresses that hold or are made of IPv4 ones.
 	if (!(source[0] | source[1]) && (source[2] == 0 || source[2] == bpf_htonl(0xffff)))
 		return drop(DROP_SOURCE);
@@ -212,7 +215,7 @@ static __always_inline int transport_v6(struct xdp_md *ctx, struct ipv6hdr *ip, 
 		return to_worker(ctx, WORKER_FRAGMENT);
 	}
 	if (slot && walk->next == IPPROTO_TCP && walk->offset == sizeof(*ip)) {
-		end = cookies_v6(ctx, ip, data_end, link_bytes, slot);
+		end = cookies_v6(ctx, link_bytes, slot);
 		if (end != UNDECIDED)
 			return end;
 	}
