@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use nix::net::if_::if_nametoindex;
+use secbeat_pktio::program::{AttachMode, BarePass};
 
 use crate::node::{Node, Settings};
 use crate::{cpu, handshake, interrupt, netns, tool};
@@ -170,8 +172,13 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             let state = State::load(&prefix).with_context(|| format!("lab `{prefix}` is not there"))?;
             tool::end_recorded(&state.record("node"));
             if !stop {
-                let lab =
-                    Lab { topology: Topology::new(&prefix), state, receive_threads: Vec::new(), keep: true };
+                let lab = Lab {
+                    topology: Topology::new(&prefix),
+                    state,
+                    receive_threads: Vec::new(),
+                    client_program: None,
+                    keep: true,
+                };
                 let settings = Settings { mode, driver, syn_cookies, ..Settings::default() };
                 let node = Node::start(&lab, &settings)?;
                 println!("pid {}, log {}", node.pid(), lab.state.log_path("node").display());
@@ -196,6 +203,8 @@ pub(crate) struct Lab {
     pub(crate) state: State,
     /// Who receives on its interfaces, when they were pinned.
     pub(crate) receive_threads: Vec<ReceiveThread>,
+    /// On the client's interface, see [`Lab::let_xdp_answer`]; it goes with the lab.
+    client_program: Option<BarePass>,
     keep: bool,
 }
 
@@ -220,7 +229,8 @@ impl Lab {
         }
         // Written before anything is made: whatever happens now, `down` knows what to remove.
         let state = State::create(&options.prefix, &options, &wanted)?;
-        let mut lab = Self { topology, state, receive_threads: Vec::new(), keep: false };
+        let mut lab =
+            Self { topology, state, receive_threads: Vec::new(), client_program: None, keep: false };
         tool::run(&format!("mount -t bpf bpf {}", lab.state.bpf().display()))?;
         build::namespaces(&lab.topology, &options)?;
         build::edge_path(&lab.topology, options.edge)?;
@@ -236,6 +246,19 @@ impl Lab {
             bail!("interrupted");
         }
         Ok(lab)
+    }
+
+    /// Puts a program that passes everything on the client's interface: what an XDP program sends back by a veth
+    /// reaches its peer only if that has a program too; without one it is lost without a word. The attacker's has one.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub(crate) fn let_xdp_answer(&mut self) -> Result<()> {
+        let attached = netns::inside(&self.topology.client(), || {
+            Ok(BarePass::attach(if_nametoindex(CLIENT.far_if)?, AttachMode::Native)?)
+        });
+        self.client_program = Some(attached.context("a program on the client's interface")?);
+        Ok(())
     }
 
     /// Lets the lab stand when this value goes away.

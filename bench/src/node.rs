@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) driver: String,
     /// `auto`, `always` or `never`.
     pub(crate) syn_cookies: String,
+    /// `auto`, `xdp` or `worker`. On a veth `auto` is `worker`: see [`Lab::let_xdp_answer`].
+    pub(crate) syn_cookies_at: String,
     /// Where the XDP program runs: `native`, `generic` or `auto`.
     pub(crate) attach: String,
     /// Prefixes that are always dropped.
@@ -51,6 +53,7 @@ impl Default for Settings {
             mode: "syn".to_owned(),
             driver: "xdp".to_owned(),
             syn_cookies: "always".to_owned(),
+            syn_cookies_at: "auto".to_owned(),
             // A veth has it. With `auto` a program that has just left an interface, and is still there for some
             // milliseconds, would turn the measurement into one of the slower mode.
             attach: "native".to_owned(),
@@ -87,6 +90,7 @@ pin_dir = {pins:?}
 
 [syn_proxy]
 syn_cookies = {cookies:?}
+syn_cookies_at = {cookies_at:?}
 
 # One honest client makes all connections here.
 [limits]
@@ -107,6 +111,7 @@ format = \"pretty\"
             driver = self.driver,
             attach = self.attach,
             cookies = self.syn_cookies,
+            cookies_at = self.syn_cookies_at,
             state = files.join("node-state"),
             pins = lab.state.bpf().join("secbeat"),
             core = cpu::defence_core(),

@@ -104,9 +104,15 @@ impl Defender {
         tool::run_script_in(&lab.topology.edge(), edge)?;
         let runs = match self {
             Self::Synproxy => Runs::Kernel,
-            Self::SecbeatSyn => Runs::Node(Node::start(lab, &Settings::default())?),
-            Self::SecbeatL7 => {
-                Runs::Node(Node::start(lab, &Settings { mode: "l7".to_owned(), ..Settings::default() })?)
+            Self::SecbeatSyn | Self::SecbeatL7 => {
+                let mode = if self == Self::SecbeatL7 { "l7" } else { "syn" };
+                let settings = Settings {
+                    mode: mode.to_owned(),
+                    // As `auto` does on a card whose driver copies; the lab's veth have a program on each end.
+                    syn_cookies_at: "xdp".to_owned(),
+                    ..Settings::default()
+                };
+                Runs::Node(Node::start(lab, &settings)?)
             }
             Self::XdpTx | Self::XdpDrop | Self::Kernel | Self::Nginx | Self::Modsecurity | Self::Haproxy => {
                 Runs::Process(self.start_process(lab)?)

@@ -74,6 +74,7 @@ pub(super) fn settings() -> Vec<(&'static str, String)> {
                 clients::CONCURRENCY
             ),
         ),
+        ("client_program", "XDP_PASS on the client's interface, for every defender".to_owned()),
         ("deadline_ms", clients::DEADLINE_MS.to_string()),
         ("tcp_syncookies", "2 in the edge: a cookie for every SYN".to_owned()),
         ("client_ports", "1024-65535, tcp_tw_reuse=1, at most 4096 in TIME-WAIT".to_owned()),
@@ -84,7 +85,8 @@ pub(super) fn settings() -> Vec<(&'static str, String)> {
 
 /// The lab of the chapters, with the origin's work where `core` says.
 pub(super) fn make_lab(prefix: &str) -> Result<Lab> {
-    let lab = Lab::up(lab::Options { prefix: prefix.to_owned(), pin: true, ..lab::Options::default() })?;
+    let mut lab = Lab::up(lab::Options { prefix: prefix.to_owned(), pin: true, ..lab::Options::default() })?;
+    lab.let_xdp_answer()?;
     let edge = lab.topology.edge();
     tool::run(&format!(
         "ip netns exec {edge} sysctl -qw net.ipv4.tcp_syncookies=2 net.core.somaxconn=16384"
