@@ -67,7 +67,7 @@ for package in "$@"; do
         install -D -m 755 "$root/usr/bin/secbeat-node" "$root/usr/lib/secbeat-broken/secbeat-node"
         cat >"$root/usr/bin/secbeat-node" <<'END'
 #!/bin/sh
-exec /usr/lib/secbeat-broken/secbeat-node --set metrics.bind_address=127.0.0.1:9 "$@"
+exec "$(dirname "$0")/../lib/secbeat-broken/secbeat-node" --set metrics.bind_address=127.0.0.1:9 "$@"
 END
         chmod 755 "$root/usr/bin/secbeat-node"
         rm -f "$root/DEBIAN/md5sums"

@@ -207,7 +207,7 @@ check "a changed limit is reloaded, not restarted" same_process
 loop() {
     while :; do
         stamp=$(date +%s.%N)
-        result=$(on client curl -s -m 3 -o /dev/null -w '%{http_code} %{exitcode}' "http://10.77.1.1$1/small" || true)
+        result=$(on client curl -s -m 25 -o /dev/null -w '%{http_code} %{exitcode} %{time_total}' "http://10.77.1.1$1/small" || true)
         echo "$stamp $result"
         sleep 0.05
     done
@@ -225,14 +225,14 @@ whole() {
     cat "$work/download-$1.result"
     cmp "$work/download-$1" "$work/www/big"
 }
-# What the documents say: a connection that is opened over the kernel's path in the moment before the new node takes
-# over is cut. With one client in a row that is at most one per restart.
+# What the documents say: while a node drains, nobody answers a new connection, and the client's SYN is sent again;
+# one that is open at the moment when kernel or node take over from each other is lost. With one request at a time that
+# is at most two per restart.
 few_lost() {
     total=$(wc -l <"$work/loop-$1")
-    lost=$(grep -vc ' 200 0$' "$work/loop-$1" || true)
-    echo "$lost of $total requests lost on edge-$1"
-    grep -v ' 200 0$' "$work/loop-$1" || true
-    cat "$work/hooks" || true
+    lost=$(grep -vc ' 200 0 ' "$work/loop-$1" || true)
+    echo "$lost of $total requests lost on edge-$1, the longest took $(cut -d' ' -f4 "$work/loop-$1" | sort -n | tail -n 1) s"
+    grep -v ' 200 0 ' "$work/loop-$1" || true
     [ "$total" -gt 50 ] && [ "$lost" -le "$2" ]
 }
 
@@ -243,7 +243,7 @@ traffic_end
 for number in 1 2; do
     check "edge-$number has the new version" version_is edge-$number secbeat-node 0.1.0~test2
     check "the download that was open on edge-$number is whole" whole edge-$number
-    check "edge-$number lost no more fresh connections than documented" few_lost $number 1
+    check "edge-$number lost no more fresh connections than documented" few_lost $number 2
 done
 check "the orchestrator has the new version, and a backup" eval \
     'version_is control secbeat-orchestrator 0.1.0~test2 && in_machine control ls /var/backups/secbeat | grep store'
@@ -254,8 +254,8 @@ check "an upgrade to a broken version ends as failed" fails_play upgrade -e secb
 traffic_end
 check "the canary is back on the version that works" version_is edge-1 secbeat-node 0.1.0~test2
 check "and works" on_xdp edge-1
-check "the other node was not touched" eval 'version_is edge-2 secbeat-node 0.1.0~test2 && ! grep edge-2 "$work/hooks"'
-check "the client was led to the origin all the while" few_lost 1 2
+check "the other node was not touched" eval 'version_is edge-2 secbeat-node 0.1.0~test2 && grep edge-1 "$work/hooks" && ! grep edge-2 "$work/hooks"'
+check "the client was led to the origin all the while" few_lost 1 4
 
 check "rollback.yml" play rollback
 for number in 1 2; do
