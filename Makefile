@@ -5,6 +5,10 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
+# Where the programs to be installed are. make install RELEASE_DIR=... takes them as they are and builds nothing.
+RELEASE_DIR ?= target/release
+# make health-check WANT="node orchestrator": those that must run.
+WANT ?=
 # make demo MODE=syn|tcp|l7|fleet; further options of the demonstration in DEMO_ARGS.
 MODE ?= syn
 DEMO_ARGS ?=
@@ -21,7 +25,8 @@ PROGRAMS := -p secbeat-node -p secbeat-orchestrator -p secbeat-cli -p secbeat-be
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build release test unit lint fmt fmt-check doc docs docs-check loom asan miri fuzz deny \
-        test-syn test-tcp test-l7 test-waf test-fleet test-ansible test-slow test-idle demo bench bench-waf install uninstall clean
+        test-syn test-tcp test-l7 test-waf test-fleet test-install test-ansible test-export test-deploy lint-deploy test-load test-slow \
+        test-idle demo bench bench-waf install install-systemd uninstall health-check deb clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -41,6 +46,7 @@ test: setup ## everything that must hold, as continuous integration runs it
 	@$(STEP) "clippy" $(MAKE) --no-print-directory lint
 	@$(STEP) "dependency rules, tidiness, generated documents" $(MAKE) --no-print-directory docs-check
 	@$(STEP) "dependencies: licences, bans, sources, advisories" $(MAKE) --no-print-directory deny
+	@$(STEP) "what is shipped for operating it" $(MAKE) --no-print-directory lint-deploy
 	@$(STEP) "unit tests, corpus replay, 200 simulated seeds" $(MAKE) --no-print-directory unit
 	@$(STEP) "loom: queues and limiter in every interleaving" $(MAKE) --no-print-directory loom
 	@$(STEP) "address sanitizer: hugepages and pktio" $(MAKE) --no-print-directory asan
@@ -50,6 +56,8 @@ test: setup ## everything that must hold, as continuous integration runs it
 	@$(STEP) "end to end, mode l7" $(MAKE) --no-print-directory test-l7
 	@$(STEP) "the WAF: regression tests, rates, reloads" $(MAKE) --no-print-directory test-waf
 	@$(STEP) "a fleet: orchestrator, three nodes, REST under schemathesis" $(MAKE) --no-print-directory test-fleet
+	@$(STEP) "security events at a real rsyslog" $(MAKE) --no-print-directory test-export
+	@$(STEP) "installing: make targets, units under systemd, packages" $(MAKE) --no-print-directory test-install
 	@$(STEP) end
 
 unit: ## all tests that cargo runs: unit, integration, corpus replay, simulation
@@ -92,6 +100,7 @@ fuzz: ## run fuzz targets: make fuzz TARGET=net_wire SECONDS=60
 
 test-syn: release ## real programs through the node in syn mode, in network namespaces (root)
 	tests/end_to_end.sh syn
+	tests/xdp_cookies.sh
 
 test-tcp: release ## the same in tcp mode, on AF_XDP and on sockets
 	tests/end_to_end.sh tcp
@@ -102,6 +111,7 @@ test-l7: release ## the same in l7 mode, on AF_XDP and on sockets; TLS by openss
 	tests/tcp_probes/run.sh
 	tests/tls/end_to_end.sh target/release/secbeat-node
 	$$(tests/http2/setup.sh) tests/http2/run.py --node target/release/secbeat-node
+	tests/export.sh
 
 test-waf: release ## the WAF on real requests: regression tests of the OWASP Core Rule Set (CRS_DIR: a checkout), rates, reloads
 	tests/waf/run.sh
@@ -115,19 +125,35 @@ test-fleet: release ## an orchestrator and three nodes, killed and started again
 	else echo "not root: the fleet in network namespaces is left out"; fi
 	SECONDS_MAX=60 tests/controlplane/schemathesis.sh target/release/secbeat-orchestrator
 
+lint-deploy: setup ## rules, dashboards, image recipe, manifests, Terraform: checked without running any of it
+	tests/deploy.sh
+
+test-deploy: release ## dashboards and rules against real programs and Prometheus; log rotation; images in a chroot (root)
+	tests/monitoring.sh
+	tests/deploy/logrotate.sh
+	tests/container.sh
+
+test-export: release ## security events in every format at a real rsyslog; receivers that are away or do not read
+	tests/export.sh
+
 test-ansible: release ## the Ansible collection: linters, then everything on three Debian machines in namespaces (root)
 	tests/ansible/run.sh
 
-test-slow: release ## what takes minutes: a gigabyte over a bad link, goodput under a flood, thousands of idle connections
+test-load: release ## what needs the machine to itself for three minutes: goodput under a flood, idle connections, bad link, a full fleet
 	@$(STEP) begin
-	@$(STEP) "one connection over a bad link, beside the kernel's TCP" env BAD_LINK_ROUNDS=3 tests/bad_link.sh 128 1
-	@$(STEP) "a gigabyte each way over a bad link, beside the kernel's TCP" tests/bad_link.sh 1024 96
-	@$(STEP) "200 rule sets replaced under load" tests/waf/reload.sh 200
+	@$(STEP) "one connection over a bad link, beside the kernel's TCP" tests/bad_link.sh 128 1
 	@$(STEP) "an orchestrator's store killed 200 times" env STORE_KILL_ROUNDS=200 $(CARGO) test -p secbeat-orchestrator --test store_kill
-	@$(STEP) "bans on fifty real nodes" tests/controlplane/many_nodes.sh 50 20
 	@$(STEP) "one orchestrator, 200 agents, 10,000 rules, a million events" target/release/secbeat-bench fleet --check
 	@$(STEP) "goodput over HTTPS during 200,000 SYN/s" tests/l7_flood.sh
 	@$(STEP) "10,000 idle connections, and 20,000 on AF_XDP" $(MAKE) --no-print-directory test-idle
+	@$(STEP) end
+
+test-slow: test-load ## that, and what takes longer: a gigabyte over a bad link, fifty nodes, 200 rule sets
+	@$(STEP) begin
+	@$(STEP) "three rounds of one connection over a bad link" env BAD_LINK_ROUNDS=3 tests/bad_link.sh 128 1
+	@$(STEP) "a gigabyte each way over a bad link, beside the kernel's TCP" tests/bad_link.sh 1024 96
+	@$(STEP) "200 rule sets replaced under load" tests/waf/reload.sh 200
+	@$(STEP) "bans on fifty real nodes" tests/controlplane/many_nodes.sh 50 20
 	@$(STEP) end
 
 test-idle:
@@ -144,28 +170,45 @@ bench-waf: release ## measure the node with a rule set beside nginx with libmods
 	bench/waf/compare.sh
 
 install: ## install programs and example configuration below $(DESTDIR)$(PREFIX) and $(DESTDIR)$(SYSCONFDIR)
-	$(CARGO) build --release $(PROGRAMS)
-	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(SYSCONFDIR)/secbeat" "$(DESTDIR)$(PREFIX)/share/doc/secbeat"
-	for program in $(INSTALLED); do install -m 755 "target/release/$$program" "$(DESTDIR)$(PREFIX)/bin/"; done
+	$(if $(filter file,$(origin RELEASE_DIR)),$(CARGO) build --release $(PROGRAMS))
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(SYSCONFDIR)/secbeat" "$(DESTDIR)$(PREFIX)/share/doc/secbeat/crs"
+	for program in $(INSTALLED); do install -m 755 "$(RELEASE_DIR)/$$program" "$(DESTDIR)$(PREFIX)/bin/"; done
 	@for file in config/*.toml; do \
 	    case $$file in */Cargo.toml) continue ;; esac; \
 	    install -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"; \
 	done
-	install -m 644 config/waf_rules.json "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"
-	@if [ ! -e "$(DESTDIR)$(SYSCONFDIR)/secbeat/orchestrator.toml" ]; then \
-	    install -m 640 config/orchestrator.toml "$(DESTDIR)$(SYSCONFDIR)/secbeat/orchestrator.toml"; \
-	else echo "install: $(SYSCONFDIR)/secbeat/orchestrator.toml is kept as it is"; fi
-	install -d "$(DESTDIR)$(PREFIX)/share/doc/secbeat/crs"
+	install -m 644 config/waf_rules.json README.md LICENSE CHANGELOG.md "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"
 	install -m 644 config/crs/before.conf config/crs/after.conf "$(DESTDIR)$(PREFIX)/share/doc/secbeat/crs/"
 	install -m 644 dataplane/waf/src/libinjection/COPYING "$(DESTDIR)$(PREFIX)/share/doc/secbeat/COPYING.libinjection"
-	@if [ ! -e "$(DESTDIR)$(SYSCONFDIR)/secbeat/node.toml" ]; then \
-	    install -m 640 config/safe.toml "$(DESTDIR)$(SYSCONFDIR)/secbeat/node.toml"; \
-	else echo "install: $(SYSCONFDIR)/secbeat/node.toml is kept as it is"; fi
-	install -m 644 README.md LICENSE CHANGELOG.md "$(DESTDIR)$(PREFIX)/share/doc/secbeat/"
+	@scripts/install_config.sh config/safe.toml "$(DESTDIR)$(SYSCONFDIR)/secbeat/node.toml"
+	@scripts/install_config.sh config/orchestrator.toml "$(DESTDIR)$(SYSCONFDIR)/secbeat/orchestrator.toml"
+	install -d "$(DESTDIR)$(PREFIX)/share/bash-completion/completions" "$(DESTDIR)$(PREFIX)/share/zsh/site-functions" \
+	    "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"
+	$(RELEASE_DIR)/secbeat completion bash >"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/secbeat"
+	$(RELEASE_DIR)/secbeat completion zsh >"$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_secbeat"
+	$(RELEASE_DIR)/secbeat completion fish >"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/secbeat.fish"
 
-uninstall: ## remove what install put there; configuration is kept
+install-systemd: ## install the systemd units, their user and directories; enables and starts nothing
+	@scripts/systemd_units.sh install "$(DESTDIR)" "$(PREFIX)"
+
+uninstall: ## remove what install and install-systemd put there; configuration and state are kept
+	@scripts/systemd_units.sh uninstall "$(DESTDIR)" "$(PREFIX)"
 	for program in $(INSTALLED); do rm -f "$(DESTDIR)$(PREFIX)/bin/$$program"; done
 	rm -rf "$(DESTDIR)$(PREFIX)/share/doc/secbeat"
+	rm -f "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/secbeat" \
+	    "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_secbeat" \
+	    "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/secbeat.fish"
+
+health-check: ## ask the node and the orchestrator of this machine whether they are well: make health-check WANT=node
+	@scripts/health_check.sh $(WANT)
+
+deb: release ## Debian packages of the four programs, into target/debian
+	scripts/cargo_deb.sh
+
+test-install: release ## install, uninstall, units under a real systemd, packages in a chroot (the latter two need root)
+	tests/install.sh
+	tests/systemd.sh
+	tests/packages.sh
 
 clean: ## remove everything that was built
 	$(CARGO) clean

@@ -41,6 +41,9 @@ slowhttptest   slowhttptest
 sslscan        sslscan
 testssl        testssl.sh
 nc             netcat-openbsd
+lintian        lintian
+rsyslogd       rsyslog
+/usr/share/doc/rsyslog-gnutls  rsyslog-gnutls
 debootstrap    debootstrap
 dpkg-scanpackages  dpkg-dev
 ssh            openssh-client
@@ -53,6 +56,12 @@ ssh            openssh-client
 /usr/lib/python3/dist-packages/scapy       python3-scapy
 /usr/lib/python3/dist-packages/yaml        python3-yaml
 /usr/share/modsecurity-crs/rules           modsecurity-crs
+prometheus     prometheus
+promtool       prometheus
+logrotate      logrotate
+buildah        buildah
+npm            npm
+debootstrap    debootstrap
 '
 # What not every release has: the peer of the WAF's tests. Installed where the package lists name it.
 peer_needs='
@@ -145,7 +154,7 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $1 \
         || fail "installing failed. The command was: apt-get install -y --no-install-recommends $1"
     # Nor at the next boot: the lab starts its own servers inside namespaces.
-    for service in nginx haproxy; do
+    for service in nginx haproxy prometheus rsyslog; do
         case " $1 " in
             *" $service"*)
                 if command -v systemctl >/dev/null 2>&1; then

@@ -170,31 +170,52 @@ pub(crate) fn fetch_all(options: &Options) -> Result<Report> {
 ///
 /// # Errors
 /// When polling fails; a failing request is an outcome, not an error.
-pub(crate) fn fetch(options: &Options, stop: impl Fn() -> bool, mut tell: impl FnMut(Outcome)) -> Result<()> {
+pub(crate) fn fetch(options: &Options, stop: impl Fn() -> bool, tell: impl FnMut(Outcome)) -> Result<()> {
+    fetch_patiently(options, None, |_| stop(), tell)
+}
+
+/// As [`fetch`]; a request that has waited longer than `patience` goes on to its deadline, but no longer holds up
+/// the next one. `stop` is told how many have begun.
+pub(crate) fn fetch_patiently(
+    options: &Options,
+    patience: Option<Duration>,
+    stop: impl Fn(u64) -> bool,
+    mut tell: impl FnMut(Outcome),
+) -> Result<()> {
     let concurrency = options.concurrency.clamp(1, CONCURRENCY_MAX);
     let tls = options.tls.then(|| tls::client_config(Alpn::Http1)).transpose()?;
     let mut begun = 0;
     let mut active: Vec<Request> = Vec::with_capacity(concurrency);
     loop {
-        let stopping = interrupt::requested() || stop();
-        while active.len() < concurrency && begun < options.count && !stopping {
+        let stopping = interrupt::requested() || stop(begun);
+        let now = Instant::now();
+        let holds_up = |request: &&Request| patience.is_none_or(|patience| now < request.begun() + patience);
+        let mut held = active.iter().filter(holds_up).count();
+        while held < concurrency && active.len() < CONCURRENCY_MAX && begun < options.count && !stopping {
             begun += 1;
             match Request::begin(options, tls.as_ref(), Instant::now()) {
-                Ok(request) => active.push(request),
+                Ok(request) => {
+                    active.push(request);
+                    held += 1;
+                }
                 Err(outcome) => tell(outcome),
             }
         }
         if active.is_empty() || interrupt::requested() {
             return Ok(());
         }
-        advance(&mut active, &mut tell)?;
+        let all_begun = stopping || begun >= options.count;
+        let wake = patience.filter(|_| !all_begun).and_then(|patience| {
+            active.iter().filter(holds_up).map(|request| request.begun() + patience).min()
+        });
+        advance(&mut active, wake, &mut tell)?;
     }
 }
 
-/// Waits until a request can go on or the nearest deadline passes, and moves all that can.
-fn advance(active: &mut Vec<Request>, tell: &mut impl FnMut(Outcome)) -> Result<()> {
+/// Waits until a request can go on, the nearest deadline passes or `wake`, and moves all that can.
+fn advance(active: &mut Vec<Request>, wake: Option<Instant>, tell: &mut impl FnMut(Outcome)) -> Result<()> {
     let now = Instant::now();
-    let nearest = active.iter().map(Request::deadline).min().unwrap_or(now);
+    let nearest = active.iter().map(Request::deadline).chain(wake).min().unwrap_or(now);
     // Rounded up: waking before the deadline would spin until it.
     let wait_ms = nearest.saturating_duration_since(now).as_millis() as u16 + 1;
     let mut watched: Vec<PollFd<'_>> = active
@@ -275,5 +296,19 @@ mod tests {
         let closed = silent.local_addr().unwrap();
         drop(silent);
         assert_eq!(fetch_all(&options(closed, 1, 1)).unwrap().failures["refused"], 1);
+    }
+
+    #[test]
+    fn an_impatient_client_goes_on_while_the_silent_ones_wait() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let options = options(silent.local_addr().unwrap(), 20, 1);
+        let mut outcomes = Vec::new();
+        let started = Instant::now();
+        let patience = Some(Duration::from_millis(5));
+        fetch_patiently(&options, patience, |_| false, |outcome| outcomes.push(outcome)).unwrap();
+        assert_eq!(outcomes.len(), 20);
+        assert!(outcomes.iter().all(|outcome| outcome.failure.is_some()));
+        // One after the other they would take six seconds.
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     }
 }

@@ -31,7 +31,7 @@ pub(crate) use state::State;
 pub(crate) use topology::{
     ATTACK, ATTACK_IDLE_IF, CLIENT, EDGE_ATTACK, EDGE_CLIENT, EDGE_ORIGIN, ORIGIN, Topology, VIP4, VIP6, vip,
 };
-pub(crate) use tune::DefenderReceives;
+pub(crate) use tune::{DefenderReceives, ReceiveThread};
 
 /// How the edge treats the VIP in the kernel, while no node takes it.
 #[derive(
@@ -170,7 +170,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             let state = State::load(&prefix).with_context(|| format!("lab `{prefix}` is not there"))?;
             tool::end_recorded(&state.record("node"));
             if !stop {
-                let lab = Lab { topology: Topology::new(&prefix), state, keep: true };
+                let lab =
+                    Lab { topology: Topology::new(&prefix), state, receive_threads: Vec::new(), keep: true };
                 let settings = Settings { mode, driver, syn_cookies, ..Settings::default() };
                 let node = Node::start(&lab, &settings)?;
                 println!("pid {}, log {}", node.pid(), lab.state.log_path("node").display());
@@ -193,6 +194,8 @@ pub(crate) struct Lab {
     pub(crate) topology: Topology,
     /// Where its files and records lie.
     pub(crate) state: State,
+    /// Who receives on its interfaces, when they were pinned.
+    pub(crate) receive_threads: Vec<ReceiveThread>,
     keep: bool,
 }
 
@@ -217,13 +220,13 @@ impl Lab {
         }
         // Written before anything is made: whatever happens now, `down` knows what to remove.
         let state = State::create(&options.prefix, &options, &wanted)?;
-        let lab = Self { topology, state, keep: false };
+        let mut lab = Self { topology, state, receive_threads: Vec::new(), keep: false };
         tool::run(&format!("mount -t bpf bpf {}", lab.state.bpf().display()))?;
         build::namespaces(&lab.topology, &options)?;
         build::edge_path(&lab.topology, options.edge)?;
         tune::offloads(&lab.topology, &options)?;
         if options.pin {
-            tune::pin_receive_work(&lab.topology, &options)?;
+            lab.receive_threads = tune::pin_receive_work(&lab.topology, &options)?;
         }
         origin::start_nginx(&lab.topology, &lab.state)?;
         if let Some(impair) = &options.impair {

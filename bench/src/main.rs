@@ -18,6 +18,7 @@ mod limit;
 mod netns;
 mod node;
 mod peers;
+mod regress;
 mod scenario;
 mod stats;
 mod tls;
@@ -55,8 +56,12 @@ enum Command {
     Scenario(scenario::Options),
     /// See it work: a web server, a flood, and the node between them
     Demo(demo::Options),
-    /// The proxies of others beside ours: requests per CPU-second, latency
+    /// The report: SecBeat beside its peers, floods, requests, connections, memory
     Peers(peers::Options),
+    /// Pages and plots from a result of `peers`, and the README's figures
+    Report(peers::report::Options),
+    /// Two results, before and now: fails on a real regression, not on noise
+    Regress(regress::Options),
     /// What one orchestrator carries: a real one, with hundreds of agents
     Fleet(fleet::load::Options),
     /// Memory of idle connections through the node
@@ -79,6 +84,8 @@ fn main() -> ExitCode {
         Command::Scenario(options) => scenario::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Peers(options) => peers::run(&options),
+        Command::Report(options) => peers::report::run(&options),
+        Command::Regress(options) => regress::run(&options),
         Command::Fleet(options) => fleet::load::run(&options),
         Command::IdleHold(options) => peers::idle::run_hold(&options),
         Command::Idle(options) => peers::idle::run(&options),

@@ -54,7 +54,8 @@ pub(crate) fn show_count(count: f64) -> String {
     match count.abs() {
         size if size < 1e3 => format!("{count:.0}"),
         size if size < 1e6 => format!("{:.1} k", count / 1e3),
-        _ => format!("{:.2} M", count / 1e6),
+        size if size < 1e9 => format!("{:.2} M", count / 1e6),
+        _ => format!("{:.2} G", count / 1e9),
     }
 }
 
@@ -118,5 +119,6 @@ mod tests {
         assert_eq!(show_us(2_950_000), "2.95 s");
         assert_eq!(show_count(2_410_000.0), "2.41 M");
         assert_eq!(show_count(512.0), "512");
+        assert_eq!(show_count(9.87e9), "9.87 G");
     }
 }

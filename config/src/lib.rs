@@ -18,6 +18,7 @@
 pub mod autoscaling;
 pub mod ban;
 pub mod error;
+pub mod export;
 pub mod layers;
 pub mod node;
 pub mod orchestrator;

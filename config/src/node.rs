@@ -27,7 +27,7 @@ pub use limits::{Attack, FILTER_RULES_MAX, Filter, FilterAction, FilterRule, Lim
 pub use management::{Api, Heartbeat, Metrics, Orchestrator};
 pub use route::{AccessLog, AccessLogFormat, ROUTES_MAX, Route};
 pub use server::{LogFormat, LogLevel, Logging, Mode, Performance, Server, TcpCongestion};
-pub use syn::{Flows, SynCookies, SynProxy, Udp};
+pub use syn::{Flows, SynCookies, SynCookiesAt, SynProxy, Udp};
 pub use tls::{Alpn, CERTIFICATES_MAX, Certificate, ClientAuth, Misdirected, Tls, TlsVersion};
 pub use upstream::Upstream;
 pub use waf::{AtLimit, AuditFormat, CsrfCheck, Waf, WafMode, WafSite};
@@ -37,6 +37,7 @@ pub use crate::units::{HeaderName, HostPattern, LogTarget, UrlPath};
 use toml::de::DeTable;
 
 use crate::error::{ConfigError, ConfigErrors, Place, Problem};
+use crate::export::Export;
 use crate::layers::Layers;
 use crate::reader::tree::Entries;
 use crate::reader::{Document, Table};
@@ -93,6 +94,8 @@ pub struct NodeConfig {
     pub geo: Geo,
     /// `[orchestrator]`
     pub orchestrator: Orchestrator,
+    /// `[[export]]`
+    pub exports: Vec<Export>,
 }
 
 impl Default for NodeConfig {
@@ -195,6 +198,7 @@ impl NodeConfig {
             waf: t.section("waf", Waf::read),
             geo: t.section("geo", Geo::read),
             orchestrator: t.section("orchestrator", Orchestrator::read),
+            exports: Export::read_all(t),
             server,
             io,
             syn_proxy,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::autoscaling::read_document;
 use crate::error::ConfigErrors;
+use crate::export::Export;
 use crate::layers::Layers;
 use crate::node::Logging;
 use crate::reader::{Choice, Table, Unit};
@@ -39,6 +40,8 @@ pub struct OrchestratorConfig {
     pub api: Api,
     /// `[logging]`
     pub logging: Logging,
+    /// `[[export]]`
+    pub exports: Vec<Export>,
 }
 
 /// `[metrics]`: metrics and health of the orchestrator itself.
@@ -213,6 +216,7 @@ impl OrchestratorConfig {
             tls: t.section("tls", Tls::read),
             api: t.section("api", Api::read),
             logging: t.section("logging", Logging::read),
+            exports: Export::read_all(t),
         }
     }
 }

@@ -127,7 +127,7 @@ impl Value for Target {
 
 /// RFC 1123 §2.1: labels of up to 63 letters, digits and hyphens, 253 bytes in all. The underscore is let in
 /// because service names in containers use it.
-fn is_host_name(host: &str) -> bool {
+pub(crate) fn is_host_name(host: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

@@ -127,6 +127,11 @@ impl Request {
         Ok(Self { stream, tls, state: State::Connecting, text, begun: now, deadline, connect: None })
     }
 
+    /// When it began.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// When it fails if it has not ended.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline

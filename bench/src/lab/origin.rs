@@ -73,6 +73,7 @@ http {{
     listen 443 ssl; listen [::]:443 ssl; ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
     location /echo {{ proxy_pass http://{echo}; proxy_http_version 1.1; proxy_request_buffering off; }}
     root {folder}/www;
+    location ~ \\.bin$ {{ types {{ }} default_type application/octet-stream; }}
     location = /whoami {{ return 200 \"$remote_addr $remote_port\\n\"; }}
   }}
   server {{

@@ -44,12 +44,23 @@ pub(crate) fn offloads(topology: &Topology, options: &Options) -> Result<()> {
 
 /// Moves the receive work of all interfaces into kernel threads: the attacker's end on [`cpu::ATTACK_CORE`],
 /// all others on [`cpu::defence_core`].
-pub(crate) fn pin_receive_work(topology: &Topology, options: &Options) -> Result<()> {
+pub(crate) fn pin_receive_work(topology: &Topology, options: &Options) -> Result<Vec<ReceiveThread>> {
+    let mut threads = Vec::new();
     for (netns, interface) in ends(topology, options) {
         let core = if interface == ATTACK.far_if { cpu::ATTACK_CORE } else { cpu::defence_core() };
-        pin_one(&netns, interface, core)?;
+        let pids = pin_one(&netns, interface, core)?;
+        threads.extend(pids.into_iter().map(|pid| ReceiveThread { interface, pid }));
     }
-    Ok(())
+    Ok(threads)
+}
+
+/// A kernel thread that does the receive work of an interface.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReceiveThread {
+    /// The interface, in the namespace where it is.
+    pub(crate) interface: &'static str,
+    /// The thread.
+    pub(crate) pid: i32,
 }
 
 /// Moves the receive work of one interface into kernel threads on `core`, and says which.

@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// Only this kind
     #[arg(long, value_enum)]
     only: Vec<Kind>,
+    /// Prefix of the lab of `--front xdp`, which is made and removed
+    #[arg(long, default_value = "sbidle")]
+    prefix: String,
     /// Folder for the JSON result
     #[arg(long, default_value = "bench/results")]
     results: std::path::PathBuf,
@@ -59,7 +62,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Plain, Self::Tls, Self::Http2];
+    pub(super) const ALL: [Self; 3] = [Self::Plain, Self::Tls, Self::Http2];
 
     /// As the command line spells it.
     fn word(self) -> &'static str {
@@ -70,7 +73,7 @@ impl Kind {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Plain => "HTTP/1.1",
             Self::Tls => "HTTP/1.1 over TLS",
@@ -79,7 +82,7 @@ impl Kind {
     }
 
     /// Bytes that one idle connection may cost.
-    fn bytes_max(self) -> u64 {
+    pub(super) fn bytes_max(self) -> u64 {
         match self {
             Self::Plain | Self::Tls => 10_000,
             Self::Http2 => 40_000,
@@ -130,10 +133,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 fn measure(kind: Kind, options: &Options) -> Result<Row> {
     let connections = options.connections;
-    let rig = Rig::up(&[Peer::Secbeat], options.front)?;
-    let scheme = if kind == Kind::Plain { Scheme::Http } else { Scheme::Https };
-    let address = rig.address(Peer::Secbeat, scheme);
-    let (before, resident) = hold(&rig, kind, connections, address)?;
+    let rig = Rig::up(&[Peer::Secbeat], options.front, &options.prefix)?;
+    let (before, resident) = hold(&rig, Peer::Secbeat, kind, connections)?;
     let bytes_each = resident.saturating_sub(before) * 1_024 / u64::from(connections);
     let within = kind != Kind::Tls || connections != 10_000 || resident <= RESIDENT_KIB_MAX;
     Ok(Row {
@@ -146,13 +147,15 @@ fn measure(kind: Kind, options: &Options) -> Result<Row> {
     })
 }
 
-/// Opens the connections, and returns the node's memory before and with them.
-fn hold(rig: &Rig, kind: Kind, connections: u32, address: SocketAddr) -> Result<(u64, u64)> {
+/// Opens the connections, and returns the proxy's memory before and with them, in KiB.
+pub(super) fn hold(rig: &Rig, peer: Peer, kind: Kind, connections: u32) -> Result<(u64, u64)> {
+    let scheme = if kind == Kind::Plain { Scheme::Http } else { Scheme::Https };
+    let address = rig.address(peer, scheme);
     let holder = |count| Holder::start(&rig.client(), kind, address, count);
     // The first ones warm up what all share: heaps, tables, the pool towards the origin.
     drop(holder(32).context("warm-up")?);
     std::thread::sleep(Duration::from_secs(1));
-    let before = rig.resident_kib(Peer::Secbeat);
+    let before = rig.resident_kib(peer);
     let mut holders = Vec::new();
     let mut left = connections;
     while left > 0 {
@@ -164,7 +167,7 @@ fn hold(rig: &Rig, kind: Kind, connections: u32, address: SocketAddr) -> Result<
         left -= count;
     }
     std::thread::sleep(Duration::from_secs(2));
-    let resident = rig.resident_kib(Peer::Secbeat);
+    let resident = rig.resident_kib(peer);
     // They must still be there, or the figure means nothing.
     for holder in &mut holders {
         holder.ask().context("a connection that should be idle is gone")?;
@@ -248,6 +251,12 @@ pub(crate) fn run_hold(options: &HoldOptions) -> Result<ExitCode> {
         println!("answered");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Raises the open descriptors of this process, and of what it starts, as far as it may.
+pub(super) fn raise_descriptors_to_hard_limit() -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
 /// The hard limit may be raised by root only; the soft one by anybody up to it.

@@ -3,6 +3,8 @@
 //! Owns: a folder with all files, made and removed here. nginx and HAProxy are set up as their manuals advise for a
 //! fast reverse proxy: one worker, keep-alive to the origin, no access log.
 
+mod config;
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -13,7 +15,8 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::load::{LOAD_CORE, PROXY_CORE};
-use crate::lab::{self, EDGE_ATTACK, EDGE_CLIENT, Lab, ORIGIN, VIP4};
+use super::rules;
+use crate::lab::{self, Lab, ORIGIN, VIP4};
 use crate::{cpu, interrupt, netns, node, tool};
 
 /// Ports: the origin has the first, each proxy two.
@@ -34,11 +37,26 @@ pub(crate) enum Front {
     Xdp,
 }
 
+impl Front {
+    /// For people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Socket => "kernel sockets",
+            Self::Xdp => "AF_XDP",
+        }
+    }
+}
+
 /// Where a process runs: here, or in a namespace of the lab.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place(Option<String>);
 
 impl Place {
+    /// A namespace of a lab.
+    pub(super) fn netns(name: &str) -> Self {
+        Self(Some(name.to_owned()))
+    }
+
     /// A command line on one core of this place; the program is its first argument.
     pub(super) fn command(&self, core: usize) -> Command {
         let mut command = match &self.0 {
@@ -72,17 +90,50 @@ pub(super) enum Peer {
     Haproxy,
     /// SecBeat in `l7` mode
     Secbeat,
+    /// nginx with libmodsecurity and Debian's Core Rule Set
+    Modsecurity,
+    /// SecBeat in `l7` mode with the same rules
+    SecbeatRules,
 }
 
 impl Peer {
-    pub(super) const ALL: [Self; 3] = [Self::Nginx, Self::Haproxy, Self::Secbeat];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Nginx, Self::Haproxy, Self::Secbeat, Self::Modsecurity, Self::SecbeatRules];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
-            Self::Secbeat => "SecBeat",
+            Self::Secbeat => "SecBeat l7",
+            Self::Modsecurity => "nginx + ModSecurity + CRS",
+            Self::SecbeatRules => "SecBeat l7 + CRS",
         }
+    }
+
+    /// Whether it inspects requests with a rule set.
+    pub(super) fn has_rules(self) -> bool {
+        matches!(self, Self::Modsecurity | Self::SecbeatRules)
+    }
+
+    /// What it is measured with: inspection costs the same with TLS around it.
+    pub(super) fn schemes(self) -> &'static [Scheme] {
+        if self.has_rules() { &[Scheme::Http] } else { &Scheme::ALL }
+    }
+
+    /// For the names of its files.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::Secbeat => "secbeat",
+            Self::Modsecurity => "modsecurity",
+            Self::SecbeatRules => "secbeat-rules",
+        }
+    }
+
+    /// Port of its management API, when it has one.
+    fn api(self) -> u16 {
+        PORT_BASE + 20 + self as u16
     }
 
     fn port(self, scheme: Scheme) -> u16 {
@@ -119,31 +170,46 @@ pub(super) struct Rig {
     _origin: tool::Process,
     folder: PathBuf,
     front: Front,
+    /// Those that did not start, and why.
+    pub(super) failed: Vec<(Peer, String)>,
     /// The lab, when there is one; removed last.
     lab: Option<Lab>,
 }
 
 impl Rig {
-    /// Starts the origin and `peers`.
+    /// Starts the origin and `peers`. A peer that does not start is in `failed`, unless it is the only one.
     ///
     /// # Errors
-    /// With the name of a missing program, or the log of one that does not start.
-    pub(super) fn up(peers: &[Peer], front: Front) -> Result<Self> {
-        require_programs(peers)?;
+    /// With the name of a missing program, or the log of an origin that does not start.
+    pub(super) fn up(peers: &[Peer], front: Front, prefix: &str) -> Result<Self> {
+        require_programs()?;
         let lab = match front {
             Front::Socket => None,
-            Front::Xdp => Some(lab_for_proxies()?),
+            Front::Xdp => Some(lab_for_proxies(prefix)?),
         };
         let folder = std::env::temp_dir().join(format!("secbeat-peers-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         make_certificate(&folder)?;
         let origin = start_origin(&folder, lab.as_ref())?;
-        let mut rig = Self { proxies: Vec::new(), _origin: origin, folder, front, lab };
-        for peer in peers {
-            let process = rig.start(*peer).with_context(|| peer.name())?;
-            rig.proxies.push((*peer, process));
+        let mut rig = Self { proxies: Vec::new(), _origin: origin, folder, front, failed: Vec::new(), lab };
+        for &peer in peers {
+            match rig.start(peer).with_context(|| peer.name()) {
+                Ok(process) => rig.proxies.push((peer, process)),
+                Err(error) if peers.len() == 1 || interrupt::requested() => return Err(error),
+                Err(error) => rig.failed.push((peer, format!("{error:#}"))),
+            }
         }
         Ok(rig)
+    }
+
+    /// Those that run.
+    pub(super) fn running(&self) -> impl Iterator<Item = Peer> {
+        self.proxies.iter().map(|(peer, _)| *peer)
+    }
+
+    /// How SecBeat takes its connections.
+    pub(super) fn front(&self) -> Front {
+        self.front
     }
 
     /// Where the proxy answers.
@@ -190,21 +256,28 @@ impl Rig {
 
     fn start(&self, peer: Peer) -> Result<tool::Process> {
         let (program, text) = match peer {
-            Peer::Nginx => ("nginx".into(), self.nginx_proxy()),
+            Peer::Nginx => ("nginx".into(), self.nginx_proxy(peer, None)),
             Peer::Haproxy => ("haproxy".into(), self.haproxy()),
-            Peer::Secbeat => (node::binary()?, self.secbeat()),
+            Peer::Secbeat | Peer::SecbeatRules => (node::binary()?, self.secbeat(peer)),
+            Peer::Modsecurity => {
+                let rules = rules::write(&self.folder.join("modsecurity.rules"))?;
+                ("nginx".into(), self.nginx_proxy(peer, Some(&rules)))
+            }
         };
-        let config = self.folder.join(format!("{}.conf", peer.name()));
+        let config = self.folder.join(format!("{}.conf", peer.word()));
         fs::write(&config, text)?;
         let edge = self.edge();
         let mut command = edge.command(PROXY_CORE);
         command.arg(program);
         match peer {
-            Peer::Nginx => command.arg("-c").arg(&config).arg("-e").arg(self.folder.join("nginx.err")),
+            Peer::Nginx | Peer::Modsecurity => {
+                let errors = self.folder.join(format!("{}.err", peer.word()));
+                command.arg("-c").arg(&config).arg("-e").arg(errors)
+            }
             Peer::Haproxy => command.arg("-f").arg(&config),
-            Peer::Secbeat => command.arg("--config").arg(&config),
+            Peer::Secbeat | Peer::SecbeatRules => command.arg("--config").arg(&config),
         };
-        let log = self.folder.join(format!("{}.log", peer.name()));
+        let log = self.folder.join(format!("{}.log", peer.word()));
         // From where clients are: on AF_XDP nothing listens in the kernel.
         start(command, &log, &self.client(), &Scheme::ALL.map(|scheme| self.address(peer, scheme)))
     }
@@ -217,10 +290,10 @@ impl Drop for Rig {
     }
 }
 
-fn require_programs(peers: &[Peer]) -> Result<()> {
-    let proxies = peers.contains(&Peer::Haproxy).then_some("haproxy");
-    let all = ["nginx", "wrk", "h2load", "openssl", "taskset"].into_iter().chain(proxies);
-    let missing: Vec<&str> = all.filter(|name| tool::find(name).is_none()).collect();
+/// Those of the load and the origin; a peer that is not installed is an error of its own.
+fn require_programs() -> Result<()> {
+    let all = ["nginx", "wrk", "h2load", "openssl", "taskset"];
+    let missing: Vec<&str> = all.into_iter().filter(|name| tool::find(name).is_none()).collect();
     if !missing.is_empty() {
         bail!("missing programs: {}; scripts/setup.sh installs them", missing.join(", "));
     }
@@ -228,8 +301,8 @@ fn require_programs(peers: &[Peer]) -> Result<()> {
 }
 
 /// A lab whose edge hands nothing on in the kernel: proxies own the VIP there.
-fn lab_for_proxies() -> Result<Lab> {
-    let lab = Lab::up(lab::Options { prefix: "sbpeers".to_owned(), ..lab::Options::default() })?;
+fn lab_for_proxies(prefix: &str) -> Result<Lab> {
+    let lab = Lab::up(lab::Options { prefix: prefix.to_owned(), ..lab::Options::default() })?;
     tool::run(&format!("ip netns exec {} nft flush ruleset", lab.topology.edge()))?;
     Ok(lab)
 }
@@ -302,86 +375,15 @@ fn make_certificate(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How each is told what to do.
-impl Rig {
-    fn nginx_proxy(&self) -> String {
-        let name = self.folder.display();
-        format!(
-            "daemon off; worker_processes 1; pid {name}/nginx.pid; error_log {name}/nginx.err;
-events {{ worker_connections 4096; }}
-http {{ access_log off; keepalive_requests 100000000;
-  {temporary}
-  upstream origin {{ server {origin}; keepalive 128; keepalive_requests 100000000; }}
-  server {{
-    listen {http} backlog=4096; listen {https} ssl backlog=4096;
-    ssl_certificate {name}/cert.pem; ssl_certificate_key {name}/key.pem; ssl_protocols TLSv1.2 TLSv1.3;
-    location / {{ proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\";
-      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme; }}
-  }} }}\n",
-            temporary = nginx_folders(&self.folder, "proxy"),
-            http = self.address(Peer::Nginx, Scheme::Http),
-            https = self.address(Peer::Nginx, Scheme::Https),
-            origin = origin_address(self.lab.as_ref()),
-        )
-    }
-
-    fn haproxy(&self) -> String {
-        format!(
-            "global\n  nbthread 1\n  maxconn 4000\n  ssl-default-bind-options ssl-min-ver TLSv1.2\n
-defaults\n  mode http\n  timeout client 30s\n  timeout server 30s\n  timeout connect 5s\n  http-reuse always
-  option forwardfor\n
-frontend web\n  bind {http}\n  bind {https} ssl crt {folder}/both.pem
-  http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]\n  default_backend origin\n
-backend origin\n  server one {origin}\n",
-            http = self.address(Peer::Haproxy, Scheme::Http),
-            https = self.address(Peer::Haproxy, Scheme::Https),
-            origin = origin_address(self.lab.as_ref()),
-            folder = self.folder.display(),
-        )
-    }
-
-    /// As an operator would measure it: everybody may ask as often as they like, and nothing is written about it.
-    fn secbeat(&self) -> String {
-        let io = match (self.front, &self.lab) {
-            (Front::Xdp, Some(lab)) => format!(
-                "driver = \"xdp\"\ninterfaces = [\"{EDGE_ATTACK}\", \"{EDGE_CLIENT}\"]\nattach = \"native\"\n\
-                 cores = [{PROXY_CORE}]\npin_dir = {:?}",
-                lab.state.bpf().join("secbeat")
-            ),
-            _ => "driver = \"socket\"".to_owned(),
-        };
-        format!(
-            "[server]\nmode = \"l7\"\nworker_threads = 1\nmax_connections = 30000\nstate_dir = \"{folder}/state\"\n
-[io]\n{io}\nsnat_ports = \"10000-20000\"\n
-[tls]\ncert_path = \"{folder}/cert.pem\"\nkey_path = \"{folder}/key.pem\"
-source_handshake_rate = 0\nworker_handshake_rate = 0\n
-[limits]\nsource_rate = 0\nsource_connections = 0\n
-[waf]\nrate_limit_rps = 0\n
-[http]\nmax_requests = 0\n
-[access_log]\npath = \"off\"\n
-[metrics]\nbind_address = \"127.0.0.1:{api}\"\n
-[logging]\nformat = \"pretty\"\n
-[[listeners]]\nname = \"http\"\nbind_address = \"{http}\"\ntls = false\n
-[[listeners]]\nname = \"https\"\nbind_address = \"{https}\"\ntls = true\n
-[[backends]]\nname = \"origin\"\naddress = \"{origin}\"\n",
-            http = self.address(Peer::Secbeat, Scheme::Http),
-            https = self.address(Peer::Secbeat, Scheme::Https),
-            origin = origin_address(self.lab.as_ref()),
-            api = PORT_BASE + 9,
-            folder = self.folder.display(),
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn no_two_servers_share_a_port() {
-        let mut ports = vec![PORT_BASE, PORT_BASE + 9];
+        let mut ports = vec![PORT_BASE];
         for peer in Peer::ALL {
+            ports.push(peer.api());
             ports.extend(Scheme::ALL.map(|scheme| peer.port(scheme)));
         }
         let count = ports.len();

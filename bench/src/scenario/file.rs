@@ -89,6 +89,8 @@ pub(crate) struct Expect {
     pub(crate) success_percent: Option<f64>,
     /// Largest p99 of connect + GET, in milliseconds.
     pub(crate) p99_ms: Option<u64>,
+    /// The same for those several at a time, where it is another one: they wait for each other.
+    pub(crate) parallel_p99_ms: Option<u64>,
     /// Most that the node's memory grows, in KiB.
     pub(crate) memory_growth_kib: Option<u64>,
     /// Least share of the asked rate that the generator offered, in percent: otherwise the run says nothing.

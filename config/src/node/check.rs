@@ -5,6 +5,7 @@ use super::backend::{Backend, Health};
 use super::io::{Driver, Io, Want};
 use super::limits::Lists;
 use super::server::Mode;
+use super::syn::SynCookiesAt;
 use super::waf::CsrfCheck;
 use crate::reader::Table;
 
@@ -193,6 +194,18 @@ fn drivers(t: &Table<'_>, config: &NodeConfig) {
         if config.io.zero_copy == Want::Require {
             t.conflict("io", "zero_copy = \"require\" needs driver = \"xdp\"");
         }
+        if config.syn_proxy.syn_cookies_at == SynCookiesAt::Xdp {
+            t.conflict(
+                "io",
+                "driver = \"socket\" has no XDP program: [syn_proxy] syn_cookies_at must be \"auto\" or \"worker\"",
+            );
+        }
+    }
+    if config.syn_proxy.syn_cookies_at == SynCookiesAt::Xdp && config.limits.syn_rate.is_some() {
+        t.conflict(
+            "syn_proxy",
+            "syn_cookies_at = \"xdp\": [limits] syn_rate is applied by workers; set it to 0, or this to \"auto\"",
+        );
     }
     if driver == Driver::Xdp {
         // In mode `l7` the kernel makes the connections to backends, and it reaches its own loopback.

@@ -21,6 +21,22 @@ impl Choice for SynCookies {
         &[("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
 }
 
+/// Who answers a SYN with a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SynCookiesAt {
+    /// The XDP program when frames are copied to workers, workers when they are not (zero-copy).
+    Auto,
+    /// The XDP program.
+    Xdp,
+    /// Workers.
+    Worker,
+}
+
+impl Choice for SynCookiesAt {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("xdp", Self::Xdp), ("worker", Self::Worker)];
+}
+
 /// `[syn_proxy]`.
 #[derive(Clone, Debug)]
 pub struct SynProxy {
@@ -28,6 +44,8 @@ pub struct SynProxy {
     pub enable: bool,
     /// When cookies are used.
     pub syn_cookies: SynCookies,
+    /// Who answers with cookies.
+    pub syn_cookies_at: SynCookiesAt,
     /// Half-open connections per worker kept in `auto` and `never`.
     pub syn_backlog_max: u32,
     /// What cookie keys are derived from; `None` = drawn at random and kept in the state directory.
@@ -64,6 +82,13 @@ impl SynProxy {
                 SynCookies::Auto,
                 "When SYNs are answered with cookies: above `max_syn_backlog` half-open connections \
                  (`auto`), `always`, or `never`.",
+            ),
+            syn_cookies_at: t.choice(
+                "syn_cookies_at",
+                SynCookiesAt::Auto,
+                "Who answers with cookies, and drops segments that belong to no flow: the XDP program before \
+                 frames are copied (`xdp`), a `worker`, or (`auto`) the program unless the sockets are zero-copy. \
+                 The program leaves all SYNs to workers while `[limits] syn_rate` is set.",
             ),
             syn_backlog_max: t.integer(
                 "max_syn_backlog",

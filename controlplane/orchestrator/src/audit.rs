@@ -6,13 +6,15 @@
 //! (`service::mutation`). One entry costs one durable transaction; entries are written one after another, because each
 //! needs the hash of the last.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prost::Message;
 use secbeat_config::policy::Hash;
+use secbeat_export::Exports;
 use secbeat_proto::v1;
 use tokio::sync::Mutex;
 
+use crate::export;
 use crate::failure::Failure;
 use crate::store::{Order, Store, Table};
 
@@ -35,6 +37,7 @@ const ANCHOR_KEY: &[u8] = b"anchor";
 pub struct Audit {
     store: Store,
     head: Arc<Mutex<Head>>,
+    exports: Arc<OnceLock<Arc<Exports>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +72,13 @@ impl Audit {
             }
             None => anchor,
         };
-        Ok(Self { store, head: Arc::new(Mutex::new(head)) })
+        Ok(Self { store, head: Arc::new(Mutex::new(head)), exports: Arc::default() })
+    }
+
+    /// Where entries go once they are on the disk. Set once.
+    pub fn set_exports(&self, exports: &Arc<Exports>) {
+        // A second place would be the same one.
+        let _ = self.exports.set(Arc::clone(exports));
     }
 
     /// Appends an entry; its number and hashes are set here. On disk when this returns.
@@ -88,6 +97,9 @@ impl Audit {
         let (key, value) = (entry_key(entry.number), entry.encode_to_vec());
         self.store.write_async(move |transaction| transaction.put(TABLE, &key, &value)).await?;
         *head = Head { number: entry.number, hash };
+        if let Some(exports) = self.exports.get().filter(|exports| !exports.is_empty()) {
+            exports.submit(export::of_audit(&entry));
+        }
         Ok(entry.number)
     }
 

@@ -13,6 +13,7 @@ use crate::store::{self, Store};
 mod authority;
 mod log;
 mod serve;
+mod supervisor;
 mod token;
 
 /// Carries out a command line.

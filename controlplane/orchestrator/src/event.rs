@@ -18,9 +18,10 @@ mod threat;
 mod writer;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use prost::Message;
+use secbeat_export::Exports;
 use secbeat_proto::v1;
 use tokio::sync::{Notify, broadcast, oneshot};
 
@@ -66,6 +67,7 @@ struct Inner {
     stored: Notify,
     watchers: broadcast::Sender<Arc<Vec<v1::Event>>>,
     events_max: u64,
+    exports: OnceLock<Arc<Exports>>,
 }
 
 #[derive(Debug, Default)]
@@ -118,6 +120,7 @@ impl Events {
             stored: Notify::new(),
             watchers,
             events_max,
+            exports: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -152,6 +155,12 @@ impl Events {
         let events = vec![event];
         // Its receipt is of no use: nobody could send it again.
         drop(self.ingest("", v1::EventBatch { events, ..Default::default() }).await);
+    }
+
+    /// Where events go once they are stored. Set once.
+    pub fn set_exports(&self, exports: &Arc<Exports>) {
+        // A second place would be the same one.
+        let _ = self.inner.exports.set(Arc::clone(exports));
     }
 
     /// New events as they are stored, in blocks. Lagging receivers are told how many blocks they missed.

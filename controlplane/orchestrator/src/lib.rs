@@ -23,6 +23,7 @@ pub mod caller;
 pub mod cli;
 pub mod command;
 pub mod event;
+mod export;
 pub mod failure;
 pub mod metrics;
 pub mod orchestrator;

@@ -12,6 +12,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use prometheus::proto::{Counter as CounterValue, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder as _, TextEncoder};
+use secbeat_export::SinkStatus;
 use tokio::net::TcpListener;
 
 use crate::api::counters::Counter;
@@ -66,6 +67,7 @@ pub fn families(o: &Orchestrator) -> Vec<MetricFamily> {
     tasks(o, &mut all);
     lists(o, &mut all);
     refusals(o, &mut all);
+    exports(o, &mut all);
     all.0
 }
 
@@ -193,6 +195,39 @@ fn refusals(o: &Orchestrator, all: &mut Families) {
     let counters = &o.access.counters;
     let values = Counter::ALL.map(|(counter, name)| (vec![("what", name)], counters.get(counter) as f64));
     all.counter("api_refusals_total", "What the faces refused.", &values);
+}
+
+fn exports(o: &Orchestrator, all: &mut Families) {
+    let sinks = o.exports.status();
+    if sinks.is_empty() {
+        return;
+    }
+    let each = |value: fn(&SinkStatus) -> f64| -> Vec<Value<'_>> {
+        sinks.iter().map(|sink| (vec![("sink", sink.name.as_str())], value(sink))).collect()
+    };
+    let open = each(|sink| f64::from(u8::from(sink.is_open)));
+    all.gauge("export_open", "Whether a sink's file or connection works.", &open);
+    all.gauge("export_waiting", "Records that wait to be sent.", &each(|sink| sink.waiting as f64));
+    let bytes = each(|sink| sink.waiting_bytes as f64);
+    all.gauge("export_waiting_bytes", "Memory that they take.", &bytes);
+    all.counter(
+        "export_queued_total",
+        "Records taken into a sink's queue.",
+        &each(|sink| sink.queued as f64),
+    );
+    all.counter("export_sent_total", "Records handed to the kernel.", &each(|sink| sink.sent as f64));
+    all.counter("export_opened_total", "Times a sink was opened.", &each(|sink| sink.opened as f64));
+    let failures = each(|sink| sink.failures as f64);
+    all.counter("export_failures_total", "Attempts to open or to send that failed.", &failures);
+    let lost: Vec<_> = sinks
+        .iter()
+        .flat_map(|sink| {
+            sink.lost
+                .iter()
+                .map(|(why, count)| (vec![("sink", sink.name.as_str()), ("reason", *why)], *count as f64))
+        })
+        .collect();
+    all.counter("export_lost_total", "Records lost, by reason.", &lost);
 }
 
 type Value<'a> = (Vec<(&'a str, &'a str)>, f64);

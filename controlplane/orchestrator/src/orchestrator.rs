@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use secbeat_config::orchestrator::OrchestratorConfig;
+use secbeat_export::Exports;
 use uuid::Uuid;
 
 use crate::access::Access;
 use crate::audit::Audit;
 use crate::ban::Bans;
 use crate::event::Events;
+use crate::export;
 use crate::policy::Policies;
 use crate::registry::{Leases, Registry};
 use crate::request::Requests;
@@ -32,6 +34,8 @@ pub struct Orchestrator {
 /// Everything there is once.
 #[derive(Debug)]
 pub struct Parts {
+    /// Where events and audit entries are sent beside the store.
+    pub exports: Arc<Exports>,
     /// What it was given at start.
     pub config: OrchestratorConfig,
     /// Kept for the life of the store: who this orchestrator is.
@@ -86,6 +90,7 @@ impl Orchestrator {
         let epoch = epoch::start(&store, started_ms)?;
         let nodes_max = usize::try_from(config.fleet.nodes_max).unwrap_or(usize::MAX);
         let parts = Parts {
+            exports: Arc::new(export::exports()),
             id: store.id(),
             epoch,
             events: Events::open(store.clone(), EVENTS_MAX)?,
@@ -106,6 +111,8 @@ impl Orchestrator {
         };
         let newest = parts.policy.newest();
         parts.bans.set_policy(&newest.set);
+        parts.events.set_exports(&parts.exports);
+        parts.audit.set_exports(&parts.exports);
         Ok(Self { parts: Arc::new(parts) })
     }
 }

@@ -1,9 +1,11 @@
 //! The identity of a flow: its 5-tuple, and a keyed hash of it.
 //!
-//! Owns: [`FlowKey`], [`Endpoint`], [`HashKey`]. Does not own: tables of flows (`splice`, `udp`).
+//! Owns: [`FlowKey`], [`Endpoint`], [`HashKey`], and [`FlowWatch`], what a table tells whoever must know which flows
+//! are alive. Does not own: tables of flows (`splice`, `tcp`, `udp`).
 //! The hash is keyed (SipHash-1-3) because its input is chosen by strangers: without a secret a few thousand
 //! chosen ports would pile up in one bucket.
 
+use core::fmt;
 use core::net::IpAddr;
 
 use crate::siphash::hash13;
@@ -88,13 +90,24 @@ pub fn hash_addr(key: &HashKey, addr: IpAddr, domain: u32) -> u64 {
     }
 }
 
+/// Hears of every client that a table of flows would not turn away: from before its first segment is judged until its
+/// record is gone, what lingers (TIME-WAIT, reset) included. A key may be opened more than once at a time; each opening
+/// is freed once. Called on the packet path: an implementation neither blocks nor allocates.
+pub trait FlowWatch: fmt::Debug + Send + Sync {
+    /// Segments with this key, client to listener, are known from now on.
+    fn opened(&self, key: &FlowKey);
+
+    /// One opening of this key has ended.
+    fn freed(&self, key: &FlowKey);
+}
+
 /// A 128-bit secret for a keyed hash.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct HashKey(pub [u64; 2]);
 
-impl core::fmt::Debug for HashKey {
+impl fmt::Debug for HashKey {
     /// Never prints the secret.
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HashKey(..)")
     }
 }

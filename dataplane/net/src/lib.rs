@@ -9,6 +9,8 @@
 //! here, [`udp`] for datagrams.
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod census;
 mod decisions;
 pub mod egress;
 pub mod filter;

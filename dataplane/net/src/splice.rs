@@ -48,11 +48,12 @@ pub use limits::{SpliceLimits, Timeouts};
 pub use target::{BackendId, BackendTarget, Backends, PortRange, Source};
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use segment::Arrived;
 use state::{Class, Side, State};
 
-use crate::flow::{FlowKey, HashKey, Protocol};
+use crate::flow::{FlowKey, FlowWatch, HashKey, Protocol};
 use crate::flow_table::Table;
 use crate::link::{Link, PortId};
 use crate::packet::PacketBuf;
@@ -244,6 +245,7 @@ pub struct Splice {
     is_queued: Box<[bool]>,
     /// Live flows per backend.
     backend_flows: Box<[u32]>,
+    watch: Option<Arc<dyn FlowWatch>>,
     is_draining: bool,
 }
 
@@ -262,8 +264,14 @@ impl Splice {
             pending: VecDeque::with_capacity(slots),
             is_queued: vec![false; slots].into_boxed_slice(),
             backend_flows: vec![0; usize::from(limits.backends_max)].into_boxed_slice(),
+            watch: None,
             is_draining: false,
         }
+    }
+
+    /// Lets `watch` hear of every flow. Before the first one.
+    pub fn set_watch(&mut self, watch: Arc<dyn FlowWatch>) {
+        self.watch = Some(watch);
     }
 
     /// Handles one TCP segment of either side: rewrites it in place, or says that it has no flow.
@@ -480,6 +488,12 @@ impl Splice {
         if let Some(lease) = lease {
             self.ports.release(backend, lease);
         }
+    }
+
+    /// Clients' keys of all flows, those that linger included. For tests and the simulation.
+    #[doc(hidden)]
+    pub fn keys(&self) -> impl Iterator<Item = FlowKey> {
+        self.table.iter().map(|(_, flow)| flow.client_key)
     }
 
     /// Panics when the parts of the splice disagree. For tests and fuzzing.

@@ -63,6 +63,7 @@ mod timer;
 mod transmit;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 pub use congestion::CongestionKind;
 pub use counters::{Counters, Counts};
@@ -81,7 +82,7 @@ use send::Shared;
 use table::Table;
 use time_wait::TimeWait;
 
-use crate::flow::{FlowKey, HashKey, Protocol};
+use crate::flow::{FlowKey, FlowWatch, HashKey, Protocol};
 use crate::link::{Link, PortId};
 use crate::packet::PacketBuf;
 pub use crate::splice::{HandshakeTimestamps, Ingress};
@@ -206,6 +207,7 @@ pub struct Stack {
     hand: u32,
     /// When something may be done about short memory again.
     relieve_at: Instant,
+    watch: Option<Arc<dyn FlowWatch>>,
     is_draining: bool,
 }
 
@@ -229,8 +231,14 @@ impl Stack {
             lent: None,
             hand: 0,
             relieve_at: now,
+            watch: None,
             is_draining: false,
         }
+    }
+
+    /// Lets `watch` hear of every connection and TIME-WAIT record. Before the first one.
+    pub fn set_watch(&mut self, watch: Arc<dyn FlowWatch>) {
+        self.watch = Some(watch);
     }
 
     /// Opens a connection. The frame that completed its handshake must then be given to [`Stack::handle`]. Opening a
@@ -437,6 +445,28 @@ impl Stack {
         key.hash(&self.keys.table)
     }
 
+    fn tell_opened(&self, key: &FlowKey) {
+        if let Some(watch) = &self.watch {
+            watch.opened(key);
+        }
+    }
+
+    fn tell_freed(&self, key: &FlowKey) {
+        if let Some(watch) = &self.watch {
+            watch.freed(key);
+        }
+    }
+
+    /// Forgets a TIME-WAIT record.
+    fn remove_time_wait(&mut self, record: u32) {
+        if let Some(key) = self.time_wait.get(record).map(|record| record.key) {
+            let hash = self.hash(&key);
+            if self.time_wait.remove(record, hash) {
+                self.tell_freed(&key);
+            }
+        }
+    }
+
     #[inline]
     fn slot(&self, connection: ConnectionId) -> Option<u32> {
         self.table.slot(connection)
@@ -476,6 +506,13 @@ impl Stack {
         } else {
             self.arm(slot, now);
         }
+    }
+
+    /// Keys of all connections that segments still reach, and of all TIME-WAIT records. For tests and the simulation.
+    #[doc(hidden)]
+    pub fn keys(&self) -> impl Iterator<Item = FlowKey> {
+        let live = self.table.iter().filter(|(_, found)| found.state != State::Closed);
+        live.map(|(_, found)| found.key).chain(self.time_wait.keys())
     }
 
     /// Panics when the parts of the stack disagree. For tests and fuzzing.

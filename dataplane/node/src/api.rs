@@ -178,6 +178,9 @@ pub struct ListenerStatus {
     pub address: String,
     /// Whether it answers with SYN cookies now.
     pub cookies: bool,
+    /// Who does: `xdp` or `worker`; absent while it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookies_at: Option<&'static str>,
     /// Kinds of attack going on.
     pub attacks: Vec<&'static str>,
 }

@@ -123,18 +123,30 @@ impl Detector {
 
     /// Counts one packet.
     pub fn count(&mut self, listener: Option<ListenerId>, kind: AttackKind) {
+        self.count_many(listener, kind, 1);
+    }
+
+    /// Counts packets.
+    pub fn count_many(&mut self, listener: Option<ListenerId>, kind: AttackKind, packets: u64) {
         let slot = self.slot(listener);
         if let Some(watch) = self.watches.get_mut(slot) {
-            watch.counts[kind.index()] = watch.counts[kind.index()].saturating_add(1);
+            let packets = u32::try_from(packets).unwrap_or(u32::MAX);
+            watch.counts[kind.index()] = watch.counts[kind.index()].saturating_add(packets);
         }
     }
 
-    /// Counts one completed handshake.
-    pub fn count_completed(&mut self, listener: ListenerId) {
+    /// Counts completed handshakes.
+    pub fn count_completed(&mut self, listener: ListenerId, handshakes: u64) {
         let slot = self.slot(Some(listener));
         if let Some(watch) = self.watches.get_mut(slot) {
-            watch.completed = watch.completed.saturating_add(1);
+            let handshakes = u32::try_from(handshakes).unwrap_or(u32::MAX);
+            watch.completed = watch.completed.saturating_add(handshakes);
         }
+    }
+
+    /// Whether the next [`Detector::handle_tick`] judges a window: what is counted elsewhere is to be added before.
+    pub fn is_due(&self, now: Instant) -> bool {
+        now.saturating_since(self.window_start) >= WINDOW
     }
 
     /// Whether an attack of any kind is going on.
@@ -147,10 +159,10 @@ impl Detector {
     /// Judges the window that just ended, if one did, and reports every change to `report`. To be called in
     /// housekeeping.
     pub fn handle_tick(&mut self, thresholds: &Thresholds, now: Instant, mut report: impl FnMut(What)) {
-        let length = now.saturating_since(self.window_start);
-        if length < WINDOW {
+        if !self.is_due(now) {
             return;
         }
+        let length = now.saturating_since(self.window_start);
         self.window_start = now;
         let length_ms = (length.as_millis() as u64).max(1);
         let last = self.watches.len() - 1;
@@ -308,9 +320,7 @@ mod tests {
         for _ in 0..packets {
             detector.count(Some(0), AttackKind::SynFlood);
         }
-        for _ in 0..completed {
-            detector.count_completed(0);
-        }
+        detector.count_completed(0, completed.into());
         *now = *now + WINDOW;
         let mut found = Vec::new();
         detector.handle_tick(&Thresholds::default(), *now, |what| found.push(what));
@@ -356,8 +366,8 @@ mod tests {
     #[test]
     fn listener_outside_the_table_is_counted_in_the_last_slot() {
         let mut detector = Detector::new(Instant::ZERO);
+        detector.count_many(Some(999), AttackKind::UdpFlood, 1_000);
         for _ in 0..1_000 {
-            detector.count(Some(999), AttackKind::UdpFlood);
             detector.count(None, AttackKind::FragmentFlood);
         }
         let mut found = Vec::new();

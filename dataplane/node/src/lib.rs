@@ -18,6 +18,7 @@ pub mod attack;
 pub mod cli;
 pub mod command;
 pub mod event;
+pub mod forefront;
 pub mod front;
 pub mod handover;
 pub mod host;

@@ -61,6 +61,8 @@ pub struct PortState {
     pub mtu: u16,
     /// Administratively up with a carrier.
     pub up: bool,
+    /// One end of a pair of virtual interfaces.
+    pub is_veth: bool,
     /// Local addresses on it and on its VLAN sub-interfaces, with their prefix lengths.
     pub addresses: Vec<IpNet>,
 }

@@ -13,6 +13,7 @@
 //! Cost: for a SYN answered by cookie one parse, one list look-up and one keyed hash; no lock, no allocation.
 
 mod flow;
+mod forefront;
 pub mod held;
 mod icmp;
 mod l7;
@@ -46,6 +47,7 @@ use crate::policy::Policy;
 use crate::telemetry::counters::{Counter, Gauge, WorkerCounters};
 use crate::upstream;
 use crate::worker::shared::{Shared, Stage};
+use forefront::FrontState;
 use held::Held;
 use whole::Whole;
 
@@ -166,6 +168,8 @@ pub struct Pipeline {
     pub held: Held,
     detector: Detector,
     offenders: Offenders,
+    /// What is known of what stands before the workers.
+    front: FrontState,
     balance_key: HashKey,
     hint_key: HashKey,
     stage: Stage,
@@ -177,7 +181,8 @@ impl Pipeline {
         let policy = shared.policy();
         let page = shared.pages.get(usize::from(setup.id)).cloned().unwrap_or_default();
         let flows = setup.splice.flows_max;
-        let pipeline = Self {
+        let has_front = shared.forefront.is_some();
+        let mut pipeline = Self {
             id: setup.id,
             page,
             splice: Splice::new(setup.splice, setup.splice_keys),
@@ -197,12 +202,17 @@ impl Pipeline {
             held: Held::new(setup.early_frames_max, flows),
             detector: Detector::new(now),
             offenders: Offenders::default(),
+            front: FrontState::new(setup.id, has_front),
             balance_key: setup.balance_key,
             hint_key: setup.hint_key,
             stage: Stage::Serve,
             policy,
             shared,
         };
+        if let Some(front) = pipeline.shared.forefront.clone() {
+            pipeline.splice.set_watch(front);
+        }
+        pipeline.adopt_front(&[], now);
         pipeline.shared.set_adopted(setup.id, pipeline.policy.generation);
         pipeline
     }
@@ -235,6 +245,13 @@ impl Pipeline {
     /// UDP flows there are.
     pub fn udp_counts(&self) -> UdpCounts {
         self.udp.counts()
+    }
+
+    /// Clients' keys of all TCP flows and connections, those that linger included. For tests and the simulation.
+    #[doc(hidden)]
+    pub fn client_keys(&self) -> impl Iterator<Item = FlowKey> {
+        let ended_here = self.terminator.iter().flat_map(|l7| l7.stack().keys());
+        self.splice.keys().chain(ended_here)
     }
 
     /// What splice counted.
@@ -439,7 +456,11 @@ impl Pipeline {
                 l7.set_draining(now);
             }
         }
+        self.keep_front(now);
         self.offenders.handle_tick();
+        if self.detector.is_due(now) {
+            self.count_front(now);
+        }
         let (events, id) = (&self.shared.events, self.id);
         self.detector.handle_tick(&self.policy.thresholds, now, |what| {
             events.push(Event { at: now, worker: id, what });
@@ -471,7 +492,8 @@ impl Pipeline {
     }
 
     fn adopt(&mut self, now: Instant) {
-        self.policy = self.shared.policy();
+        let old = core::mem::replace(&mut self.policy, self.shared.policy());
+        self.adopt_front(&old.front_slots, now);
         if let Some(l7) = &mut self.terminator {
             l7.adopt(&self.policy.l7);
         }
@@ -494,6 +516,7 @@ impl Pipeline {
         page.set(Gauge::Reassembling, self.fragments.len() as u64);
         page.set(Gauge::EarlyFrames, u64::from(self.held.len()));
         page.set(Gauge::PolicyGeneration, self.policy.generation);
+        self.set_front_gauges();
     }
 
     fn report(&self, what: What, now: Instant) {

@@ -25,7 +25,7 @@ use secbeat_net::neighbor::Resolution;
 use secbeat_net::splice::target::SOURCE_ADDRS_MAX;
 use secbeat_net::splice::{BackendId, BackendTarget, Backends, PortRange, Source};
 use secbeat_net::syncookie::{Keys, Offer};
-use secbeat_pktio::program::{ListenerKey, SnatRange};
+use secbeat_pktio::program::{CookieKeys, CookieOffer, CookieSlot, ListenerKey, SnatRange};
 
 use crate::attack::{OffencePolicy, Thresholds};
 use crate::event::{ListenerId, WorkerId};
@@ -173,6 +173,8 @@ pub struct Policy {
     pub draining: bool,
     /// What sessions must know.
     pub l7: Arc<L7Policy>,
+    /// Slots of the listeners that may be answered before the workers, by listener; set once the program gave them.
+    pub front_slots: Vec<(ListenerId, CookieSlot)>,
     /// Which backend a number stands for now.
     owners: Vec<Option<upstream::BackendId>>,
     /// Addresses of backends, sorted: in transparent mode what comes from one is an answer.
@@ -253,6 +255,7 @@ impl Policy {
             mtus: view.ports.iter().take(PORTS_MAX).map(|port| port.mtu).collect(),
             draining,
             l7: Arc::new(l7::compile(config, resources, generation, |index, _| Some(index as ListenerId))),
+            front_slots: Vec::new(),
             owners: compiled.owners,
             backend_endpoints: compiled.endpoints,
         })
@@ -282,15 +285,38 @@ impl Policy {
         self.snat_ports.owner(destination.port).is_some() && self.snat_addresses.contains(&destination.addr)
     }
 
-    /// The service addresses for the XDP program.
-    pub fn listener_keys(&self) -> Vec<ListenerKey> {
-        let keys = self.bindings.iter().map(|(protocol, endpoint, _)| ListenerKey {
-            addr: SocketAddr::new(endpoint.addr, endpoint.port),
-            protocol: protocol as u8,
+    /// The service addresses for the XDP program, with their listeners.
+    pub fn listener_keys(&self) -> Vec<(ListenerKey, ListenerId)> {
+        let keys = self.bindings.iter().map(|(protocol, endpoint, listener)| {
+            let addr = SocketAddr::new(endpoint.addr, endpoint.port);
+            (ListenerKey { addr, protocol: protocol as u8 }, listener)
         });
-        let mut keys: Vec<ListenerKey> = keys.collect();
+        let mut keys: Vec<(ListenerKey, ListenerId)> = keys.collect();
         keys.sort_unstable();
         keys
+    }
+
+    /// What the XDP program may offer for a listener, when it may answer its SYNs at all: they may get cookies, and no
+    /// rate is to be kept that only workers know. `has_sessions`: connections can end here.
+    pub fn front_offer(&self, listener: ListenerId, has_sessions: bool) -> Option<CookieOffer> {
+        let listener = self.listener(listener).filter(|listener| listener.protocol == Protocol::Tcp)?;
+        let may_answer = listener.handshake.may_use_cookies() && (has_sessions || !listener.is_l7);
+        let offer = &listener.offer;
+        (may_answer && self.limits.syn_rate.is_none()).then_some(CookieOffer {
+            mss_v4: offer.mss_v4,
+            mss_v6: offer.mss_v6,
+            window: offer.window,
+            window_scale: offer.window_scale,
+            timestamps: offer.timestamps,
+            sack: offer.sack,
+            ecn: offer.ecn,
+        })
+    }
+
+    /// The keys of cookies for the XDP program.
+    pub fn cookie_keys(&self) -> CookieKeys {
+        let keys = self.keys.around().map(|key| (key.0[0], key.0[1]));
+        CookieKeys { epoch: self.keys.epoch(), keys }
     }
 
     /// The ports towards backends for the XDP program.

@@ -10,6 +10,7 @@
 //! the steps. A node needs nobody else to run: no orchestrator, no other node.
 
 pub mod control;
+mod export;
 pub mod fleet;
 pub mod l7;
 pub mod last_good;
@@ -24,6 +25,7 @@ pub mod secret;
 pub mod signal;
 mod sizes;
 mod status;
+mod supervisor;
 pub mod workers;
 pub mod xdp;
 
@@ -37,7 +39,7 @@ use std::time::SystemTime;
 use anyhow::Context;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use secbeat_config::NodeConfig;
-use secbeat_config::node::{Driver, Mode};
+use secbeat_config::node::{Driver, Mode, SynCookiesAt};
 use secbeat_net::filter::Filter;
 
 use crate::api::{self, InterfaceStatus, Phase};
@@ -125,7 +127,7 @@ fn choose(basis: &mut Basis) -> anyhow::Result<Option<(Vec<String>, PacketSide)>
     let config = &basis.config;
     let refused = match config.io.driver {
         Driver::Socket => "[io] driver says so".to_owned(),
-        Driver::Auto | Driver::Xdp => match open_packets(config) {
+        Driver::Auto | Driver::Xdp => match open_packets(config, &basis.clock) {
             Ok(opened) => {
                 basis.notes = opened.1.notes();
                 tracing::info!(driver = "xdp", details = basis.notes.join("; "), "packet I/O");
@@ -143,6 +145,9 @@ fn choose(basis: &mut Basis) -> anyhow::Result<Option<(Vec<String>, PacketSide)>
             Err(why) => why,
         },
     };
+    if config.syn_proxy.syn_cookies_at == SynCookiesAt::Xdp {
+        return Err(ExitError::host(format!("[syn_proxy] syn_cookies_at = \"xdp\": {refused}")).into());
+    }
     tracing::info!(driver = "socket", why = refused, "packet I/O");
     if config.listeners.iter().any(|listener| listener.mode == Mode::Syn) {
         tracing::warn!("syn mode on kernel sockets: SYN floods are left to the kernel's own defences");
@@ -151,7 +156,7 @@ fn choose(basis: &mut Basis) -> anyhow::Result<Option<(Vec<String>, PacketSide)>
     Ok(None)
 }
 
-fn open_packets(config: &NodeConfig) -> Result<(Vec<String>, PacketSide), String> {
+fn open_packets(config: &NodeConfig, clock: &Clock) -> Result<(Vec<String>, PacketSide), String> {
     if let Some(backend) = ports::local_backend(config) {
         return Err(format!("backend {backend} is on this host, where packets cannot be sent to"));
     }
@@ -160,7 +165,7 @@ fn open_packets(config: &NodeConfig) -> Result<(Vec<String>, PacketSide), String
         return Err("no interface has a listener's address or a route to a backend".to_owned());
     }
     let workers = ports::workers(config, &interfaces);
-    let packets = PacketSide::open(config, &interfaces, workers).map_err(|error| error.to_string())?;
+    let packets = PacketSide::open(config, &interfaces, workers, clock).map_err(|error| error.to_string())?;
     Ok((interfaces, packets))
 }
 
@@ -170,11 +175,13 @@ fn run_packets(
     interfaces: Vec<String>,
     mut packets: PacketSide,
 ) -> anyhow::Result<()> {
-    let Basis { config, source, upstream, master, clock, notes, resources, fleet } = basis;
+    let Basis { config, source, upstream, master, clock, mut notes, resources, fleet } = basis;
     let (membership, fleet) = fleet.unzip();
     let workers = packets.engines.len() as u16;
     let mut mirror = Mirror::open(&interfaces).context("the kernel's tables")?;
     mirror.set_wanted(&destinations(&upstream));
+    let why_workers = packets.why_workers_answer(&mirror.snapshot().ports);
+    notes.push(note_cookies(&config, why_workers.as_deref()));
     let facts = Facts {
         driver: "xdp",
         notes,
@@ -185,13 +192,14 @@ fn run_packets(
     packets.program.set_management_ports(&config.io.management_ports).context("management ports")?;
     let engines = core::mem::take(&mut packets.engines);
     let ids = TargetIds::new(targets_max(&config));
-    let xdp = Some(Xdp::new(packets.program));
-    let mut state = new_state(config, mirror.snapshot(), master, resources, ids, xdp);
+    let xdp = Xdp::new(packets.program, why_workers.is_none(), config.has_l7());
+    let forefront = Arc::new(xdp.forefront());
+    let mut state = new_state(config, mirror.snapshot(), master, resources, ids, Some(xdp));
     state.fleet = fleet;
     let policy = node::compile(&mut state, &clock, upstream.snapshot(), workers).context("policy")?;
     let sizes = shared_sizes(&state.config, workers);
-    let shared =
-        Shared::new(sizes, policy, Arc::clone(&upstream), master.derive(Purpose::Table, u64::from(u16::MAX)));
+    let table_key = master.derive(Purpose::Table, u64::from(u16::MAX));
+    let shared = Shared::behind(forefront, sizes, policy, Arc::clone(&upstream), table_key);
     let telemetry = Arc::new(Telemetry::new(shared.pages.to_vec()));
     let (wake, wakes) = bounded(WAKES_QUEUED_MAX);
     let setups: Vec<Setup> =
@@ -356,6 +364,8 @@ fn serve(
         }
     });
     node.upstream.start().context("health checks")?;
+    let wanted = node.state().config.exports.clone();
+    node.exports.apply(&wanted).map_err(|error| ExitError::config(error.to_string()))?;
     spawn_signals(signals, wake)?;
     let settings = api::ApiSettings::from_config(&node.state().config);
     let server = match settings {
@@ -388,6 +398,7 @@ fn serve(
         tracing::error!(%error, "bans cannot be saved");
     }
     drop(state);
+    node.exports.stop(export::STOP_TIME);
     if node.restart.load(Ordering::Acquire) {
         // A supervisor that restarts only what failed must do so, too.
         return Err(ExitError { exit: Exit::Restart, message: "ended to be started again".into() }.into());
@@ -401,6 +412,7 @@ fn spawn_signals(mut signals: Signals, wake: Sender<Wake>) -> anyhow::Result<()>
         loop {
             let sent = match signals.wait() {
                 Ok(Signal::Reload) => wake.send(Wake::Reload),
+                Ok(Signal::Reopen) => wake.send(Wake::Reopen),
                 Ok(Signal::Drain) => wake.send(Wake::Drain),
                 Ok(Signal::Stop) => wake.send(Wake::Stop),
                 Err(error) => {
@@ -488,6 +500,22 @@ fn new_state(
         pulse: Pulse::default(),
         fleet: None,
     }
+}
+
+/// Who answers with SYN cookies, for the log and the API.
+fn note_cookies(config: &NodeConfig, why_workers: Option<&str>) -> String {
+    let rate = config.limits.syn_rate.is_some().then_some("[limits] syn_rate is theirs to keep");
+    let (place, why) = match config.syn_proxy.syn_cookies_at {
+        SynCookiesAt::Worker => ("workers", Some("configured")),
+        SynCookiesAt::Xdp => ("the XDP program", Some("configured")),
+        SynCookiesAt::Auto => match rate.or(why_workers) {
+            Some(why) => ("workers", Some(why)),
+            None => ("the XDP program", None),
+        },
+    };
+    let note = why.map_or_else(|| place.to_owned(), |why| format!("{place} ({why})"));
+    tracing::info!(place = note, "SYN cookies");
+    format!("SYN cookies: {note}")
 }
 
 fn interface_status(packets: &PacketSide, interfaces: &[String], workers: u16) -> Vec<InterfaceStatus> {

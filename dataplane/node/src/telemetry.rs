@@ -16,6 +16,7 @@ use core::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use secbeat_export::Exports;
 use secbeat_net::verdict::DropReason;
 
 use crate::agent::{Link, Load};
@@ -63,6 +64,7 @@ pub struct Telemetry {
     rates: Mutex<Rates>,
     waf: OnceLock<Arc<Hits>>,
     link: OnceLock<Arc<Link>>,
+    exports: OnceLock<Arc<Exports>>,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +111,7 @@ impl Telemetry {
             rates: Mutex::default(),
             waf: OnceLock::new(),
             link: OnceLock::new(),
+            exports: OnceLock::new(),
         }
     }
 
@@ -142,6 +145,12 @@ impl Telemetry {
     pub fn set_link(&self, link: Arc<Link>) {
         // As above.
         let _ = self.link.set(link);
+    }
+
+    /// Where sinks of events count. Set once.
+    pub fn set_exports(&self, exports: Arc<Exports>) {
+        // As above.
+        let _ = self.exports.set(exports);
     }
 
     /// How often rules of the WAF matched; those that did.
@@ -199,7 +208,7 @@ impl Telemetry {
             packets_in: self.total(Counter::FramesIn),
             packets_out: self.total(Counter::FramesOut),
             requests: self.workers.iter().map(|page| page.requests.total()).fold(0, u64::wrapping_add),
-            hostile: AttackKind::ALL.iter().map(|kind| self.attacks(*kind)).fold(0, u64::wrapping_add),
+            hostile: self.hostile(),
             xdp_dropped: lock(&self.copied).xdp.iter().filter(|c| is_xdp_drop(c)).map(|c| c.packets).sum(),
             cpu: process::cpu_time().unwrap_or_default(),
         };
@@ -226,6 +235,13 @@ impl Telemetry {
     /// Packets dropped by the XDP program, as last copied in.
     pub fn xdp_dropped(&self) -> u64 {
         lock(&self.copied).xdp.iter().filter(|count| is_xdp_drop(count)).map(|count| count.packets).sum()
+    }
+
+    /// Packets that workers refused as part of an attack: what the XDP program dropped is counted among its drops.
+    fn hostile(&self) -> u64 {
+        let all = AttackKind::ALL.iter().map(|kind| self.attacks(*kind)).fold(0, u64::wrapping_add);
+        all.wrapping_sub(self.total(Counter::XdpAcksForged))
+            .wrapping_sub(self.total(Counter::XdpSegmentsStray))
     }
 
     fn computed(&self) -> Computed {

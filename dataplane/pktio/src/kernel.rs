@@ -4,7 +4,7 @@
 //! whether a program runs in the driver, and cannot open a pinned link as a plain descriptor.
 
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 use core::time::Duration;
 use std::ffi::CString;
 use std::io;
@@ -113,7 +113,7 @@ pub(crate) fn map_sizes(map: &libbpf_rs::OpenMapMut<'_>) -> (u32, u32) {
     unsafe { (libbpf_sys::bpf_map__key_size(map.as_ptr()), libbpf_sys::bpf_map__value_size(map.as_ptr())) }
 }
 
-/// The value of a one-element array map with `BPF_F_MMAPABLE`, as shared memory of 32-bit words.
+/// The values of an array map with `BPF_F_MMAPABLE`, one behind the other, as shared memory of 32-bit words.
 #[derive(Debug)]
 pub(crate) struct SharedWords {
     base: NonNull<AtomicU32>,
@@ -126,7 +126,7 @@ unsafe impl Send for SharedWords {}
 unsafe impl Sync for SharedWords {}
 
 impl SharedWords {
-    /// Maps `words` words of the map's value.
+    /// Maps the first `words` words of the map's values.
     pub(crate) fn map(map: BorrowedFd<'_>, words: usize) -> io::Result<Self> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice; it fails when the map is shorter.
@@ -144,6 +144,12 @@ impl SharedWords {
     pub(crate) fn words(&self) -> &[AtomicU32] {
         // SAFETY: `words` aligned words are mapped until drop, and only accessed atomically.
         unsafe { core::slice::from_raw_parts(self.base.as_ptr(), self.words) }
+    }
+
+    /// All words, in pairs. Each place is to be accessed in one of the two sizes only.
+    pub(crate) fn long_words(&self) -> &[AtomicU64] {
+        // SAFETY: as above; a mapping begins at a page, so pairs are aligned.
+        unsafe { core::slice::from_raw_parts(self.base.as_ptr().cast(), self.words / 2) }
     }
 }
 
@@ -172,9 +178,18 @@ pub(crate) fn run_live(program: BorrowedFd<'_>, frame: &[u8], repeat: u32, batch
     check(unsafe { libbpf_sys::bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) }).map(drop)
 }
 
-/// Runs an XDP program `repeat` times over one frame: the last verdict and the mean time of a run. Each run sees
-/// the frame as the one before left it.
-pub(crate) fn run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<(u32, Duration)> {
+/// What became of a frame in a run of an XDP program.
+pub(crate) struct Ran {
+    /// The last verdict.
+    pub(crate) action: u32,
+    /// The mean time of a run.
+    pub(crate) time: Duration,
+    /// The frame after the last run.
+    pub(crate) frame: Vec<u8>,
+}
+
+/// Runs an XDP program `repeat` times over one frame. Each run sees the frame as the one before left it.
+pub(crate) fn run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<Ran> {
     let mut out = vec![0u8; frame.len() + 512];
     let mut options = libbpf_sys::bpf_test_run_opts {
         sz: size_of::<libbpf_sys::bpf_test_run_opts>() as _,
@@ -187,7 +202,9 @@ pub(crate) fn run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Res
     };
     // SAFETY: `options` states its size; its pointers and lengths describe live memory.
     check(unsafe { libbpf_sys::bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) })?;
-    Ok((options.retval, Duration::from_nanos(options.duration.into())))
+    out.truncate(options.data_size_out as usize);
+    let time = Duration::from_nanos(options.duration.into());
+    Ok(Ran { action: options.retval, time, frame: out })
 }
 
 /// Looks an interface up by name in this thread's network namespace.
@@ -229,4 +246,18 @@ pub(crate) fn monotonic_coarse_ns() -> u64 {
     // SAFETY: room for one timespec; the clock exists on every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Random bytes for a secret.
+pub(crate) fn random_words() -> io::Result<[u64; 2]> {
+    let mut words = [0u64; 2];
+    let bytes = size_of_val(&words);
+    // SAFETY: room for `bytes` bytes. So few are never answered in part.
+    let got = unsafe { libc::getrandom(words.as_mut_ptr().cast(), bytes, 0) };
+    if got == bytes as isize { Ok(words) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Cores that the kernel may ever use: cores are numbered below it.
+pub(crate) fn cores_possible() -> usize {
+    libbpf_rs::num_possible_cpus().unwrap_or(usize::MAX)
 }

@@ -78,7 +78,8 @@ impl LiveGenerator {
     /// A generator that redirects to `ifindex`. The templates are whole Ethernet frames with right checksums,
     /// at least 14 and at most [`TEMPLATE_BYTES_MAX`] bytes; equal seeds give equal streams.
     ///
-    /// On a veth the peer must have a native XDP program (`BarePass` is enough), or frames are lost silently.
+    /// On a veth the peer must have a native XDP program (`BarePass` is enough), or frames are lost silently. A frame that
+    /// the peer sent back and that is dropped on arrival comes round again: it is made anew from its template.
     ///
     /// # Errors
     /// `InvalidInput` for templates that cannot be; otherwise what the kernel said.
@@ -161,7 +162,7 @@ impl LiveGenerator {
         while left > 0 {
             let (frame, plan) = &self.templates[self.next];
             let count = if self.templates.len() == 1 { left } else { left.min(TURN_FRAMES) };
-            let plan = plan.to_kernel(self.ifindex);
+            let plan = plan.to_kernel(self.ifindex, frame);
             let Some(bss) = self.skel.maps.bss_data.as_deref_mut() else {
                 return Err(io::Error::other("the generator has no plan section"));
             };

@@ -17,22 +17,27 @@
 mod attach;
 mod bare;
 mod config;
+mod cookie;
+mod flow_gate;
 mod hits;
 mod list;
+mod listeners;
 mod maps;
 mod pins;
 mod reason;
 
 pub(crate) use attach::io_error;
-pub use bare::{BareDrop, BarePass, BareXsk, ifindex};
+pub use bare::{BareDrop, BarePass, BareTx, BareXsk, ifindex};
 pub use config::{
-    AttachMode, Attached, BLOCK_ENTRIES_MAX, Blocked, INTERFACES_MAX, InterfaceConfig, LISTENERS_MAX,
-    LOCAL_ADDRESSES_MAX, ListError, ListenerKey, ProgramConfig, ProgramError, QUEUES_MAX, SnatRange, Unbound,
+    AttachMode, Attached, BLOCK_ENTRIES_MAX, Blocked, COOKIE_SLOTS_MAX, CookieConfig, FLOW_BUCKETS_MAX,
+    INTERFACES_MAX, InterfaceConfig, LISTENERS_MAX, LOCAL_ADDRESSES_MAX, ListError, ListenerKey,
+    ProgramConfig, ProgramError, QUEUES_MAX, SnatRange, Unbound,
 };
+pub use cookie::{CookieCounts, CookieGate, CookieKeys, CookieOffer, CookieSlot, clock_ns};
+pub use flow_gate::GateFlow;
 
-use core::net::IpAddr;
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
@@ -43,18 +48,11 @@ use crate::io::Port;
 use crate::kernel;
 use crate::skel::xdp::types;
 use attach::kernel_error;
+use cookie::Slots;
 use list::{Change, List};
-use maps::{Index, ListKey, Maps, Plain, bytes, from_bytes, words};
+use maps::{Index, ListKey, Maps, bytes, from_bytes};
 use pins::Pins;
 use reason::REASONS;
-
-/// Ports of one local address that workers use towards backends, and whether listeners are there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Local {
-    tcp: Option<(u16, u16)>,
-    udp: Option<(u16, u16)>,
-    has_listeners: bool,
-}
 
 /// The loaded and attached XDP program. Dropping it leaves pinned links and maps in place.
 #[derive(Debug)]
@@ -67,6 +65,8 @@ pub struct Program {
     attached: Vec<Attached>,
     pins: Option<Pins>,
     list: List,
+    gate: CookieGate,
+    slots: Slots,
     listeners: BTreeSet<ListenerKey>,
     snat: Vec<SnatRange>,
 }
@@ -82,7 +82,9 @@ impl Program {
             return Err(ProgramError::Config(format!("1 to {INTERFACES_MAX} interfaces, not {count}")));
         }
         let pins = config.pin_dir.as_deref().map(Pins::open).transpose()?;
-        let loaded = maps::load(count, config.unbound, pins.as_ref())?;
+        let constants = cookie::constants(&config.cookies)?;
+        let loaded = maps::load(count, config.unbound, &constants, pins.as_ref())?;
+        let gate = CookieGate::map(&loaded.maps, &constants)?;
         let (mut links, mut attached) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (program, interface) in loaded.programs.iter().zip(&config.interfaces) {
             let (link, mut report) = attach::attach(program.as_fd(), interface, pins.as_ref())?;
@@ -96,88 +98,24 @@ impl Program {
         index.refresh(&list, 0..types::limit::INDEX_SLOTS.0 as usize);
         index.forget_listeners();
         let programs = loaded.programs;
-        let (listeners, snat) = (BTreeSet::new(), Vec::new());
-        Ok(Self { maps: loaded.maps, index, links, programs, attached, pins, list, listeners, snat })
+        Ok(Self {
+            maps: loaded.maps,
+            index,
+            links,
+            programs,
+            attached,
+            pins,
+            list,
+            gate,
+            slots: Slots::new(),
+            listeners: BTreeSet::new(),
+            snat: Vec::new(),
+        })
     }
 
     /// One entry per interface, in the order of the configuration.
     pub fn attached(&self) -> &[Attached] {
         &self.attached
-    }
-
-    /// Replaces the set of listeners; those that stay are never absent in between.
-    ///
-    /// # Errors
-    /// When there are more than [`LISTENERS_MAX`] of a family, or the kernel refuses.
-    pub fn set_listeners(&mut self, listeners: &[ListenerKey]) -> Result<(), ProgramError> {
-        self.listeners = listeners.iter().copied().collect();
-        let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
-        for listener in &self.listeners {
-            let (port, protocol) = (listener.addr.port().to_be(), listener.protocol);
-            match listener.addr.ip() {
-                IpAddr::V4(addr) => {
-                    let addr = u32::from_ne_bytes(addr.octets());
-                    let key = types::listener_key_v4 { addr, port, protocol, ..Default::default() };
-                    v4.insert(bytes(&key).to_vec(), 1u32);
-                }
-                IpAddr::V6(addr) => {
-                    let addr = words(addr.octets());
-                    let key = types::listener_key_v6 { addr, port, protocol, ..Default::default() };
-                    v6.insert(bytes(&key).to_vec(), 1u32);
-                }
-            }
-        }
-        let result = replace(&self.maps.listeners_v4, &v4, LISTENERS_MAX, "listeners")
-            .and_then(|()| replace(&self.maps.listeners_v6, &v6, LISTENERS_MAX, "listeners"))
-            .and_then(|()| self.write_locals());
-        self.index.forget_listeners();
-        result
-    }
-
-    /// Replaces the source-port ranges. One range per address and protocol.
-    ///
-    /// # Errors
-    /// When there are more than [`LOCAL_ADDRESSES_MAX`] addresses of a family, or the kernel refuses.
-    pub fn set_snat(&mut self, ranges: &[SnatRange]) -> Result<(), ProgramError> {
-        self.snat = ranges.to_vec();
-        self.write_locals()
-    }
-
-    fn write_locals(&self) -> Result<(), ProgramError> {
-        let mut locals: BTreeMap<IpAddr, Local> = BTreeMap::new();
-        for listener in &self.listeners {
-            locals.entry(listener.addr.ip()).or_default().has_listeners = true;
-        }
-        for range in &self.snat {
-            let local = locals.entry(range.addr).or_default();
-            let ports = (*range.ports.start(), *range.ports.end());
-            match i32::from(range.protocol) {
-                libc::IPPROTO_TCP => local.tcp = Some(ports),
-                libc::IPPROTO_UDP => local.udp = Some(ports),
-                other => return Err(ProgramError::Config(format!("source ports of IP protocol {other}"))),
-            }
-        }
-        let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
-        for (addr, local) in locals {
-            // An empty range: first above last.
-            let ((tcp_first, tcp_last), (udp_first, udp_last)) =
-                (local.tcp.unwrap_or((1, 0)), local.udp.unwrap_or((1, 0)));
-            let has_listeners = local.has_listeners.into();
-            let value = types::local_value {
-                tcp_first,
-                tcp_last,
-                udp_first,
-                udp_last,
-                has_listeners,
-                ..Default::default()
-            };
-            match addr {
-                IpAddr::V4(addr) => v4.insert(addr.octets().to_vec(), value),
-                IpAddr::V6(addr) => v6.insert(addr.octets().to_vec(), value),
-            };
-        }
-        replace(&self.maps.locals_v4, &v4, LOCAL_ADDRESSES_MAX, "local addresses")?;
-        replace(&self.maps.locals_v6, &v6, LOCAL_ADDRESSES_MAX, "local addresses")
     }
 
     /// TCP destination ports that always reach the kernel, before any drop: so that nobody locks himself out. A
@@ -358,7 +296,17 @@ impl Program {
     /// When there is no such port or the kernel refuses, e.g. a frame shorter than 14 bytes.
     pub fn dry_run(&self, port: Port, frame: &[u8], repeat: u32) -> io::Result<(u32, Duration)> {
         let program = self.programs.get(usize::from(port)).ok_or(io::ErrorKind::NotFound)?;
-        kernel::run(program.as_fd(), frame, repeat)
+        kernel::run(program.as_fd(), frame, repeat).map(|ran| (ran.action, ran.time))
+    }
+
+    /// Runs the program of `port` once over a frame (`BPF_PROG_RUN`): the XDP action, and the frame that it leaves. For
+    /// tests.
+    ///
+    /// # Errors
+    /// As [`Self::dry_run`].
+    pub fn dry_run_frame(&self, port: Port, frame: &[u8]) -> io::Result<(u32, Vec<u8>)> {
+        let program = self.programs.get(usize::from(port)).ok_or(io::ErrorKind::NotFound)?;
+        kernel::run(program.as_fd(), frame, 1).map(|ran| (ran.action, ran.frame))
     }
 
     /// Removes links, pins and the program: the interfaces are plain again.
@@ -382,37 +330,6 @@ impl Program {
         pins.remove_directory();
         result
     }
-}
-
-/// Makes a map hold exactly `wanted`: writes first, removes after, so that what stays is never absent.
-fn replace<V: Plain>(
-    map: &MapHandle,
-    wanted: &BTreeMap<Vec<u8>, V>,
-    max: u32,
-    what: &str,
-) -> Result<(), ProgramError> {
-    if wanted.len() > max as usize {
-        return Err(ProgramError::Config(format!(
-            "{} {what}: at most {max} per address family",
-            wanted.len()
-        )));
-    }
-    let stale: Vec<_> = map.keys().filter(|key| !wanted.contains_key(key)).collect();
-    // A full map takes no new key before an old one goes; only then is the order the other way round.
-    let crowded = wanted.len() + stale.len() > max as usize;
-    let remove = || {
-        for key in &stale {
-            map.delete(key).map_err(kernel_error("remove a map entry"))?;
-        }
-        Ok(())
-    };
-    if crowded {
-        remove()?;
-    }
-    for (key, value) in wanted {
-        map.update(key, bytes(value), MapFlags::ANY).map_err(kernel_error("write a map entry"))?;
-    }
-    if crowded { Ok(()) } else { remove() }
 }
 
 /// Reads the lists that an earlier process left in pinned maps.

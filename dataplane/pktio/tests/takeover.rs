@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use lab::{Namespace, is_able, veth};
 use secbeat_pktio::program::{
-    AttachMode, InterfaceConfig, ListenerKey, Program, ProgramConfig, Unbound, ifindex,
+    AttachMode, CookieConfig, InterfaceConfig, ListenerKey, Program, ProgramConfig, Unbound, ifindex,
 };
 use secbeat_pktio::xsk::{XskConfig, XskInterface, XskIo};
 use secbeat_pktio::{Burst, PacketIo};
@@ -29,6 +29,7 @@ fn program_config(pin_dir: &Path) -> ProgramConfig {
         pin_dir: Some(pin_dir.into()),
         interfaces: vec![InterfaceConfig { name: "e0".into(), mode: AttachMode::Native }],
         unbound: Unbound::Pass,
+        cookies: CookieConfig::default(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! own: time, the network. After every turn it checks what must hold inside a worker: every frame is accounted for,
 //! no frame is kept, nothing was allocated or freed.
 
+use crate::forefront::{self, FrontModel};
 use crate::frame::Packet;
 use crate::random::Random;
 use crate::scenario::{DATAGRAMS_V4, DATAGRAMS_V6, Mode, SERVICE_V4, SERVICE_V6, Scenario};
@@ -55,6 +56,7 @@ pub fn origin_mac(index: usize) -> [u8; 6] {
 /// A node in memory.
 pub struct Appliance {
     shared: Arc<Shared>,
+    front: Option<Arc<FrontModel>>,
     units: Vec<Unit>,
     upstream: Arc<Upstream>,
     config: NodeConfig,
@@ -99,16 +101,27 @@ impl Appliance {
             workers: scenario.workers,
             draining: false,
         };
-        let policy = Policy::compile(sources, &mut ids, 1).map_err(|error| error.to_string())?;
+        let mut policy = Policy::compile(sources, &mut ids, 1).map_err(|error| error.to_string())?;
+        let front = scenario.is_fronted.then(|| Arc::new(FrontModel::default()));
+        if front.is_some() {
+            policy.front_slots = FrontModel::slots();
+        }
         let sizes = SharedSizes {
             workers: scenario.workers,
             frame_bytes_max: 2_048,
             limiter_slots: 4_096,
             connections_max: 10_000,
         };
-        let shared = Shared::new(sizes, policy, Arc::clone(&upstream), HashKey(random.key()));
+        let key = HashKey(random.key());
+        let shared = match &front {
+            Some(front) => {
+                Shared::behind(Arc::<FrontModel>::clone(front), sizes, policy, Arc::clone(&upstream), key)
+            }
+            None => Shared::new(sizes, policy, Arc::clone(&upstream), key),
+        };
         let mut appliance = Self {
             shared,
+            front,
             units: Vec::new(),
             upstream,
             config,
@@ -175,6 +188,18 @@ impl Appliance {
         self.units.len()
     }
 
+    /// What the XDP program makes of a frame from clients.
+    pub fn judge_in_front(&self, frame: &[u8], source: Option<IpAddr>, now: Instant) -> forefront::Fate {
+        let Some(front) = &self.front else { return forefront::Fate::Worker };
+        let is_blocked = source.is_some_and(|source| self.blocked.contains(&source));
+        front.judge(frame, &self.shared.policy(), is_blocked, now)
+    }
+
+    /// SYNs that the XDP program answered, and segments that it dropped.
+    pub fn front_totals(&self) -> (u64, u64) {
+        self.front.as_ref().map_or((0, 0), |front| front.totals())
+    }
+
     /// Puts a frame on a worker's wire; false when its queue is full.
     pub fn inject(&self, worker: usize, port: u8, frame: &[u8]) -> bool {
         self.units[worker].peer.inject(port, frame)
@@ -213,6 +238,10 @@ impl Appliance {
             return Err(format!("worker {worker} allocated or freed memory in a turn: {memory:?}"));
         }
         unit.check(worker)?;
+        let keys = || self.units.iter().flat_map(|unit| unit.worker.pipeline().client_keys());
+        if let Some(text) = self.front.as_ref().and_then(|front| front.difference(keys())) {
+            return Err(format!("flows that the XDP program knows: {text}"));
+        }
         Ok(report)
     }
 
@@ -278,8 +307,11 @@ impl Appliance {
             workers: self.units.len() as u16,
             draining: self.is_draining,
         };
-        let policy =
+        let mut policy =
             Policy::compile(sources, &mut self.ids, self.generation).map_err(|error| error.to_string())?;
+        if self.front.is_some() {
+            policy.front_slots = FrontModel::slots();
+        }
         self.shared.set_policy(policy);
         Ok(())
     }

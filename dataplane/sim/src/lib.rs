@@ -7,6 +7,8 @@
 //!   chunk of packet memory is where it should be;
 //! * no turn of a worker allocates or frees memory;
 //! * the bytes of each connection arrive whole and in order, and what must complete does once links are good;
+//! * the table by which the XDP program drops what belongs to no flow misses no live one (half of the worlds have
+//!   such a program, see `forefront`);
 //! * no flow exists for a source that has not proved its address, and no such packet reaches an origin;
 //! * an allowlisted client is served whatever the lists say, a blocklisted one is not;
 //! * every frame the node sends is well-formed, and addressed to the right host on the right wire;
@@ -19,6 +21,7 @@ pub mod appliance;
 pub mod attack;
 pub mod client;
 pub mod datagram;
+pub mod forefront;
 pub mod fragment;
 pub mod frame;
 pub mod link;

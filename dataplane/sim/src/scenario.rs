@@ -44,6 +44,11 @@ const MODES: [Mode; 6] =
     [Mode::Cookies, Mode::Cookies, Mode::Auto, Mode::HalfOpen, Mode::PassThrough, Mode::PassThroughAuto];
 
 impl Mode {
+    /// Whether SYNs may be answered with cookies.
+    pub fn may_use_cookies(self) -> bool {
+        matches!(self, Self::Cookies | Self::Auto | Self::PassThroughAuto)
+    }
+
     /// Whether backends answer SYNs in peace.
     pub fn passes_through(self) -> bool {
         matches!(self, Self::PassThrough | Self::PassThroughAuto)
@@ -123,6 +128,8 @@ pub struct Scenario {
     pub is_one_armed: bool,
     /// How SYNs are answered.
     pub mode: Mode,
+    /// Whether the XDP program answers with cookies.
+    pub is_fronted: bool,
     /// Whether origins expect a PROXY header.
     pub has_proxy_header: bool,
     /// Whether origins see the client's address.
@@ -182,6 +189,8 @@ impl Scenario {
             workers: random.pick(&[1, 1, 2, 3]),
             is_one_armed: random.chance(250),
             mode,
+            // Of its own stream: worlds with and without are otherwise the same.
+            is_fronted: mode.may_use_cookies() && Random::new(seed, "forefront").chance(500),
             has_proxy_header,
             is_transparent,
             is_reply_steered: random.chance(500),

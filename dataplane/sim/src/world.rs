@@ -225,6 +225,7 @@ impl World {
         self.check_promises().map_err(|text| self.failure(text))?;
         self.summary.virtual_ms = self.now.as_millis();
         self.summary.drops = self.node.drops();
+        (self.summary.answered_in_front, self.summary.dropped_in_front) = self.node.front_totals();
         Ok(self.summary)
     }
 
@@ -252,7 +253,7 @@ impl World {
                 self.origins[index].handle_timeout(peer, self.now);
                 self.after_origin(index, peer)?;
             }
-            Event::ToNode { from_origins, frame } => self.deliver_to_node(from_origins, &frame),
+            Event::ToNode { from_origins, frame } => self.deliver_to_node(from_origins, &frame)?,
             Event::ToHosts { towards_origins, frame } => self.deliver_to_hosts(towards_origins, &frame)?,
             Event::Turn(worker) => self.turn(worker)?,
             Event::Ask(index) => self.ask(index),

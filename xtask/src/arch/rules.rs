@@ -50,6 +50,12 @@ pub(super) const CRATES: &[CrateRule] = &[
     pure(rule("secbeat-http", "dataplane/http", &[], "net, http and waf depend on no crate of ours")),
     pure(rule("secbeat-waf", "dataplane/waf", &[], "net, http and waf depend on no crate of ours")),
     rule(
+        "secbeat-export",
+        "dataplane/export",
+        &["secbeat-config"],
+        "events leave both planes the same way, and the planes never import each other",
+    ),
+    rule(
         "secbeat-node",
         "dataplane/node",
         NODE_USES,
@@ -67,7 +73,7 @@ pub(super) const CRATES: &[CrateRule] = &[
         ..rule(
             "secbeat-orchestrator",
             "controlplane/orchestrator",
-            &["secbeat-config", "secbeat-proto", "secbeat-waf"],
+            &["secbeat-config", "secbeat-export", "secbeat-proto", "secbeat-waf"],
             "the planes never import each other; tests let a real agent speak with it",
         )
     },
@@ -95,6 +101,7 @@ const NODE_USES: &[&str] = &[
     "secbeat-hugepages",
     "secbeat-proto",
     "secbeat-config",
+    "secbeat-export",
     "secbeat-pktio",
     "secbeat-net",
     "secbeat-http",
@@ -155,8 +162,8 @@ pub(super) const PLACED_CRATES: &[PlacedCrate] = &[
     PlacedCrate { name: "mio", only_in: &["secbeat-node"], reason: "the data plane has one event loop" },
     PlacedCrate {
         name: "rustls*",
-        only_in: &["secbeat-node", "secbeat-bench", "secbeat-orchestrator", "secbeat-cli"],
-        reason: "TLS belongs to the node's session, to API servers and to clients that measure them",
+        only_in: &["secbeat-node", "secbeat-bench", "secbeat-orchestrator", "secbeat-cli", "secbeat-export"],
+        reason: "TLS belongs to the node's session, to API servers, to clients that measure them, to the way out of events",
     },
     PlacedCrate { name: "xsk-rs", only_in: &["secbeat-pktio"], reason: "one crate speaks AF_XDP" },
     PlacedCrate { name: "libbpf-*", only_in: &["secbeat-pktio"], reason: "one crate loads BPF programs" },
@@ -164,6 +171,11 @@ pub(super) const PLACED_CRATES: &[PlacedCrate] = &[
         name: "libc",
         only_in: &["secbeat-hugepages", "secbeat-pktio"],
         reason: "raw calls into the kernel are unsafe, and unsafe code has two homes",
+    },
+    PlacedCrate {
+        name: "sd-notify",
+        only_in: &["secbeat-node", "secbeat-orchestrator"],
+        reason: "services speak with the service manager",
     },
     PlacedCrate {
         name: "rand*",
@@ -248,6 +260,7 @@ pub(super) const WORD_PLACES: &[WordPlace] = &[
         word: "rustls::",
         only_under: &[
             "controlplane/",
+            "dataplane/export/src/sink",
             "dataplane/node/src/session/tls",
             "dataplane/node/src/api",
             "bench/src/tls",

@@ -1,7 +1,7 @@
 //! `secbeat-orchestrator serve`: starts everything, waits for signals, stops in order.
 //!
-//! SIGTERM, SIGINT: streams end with a reason, listeners close, the store is flushed. SIGHUP: the log level and
-//! certificates are read again.
+//! SIGTERM, SIGINT: streams end with a reason, listeners close, the store is flushed. SIGHUP: the log level,
+//! `[[export]]` and certificates are read again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{log, open_store};
+use super::{log, open_store, supervisor};
 use crate::api::tls::accept::{Listener, is_open};
 use crate::api::tls::{Face, Tls};
 use crate::api::{grpc, rest};
 use crate::cli::{Exit, ExitError, Options};
+use crate::export;
 use crate::failure::Failure;
 use crate::orchestrator::Orchestrator;
 use crate::{metrics, task};
@@ -36,6 +37,7 @@ pub(super) fn run(options: &Options, config: OrchestratorConfig) -> anyhow::Resu
 
 async fn serve(options: &Options, config: OrchestratorConfig, level: &log::Level) -> anyhow::Result<()> {
     let o = Orchestrator::open(config.clone(), open_store(&config)?)?;
+    o.exports.apply(&config.exports).map_err(|error| ExitError::config(error.to_string()))?;
     let tls = tls(&o)?;
     let (stop, stopping) = watch::channel(false);
     let tasks = task::start(&o);
@@ -61,8 +63,11 @@ async fn serve(options: &Options, config: OrchestratorConfig, level: &log::Level
         serving.push(tokio::spawn(metrics::serve(o.clone(), listener, until(stopping))));
     }
     tracing::info!(orchestrator = %o.id, epoch = o.epoch, revision = o.policy.newest().revision, "serves");
+    supervisor::tell_ready();
+    let reports = tokio::spawn(supervisor::report(o.clone()));
     wait_for_signals(options, level, &o, tls.as_deref()).await?;
     tracing::info!("stopping");
+    supervisor::tell_stopping();
     o.sessions.close_all(&Failure::Unavailable("the orchestrator stops; connect again".into()));
     stop.send_replace(true);
     for served in serving {
@@ -72,8 +77,11 @@ async fn serve(options: &Options, config: OrchestratorConfig, level: &log::Level
         }
     }
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    reports.abort();
     // Events that were not acknowledged come again; those of the orchestrator itself would not.
     o.events.write_waiting().await?;
+    let exports = Arc::clone(&o.exports);
+    tokio::task::spawn_blocking(move || exports.stop(export::STOP_TIME)).await?;
     Ok(o.access.tokens.save_uses().await?)
 }
 
@@ -117,13 +125,28 @@ async fn wait_for_signals(
             _ = interrupt.recv() => return Ok(()),
             _ = day.tick() => reload_certificates(o, tls),
             _ = hang_up.recv() => {
+                supervisor::tell_reloading();
                 match options.load() {
-                    Ok(config) => log::change(level, &config.logging),
+                    Ok(config) => {
+                        log::change(level, &config.logging);
+                        change_exports(o, &config).await;
+                    }
                     Err(error) => tracing::error!(%error, "the configuration is wrong; nothing of it changes"),
                 }
                 reload_certificates(o, tls);
+                supervisor::tell_ready();
             }
         }
+    }
+}
+
+/// Brings the sinks in line with the configuration, away from the threads that serve: files are opened.
+async fn change_exports(o: &Orchestrator, config: &OrchestratorConfig) {
+    let (exports, wanted) = (Arc::clone(&o.exports), config.exports.clone());
+    match tokio::task::spawn_blocking(move || exports.apply(&wanted)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "exports stay as they were"),
+        Err(error) => tracing::error!(%error, "exports"),
     }
 }
 

@@ -10,6 +10,7 @@ use prost::Message;
 
 use super::block::{self, BLOCK_EVENTS_MAX, Header};
 use super::{Events, TABLE, key};
+use crate::export;
 use crate::failure::Failure;
 use crate::orchestrator::now_ms;
 
@@ -80,6 +81,10 @@ impl Events {
                 state.blocks.push_back(header);
                 sent.push(Arc::new(events));
             }
+        }
+        if let Some(exports) = self.inner.exports.get().filter(|exports| !exports.is_empty()) {
+            let events = sent.iter().flat_map(|events| events.iter());
+            events.for_each(|event| exports.submit(export::of_event(event)));
         }
         // Nobody watching is no error.
         sent.into_iter().for_each(|events| drop(self.inner.watchers.send(events)));

@@ -81,6 +81,22 @@ impl CookieSwitch {
         self.add(-1, now);
     }
 
+    /// Cookies were sent and came back where nobody could tell at once.
+    pub fn on_cookies(&mut self, sent: u64, valid: u64, now: Instant) {
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.add(count(sent).saturating_sub(count(valid)), now);
+    }
+
+    /// Cookies are to be used whatever is half open here: another worker's table is full. True when this is a change.
+    pub fn turn_on(&mut self, now: Instant) -> bool {
+        let is_change = !self.on;
+        if is_change {
+            self.on = true;
+            self.changed = now;
+        }
+        is_change
+    }
+
     /// Cookies of the last 15 s that did not come back.
     pub fn unanswered(&mut self, now: Instant) -> u64 {
         self.forget_before(now);
@@ -111,7 +127,7 @@ impl CookieSwitch {
     fn add(&mut self, count: i64, now: Instant) {
         self.forget_before(now);
         if let Some(sum) = self.seconds.get_mut((self.second % WINDOW_SECS as u64) as usize) {
-            *sum += count;
+            *sum = sum.saturating_add(count);
         }
     }
 
@@ -185,6 +201,20 @@ mod tests {
         assert!(switch.decide(100, &LIMITS, at(0)).is_some());
         assert_eq!(switch.decide(100, &LIMITS, at(20)), None);
         assert_eq!(switch.decide(99, &LIMITS, at(20)), Some(Switched::ToTable));
+    }
+
+    #[test]
+    fn cookies_counted_elsewhere_keep_it_on_and_a_wish_turns_it_on_once() {
+        let mut switch = CookieSwitch::new(at(0));
+        assert!(switch.turn_on(at(0)));
+        assert!(!switch.turn_on(at(1)), "it is on already");
+        switch.on_cookies(500, 200, at(1));
+        assert_eq!(switch.unanswered(at(1)), 300);
+        assert_eq!(switch.decide(0, &LIMITS, at(12)), None);
+        switch.on_cookies(u64::MAX, 0, at(12));
+        switch.on_cookies(0, u64::MAX, at(12));
+        assert_eq!(switch.decide(0, &LIMITS, at(40)), Some(Switched::ToTable));
+        assert!(switch.turn_on(at(41)));
     }
 
     #[test]

@@ -81,6 +81,9 @@ impl Splice {
         self.wheel.cancel(slot);
         if let Some(flow) = self.table.remove(slot) {
             self.release_port(flow.backend_id, flow.lease);
+            if let Some(watch) = &self.watch {
+                watch.freed(&flow.client_key);
+            }
         }
     }
 

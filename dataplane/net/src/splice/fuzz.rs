@@ -2,6 +2,7 @@
 //! ICMP errors, time and decisions; whatever they are, nothing panics and the parts of the splice agree.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
@@ -9,6 +10,7 @@ use super::{
     BackendId, BackendTarget, Backends, Context, Event, FlowId, Handshake, HandshakeTimestamps, Ingress,
     OpenRequest, PortRange, Source, Splice, SpliceKeys, SpliceLimits,
 };
+use crate::census::FlowCensus;
 use crate::decisions::Bytes;
 use crate::flow::{Endpoint, FlowKey, HashKey, Protocol};
 use crate::link::{Link, PortId};
@@ -94,6 +96,8 @@ pub fn splice(bytes: &[u8]) {
         to_backend: nothing,
         to_client: nothing,
     };
+    let census = Arc::new(FlowCensus::default());
+    run.splice.set_watch(census.clone());
     let mut bytes = Bytes(bytes);
     for _ in 0..STEPS_MAX {
         if bytes.0.is_empty() {
@@ -101,6 +105,7 @@ pub fn splice(bytes: &[u8]) {
         }
         run.step(&mut bytes);
         run.splice.check();
+        assert_eq!(census.difference(run.splice.keys()), None);
     }
     // Whatever happened: left alone, everything ends, once.
     for _ in 0..40 {
@@ -109,7 +114,7 @@ pub fn splice(bytes: &[u8]) {
         run.transmit();
     }
     run.splice.check();
-    assert_eq!(run.splice.counts().flows, 0);
+    assert_eq!((run.splice.counts().flows, census.len()), (0, 0));
     let (mut opened, mut closed) = (0, 0);
     while let Some(event) = run.splice.poll_event() {
         opened += u32::from(matches!(event, Event::Opened { .. }));

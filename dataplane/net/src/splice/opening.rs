@@ -34,7 +34,27 @@ struct Claim {
 }
 
 impl Splice {
+    /// Opens a flow. It is announced before an earlier one that lingers makes way, so that its key is never unknown.
     pub(super) fn open_flow(
+        &mut self,
+        request: &OpenRequest,
+        backends: &Backends,
+        now: Instant,
+    ) -> Result<FlowId, DropReason> {
+        let opened_before = self.counters.opened;
+        if let Some(watch) = &self.watch {
+            watch.opened(&request.key);
+        }
+        let result = self.open_in_table(request, backends, now);
+        if self.counters.opened == opened_before
+            && let Some(watch) = &self.watch
+        {
+            watch.freed(&request.key);
+        }
+        result
+    }
+
+    fn open_in_table(
         &mut self,
         request: &OpenRequest,
         backends: &Backends,

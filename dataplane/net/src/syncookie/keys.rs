@@ -86,6 +86,12 @@ impl Keys {
         self.epoch
     }
 
+    /// The keys of the epoch before, of this one and of the next: what another maker and checker of cookies needs.
+    pub fn around(&self) -> [HashKey; 3] {
+        let key = |step: u32| self.ring[(self.epoch.wrapping_add(step) & 3) as usize];
+        [key(u32::MAX), key(0), key(1)]
+    }
+
     #[inline]
     pub(super) fn current(&self) -> &HashKey {
         &self.ring[(self.epoch & 3) as usize]
@@ -131,6 +137,7 @@ mod tests {
             }
         }
         assert_eq!(now.find(0), Some((100, now.current())));
+        assert_eq!(now.around(), [3, 0, 1].map(|bits| *now.find(bits).expect("live").1));
     }
 
     #[test]

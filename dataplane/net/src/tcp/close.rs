@@ -32,11 +32,15 @@ impl Stack {
         record.has_timestamps = connection.marks.intersects(Marks::TIMESTAMPS);
         record.ts_recent = connection.ts_recent;
         record.ts_offset = connection.ts_offset;
-        let table_key = self.keys.table;
-        let hash = record.key.hash(&table_key);
-        let has_evicted = self.time_wait.insert(record, hash, |key| key.hash(&table_key), now);
+        if let Some(oldest) = self.time_wait.evictable() {
+            self.remove_time_wait(oldest);
+            self.counters.time_wait_evicted += 1;
+        }
+        let (key, hash) = (record.key, self.hash(&record.key));
         self.counters.time_wait += 1;
-        self.counters.time_wait_evicted += u64::from(has_evicted);
+        if self.time_wait.insert(record, hash, now) {
+            self.tell_opened(&key);
+        }
     }
 
     /// Ends a connection. In-order data that was stored stays for its owner when both sides finished in order; else
@@ -45,8 +49,10 @@ impl Stack {
         let Some(connection) = self.table.get(slot) else { return };
         let is_in_table = !connection.marks.intersects(Marks::TOLD | Marks::ENDED);
         if is_in_table {
-            let hash = self.hash(&connection.key);
+            let key = connection.key;
+            let hash = self.hash(&key);
             self.table.unlink(slot, hash);
+            self.tell_freed(&key);
             self.wheel.cancel(slot);
             self.prune(slot);
         }

@@ -6,11 +6,13 @@
 //! memory. Both streams are known by their numbers (`byte_at`), so every byte is checked wherever it turns up.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use super::{
     ConnectionId, Counters, Event, HandshakeTimestamps, Ingress, Limits, Open, SendLimits, Stack, StackKeys,
     State, Verdict,
 };
+use crate::census::FlowCensus;
 use crate::decisions::Bytes;
 use crate::flow::{Endpoint, FlowKey, HashKey, Protocol};
 use crate::link::{Link, PortId};
@@ -106,6 +108,8 @@ pub fn run(bytes: &[u8]) -> Counters {
     let now = Instant::from_millis(5_000);
     let mut run =
         Run { stack: Stack::new(limits, keys, now), now, clients: [Client::NEW; CLIENTS], closed: 0 };
+    let census = Arc::new(FlowCensus::default());
+    run.stack.set_watch(census.clone());
     let mut bytes = Bytes(bytes);
     for _ in 0..STEPS_MAX {
         if bytes.0.is_empty() {
@@ -113,8 +117,10 @@ pub fn run(bytes: &[u8]) -> Counters {
         }
         run.step(&mut bytes);
         run.stack.check();
+        assert_eq!(census.difference(run.stack.keys()), None);
     }
     run.leave_alone();
+    assert!(census.is_empty(), "{census:?}");
     *run.stack.counters()
 }
 

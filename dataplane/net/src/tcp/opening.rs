@@ -41,13 +41,18 @@ impl Stack {
             self.counters.table_full += 1;
             return Err(DropReason::FlowTableFull);
         };
+        // Announced before the record makes way, so that the key is never unknown.
+        self.tell_opened(key);
         if let Some(record) = self.time_wait.find(key, hash) {
-            self.time_wait.remove(record, hash);
+            self.remove_time_wait(record);
             self.counters.time_wait_reused += 1;
         }
         self.wheel.skip_to(now);
         let connection = self.first_record(open, slot, now);
-        let slot = self.table.insert(connection, hash).ok_or(DropReason::FlowTableFull)?;
+        let Some(slot) = self.table.insert(connection, hash) else {
+            self.tell_freed(key);
+            return Err(DropReason::FlowTableFull);
+        };
         self.counters.opened += 1;
         self.settle(slot, now);
         Ok(self.table.id(slot))

@@ -112,20 +112,15 @@ impl TimeWait {
         self.records.get(slot as usize)
     }
 
-    /// Makes a record whose wait begins now; answers whether the oldest had to go for it.
-    pub(super) fn insert(
-        &mut self,
-        mut record: Record,
-        hash: u64,
-        evict: impl FnOnce(&FlowKey) -> u64,
-        now: Instant,
-    ) -> bool {
-        let is_full = self.len >= self.records_max;
-        if is_full && let Some(oldest) = self.get(self.first).map(|record| record.key) {
-            self.remove(self.first, evict(&oldest));
-        }
+    /// The record that must go before another one is made; `None` when there is room.
+    pub(super) fn evictable(&self) -> Option<u32> {
+        (self.len >= self.records_max && self.len > 0).then_some(self.first)
+    }
+
+    /// Makes a record whose wait begins now; false when there is no room.
+    pub(super) fn insert(&mut self, mut record: Record, hash: u64, now: Instant) -> bool {
         if self.len >= self.records_max {
-            return is_full;
+            return false;
         }
         record.expires = self.end(now);
         let slot = if self.free == NONE {
@@ -142,7 +137,7 @@ impl TimeWait {
         debug_assert!(is_indexed, "the index has room for every record");
         self.len += 1;
         self.push_last(slot);
-        is_full
+        true
     }
 
     fn end(&self, now: Instant) -> u32 {
@@ -171,14 +166,16 @@ impl TimeWait {
         }
     }
 
-    /// Drops a record.
-    pub(super) fn remove(&mut self, slot: u32, hash: u64) {
-        if self.index.remove(hash, slot) {
+    /// Drops a record; false when there was none.
+    pub(super) fn remove(&mut self, slot: u32, hash: u64) -> bool {
+        let is_found = self.index.remove(hash, slot);
+        if is_found {
             self.unlink(slot);
             self.links[slot as usize].next = self.free;
             self.free = slot;
             self.len -= 1;
         }
+        is_found
     }
 
     /// What a segment to the record in `slot` means; restarts its wait where that is due.
@@ -233,6 +230,16 @@ impl TimeWait {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let record = self.get(self.first).filter(|_| self.len > 0)?;
         Some(Instant::from_millis(self.origin_ms + u64::from(record.expires) * TICK_MS))
+    }
+
+    /// Keys of all records. For tests and the simulation.
+    pub(super) fn keys(&self) -> impl Iterator<Item = FlowKey> {
+        let mut at = self.first;
+        core::iter::from_fn(move || {
+            let record = self.get(at).filter(|_| at != NONE)?;
+            at = self.links.get(at as usize).map_or(NONE, |links| links.next);
+            Some(record.key)
+        })
     }
 
     /// Panics when the parts disagree. For tests and fuzzing.

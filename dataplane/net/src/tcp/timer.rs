@@ -77,10 +77,7 @@ impl Stack {
             if let Some(slot) = self.wheel.poll_expired(now) {
                 self.on_timer(slot, now);
             } else if let Some(record) = self.time_wait.poll_expired(now) {
-                if let Some(key) = self.time_wait.get(record).map(|record| record.key) {
-                    let hash = self.hash(&key);
-                    self.time_wait.remove(record, hash);
-                }
+                self.remove_time_wait(record);
             } else {
                 break;
             }

@@ -14,6 +14,8 @@ mod event {
     pub(crate) type WorkerId = u16;
 }
 
+#[path = "../../src/forefront/board.rs"]
+mod board;
 #[path = "../../src/handover/hint.rs"]
 mod hint;
 #[path = "../../src/handover/inbox.rs"]

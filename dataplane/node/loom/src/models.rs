@@ -6,6 +6,7 @@ use loom::sync::Arc;
 use loom::thread;
 use secbeat_net::link::PortId;
 
+use crate::board::Board;
 use crate::hint::HintTable;
 use crate::inbox::{Handover, Parcel};
 use crate::number::Number;
@@ -185,5 +186,37 @@ fn a_worker_that_sees_a_generation_gets_it_or_a_later_one_and_frees_none() {
         assert!(confirmed <= published.adopted_by_all(), "what is confirmed is never taken back");
         assert_eq!(published.adopted_by_all(), last);
         assert_eq!(freed_elsewhere.load(Ordering::Relaxed), 0, "a worker freed a value");
+    });
+}
+
+/// The leader has SYNs answered in front, shuts the gate when it may, and goes back, twice; meanwhile a worker takes
+/// SYNs. Whenever the worker holds a half-open connection the gate is open: its ACK is not dropped.
+#[test]
+fn gate_is_never_shut_while_a_worker_holds_a_half_open_connection() {
+    loom::model(|| {
+        let board = Arc::new(Board::new(1, 1));
+        // What the program reads.
+        let gate = Arc::new(loom::sync::atomic::AtomicU64::new(0));
+        let (its_board, its_gate) = (Arc::clone(&board), Arc::clone(&gate));
+        let worker = thread::spawn(move || {
+            let mut has_half_open = false;
+            for _ in 0..2 {
+                // A SYN.
+                has_half_open |= !its_board.is_answering(0);
+                if has_half_open {
+                    assert_eq!(its_gate.load(Ordering::Acquire), 0, "its ACK is dropped");
+                }
+                its_board.set_ready(0, 0, !has_half_open);
+            }
+        });
+        for _ in 0..2 {
+            board.set_answering(0, true);
+            if board.is_gate_safe(0) {
+                gate.store(1, Ordering::Release);
+            }
+            gate.store(0, Ordering::Release);
+            board.set_answering(0, false);
+        }
+        worker.join().unwrap();
     });
 }

@@ -22,6 +22,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use mio::{Events, Poll};
+use secbeat_net::flow::FlowWatch;
 use secbeat_net::link::PortId;
 use secbeat_net::packet::PacketBuf;
 use secbeat_net::splice::Ingress;
@@ -94,6 +95,11 @@ impl Terminator {
             scratch: Box::new([0; STORED_BYTES_MAX]),
             packet_bytes_max,
         }
+    }
+
+    /// Lets `watch` hear of every connection. Before the first one.
+    pub fn set_watch(&mut self, watch: Arc<dyn FlowWatch>) {
+        self.front.stack.set_watch(watch);
     }
 
     /// The stack, read-only.

@@ -43,6 +43,8 @@ struct Device {
     mac: MacAddr,
     mtu: u16,
     up: bool,
+    /// One end of a pair of virtual interfaces.
+    is_veth: bool,
     /// What a VLAN interface lies on, and its tag.
     vlan: Option<(InterfaceIndex, u16, u16)>,
 }
@@ -157,6 +159,7 @@ impl Kernel {
             mac: device.map_or(MacAddr::default(), |device| device.mac).0,
             mtu: device.map_or(0, |device| device.mtu),
             up: device.is_some_and(|device| device.up),
+            is_veth: device.is_some_and(|device| device.is_veth),
             addresses: Vec::new(),
         }
     }
@@ -209,7 +212,14 @@ fn is_link_local(addr: IpAddr) -> bool {
 }
 
 fn device(message: &LinkMessage) -> Option<(InterfaceIndex, Device)> {
-    let mut device = Device { name: String::new(), mac: MacAddr::default(), mtu: 0, up: false, vlan: None };
+    let mut device = Device {
+        name: String::new(),
+        mac: MacAddr::default(),
+        mtu: 0,
+        up: false,
+        is_veth: false,
+        vlan: None,
+    };
     let (mut parent, mut vlan_id, mut tpid, mut is_vlan) = (None, None, 0x8100, false);
     for attribute in &message.attributes {
         match attribute {
@@ -222,7 +232,10 @@ fn device(message: &LinkMessage) -> Option<(InterfaceIndex, Device)> {
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
                     match info {
-                        LinkInfo::Kind(kind) => is_vlan = *kind == InfoKind::Vlan,
+                        LinkInfo::Kind(kind) => {
+                            is_vlan = *kind == InfoKind::Vlan;
+                            device.is_veth = *kind == InfoKind::Veth;
+                        }
                         LinkInfo::Data(InfoData::Vlan(infos)) => {
                             for info in infos {
                                 match info {

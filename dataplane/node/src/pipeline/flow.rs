@@ -162,7 +162,7 @@ impl Pipeline {
                 if listener
                     .is_some_and(|listener| matches!(listener.handshake, policy::Handshake::PassThrough(_)))
                 {
-                    self.detector.count_completed(tag as ListenerId);
+                    self.detector.count_completed(tag as ListenerId, 1);
                 }
                 if let Some(backend) = self.note(flow).backend {
                     self.report_backend(backend, Outcome::Established);

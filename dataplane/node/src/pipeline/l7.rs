@@ -20,7 +20,10 @@ use crate::telemetry::counters::{Counter, Gauge, WorkerCounters};
 
 impl Pipeline {
     /// Lets connections of `l7` listeners end here. Before the first turn.
-    pub fn set_terminator(&mut self, terminator: Box<Terminator>) {
+    pub fn set_terminator(&mut self, mut terminator: Box<Terminator>) {
+        if let Some(front) = self.shared.forefront.clone() {
+            terminator.set_watch(front);
+        }
         self.terminator = Some(terminator);
     }
 

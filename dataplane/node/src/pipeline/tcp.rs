@@ -119,7 +119,7 @@ impl Pipeline {
                 self.answer_from_table(packet, headers, listener, seen, now)
             }
             Handshake::Proxied(SynCookies::Auto) => {
-                if self.decide_cookies(listener, now) {
+                if self.shared.board.is_answering(listener) || self.decide_cookies(listener, now) {
                     return self.answer_with_cookie(packet, headers, listener, seen, now);
                 }
                 match self.answer_from_table(packet, headers, listener, seen, now) {
@@ -130,7 +130,9 @@ impl Pipeline {
                     answered => answered,
                 }
             }
-            Handshake::PassThrough(SynCookies::Auto) if self.decide_cookies(listener, now) => {
+            Handshake::PassThrough(SynCookies::Auto)
+                if self.shared.board.is_answering(listener) || self.decide_cookies(listener, now) =>
+            {
                 self.answer_with_cookie(packet, headers, listener, seen, now)
             }
             Handshake::PassThrough(_) => self.pass_through(packet, headers, key, listener, seen, now),
@@ -156,6 +158,9 @@ impl Pipeline {
             debug_assert_eq!(active, switched == Switched::ToCookies);
             self.page.count(Counter::CookieSwitches);
             self.report(What::Cookies { listener, active }, now);
+            if active {
+                self.want_front(listener);
+            }
         }
         active
     }
@@ -165,7 +170,8 @@ impl Pipeline {
         let mut active = 0;
         for index in 0..self.switches.len().min(self.policy.listeners.len()) {
             let is_on = self.switches.get(index).is_some_and(|switch| switch.is_on());
-            let still_on = is_on && self.decide_cookies(index as ListenerId, now);
+            let listener = index as ListenerId;
+            let still_on = is_on && (self.is_led(listener) || self.decide_cookies(listener, now));
             let always = self.policy.listeners.get(index).is_some_and(|listener| {
                 matches!(
                     listener.handshake,
@@ -267,7 +273,6 @@ impl Pipeline {
             self.note_attack(Some(listener), AttackKind::AckFlood);
             return Err(DropReason::CookieInvalid);
         };
-        self.detector.count_completed(listener);
         let admitted = if self.is_draining() {
             Err(DropReason::Draining)
         } else {
@@ -301,6 +306,7 @@ impl Pipeline {
         if !self.half_open.is_empty()
             && let Some(request) = self.complete_half_open(headers, &segment)?
         {
+            self.detector.count_completed(listener_id, 1);
             return Ok(Some(request));
         }
         let listener = self.policy.listener(listener_id).ok_or(DropReason::NoListener)?;
@@ -329,11 +335,7 @@ impl Pipeline {
             },
             may_try_again: true,
         };
-        self.page.count(Counter::CookiesValid);
-        if let Some(switch) = self.switches.get_mut(usize::from(listener_id)).filter(|switch| switch.is_on())
-        {
-            switch.on_cookie_valid(now);
-        }
+        self.note_valid_cookie(listener_id, now);
         Ok(Some(request))
     }
 

@@ -105,7 +105,7 @@ fn wildcard_listener_is_on_every_local_address_and_an_exact_one_wins() {
     assert_eq!(policy.bindings.find(Protocol::Udp, at("10.1.0.2", 80)), None);
     let keys = policy.listener_keys();
     assert_eq!(keys.len(), 6);
-    assert!(keys.iter().all(|key| key.protocol == 6 && !key.addr.ip().is_unspecified()));
+    assert!(keys.iter().all(|(key, _)| key.protocol == 6 && !key.addr.ip().is_unspecified()));
 }
 
 #[test]

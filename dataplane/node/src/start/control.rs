@@ -16,9 +16,11 @@ use crossbeam::channel::{Receiver, RecvTimeoutError};
 use ipnet::IpNet;
 use secbeat_net::syncookie::epoch_at;
 
-use super::node::{Node, Wake, ban_event, set_stage};
+use super::node::{Node, State, Wake, ban_event, set_stage};
+use super::supervisor::Supervisor;
 use crate::api::Phase;
 use crate::api::events::{Class, Level, SecurityEvent};
+use crate::command::mode_name;
 use crate::event::{Event, What};
 use crate::lists::{BanRequest, Origin};
 use crate::session::report::Report;
@@ -50,13 +52,23 @@ pub struct Control {
     is_stale: bool,
     /// Which backends took connections when last looked at.
     usable: BTreeMap<Arc<str>, bool>,
+    supervisor: Supervisor,
 }
 
 impl Control {
     /// A control thread for `node` that hears `wakes`.
     pub fn new(node: Arc<Node>, wakes: Receiver<Wake>) -> Self {
         let usable = usable_backends(&node);
-        Self { node, wakes, second_at: Instant::now(), drain_until: None, is_stale: false, usable }
+        let supervisor = Supervisor::from_environment();
+        Self {
+            node,
+            wakes,
+            second_at: Instant::now(),
+            drain_until: None,
+            is_stale: false,
+            usable,
+            supervisor,
+        }
     }
 
     /// Runs until the node has stopped: until every worker ended, or (socket I/O) until told to.
@@ -94,15 +106,24 @@ impl Control {
                 self.is_stale = true;
             }
             Wake::Reload => {
+                // Neither before the node is ready nor on its way out: the end of a reload says that it is ready.
+                let is_told = self.supervisor.is_ready() && self.drain_until.is_none();
+                if is_told {
+                    self.supervisor.tell_reloading();
+                }
                 // The outcome is recorded there.
                 let _ = self.node.reload_config();
+                if is_told {
+                    self.supervisor.tell_ready();
+                }
             }
+            Wake::Reopen => self.node.reopen_logs(),
             Wake::Drain if self.drain_until.is_none() => self.drain(),
             Wake::Drain | Wake::Stop => self.stop(),
         }
     }
 
-    fn adopt(&self, state: &mut super::node::State) {
+    fn adopt(&self, state: &mut State) {
         if let Err(error) = self.node.adopt_policy(state) {
             tracing::error!(%error, "policy not adopted; the earlier one stays");
         }
@@ -125,6 +146,7 @@ impl Control {
     fn drain(&mut self) {
         let timeout = self.node.state().config.server.drain_timeout;
         self.drain_until = Some(Instant::now() + timeout);
+        self.supervisor.tell_stopping(timeout);
         set_stage(&self.node, Stage::Drain);
         let event = SecurityEvent::new(Class::Node, Level::Info, "control", "draining");
         self.node.record(event.with("timeout_seconds", timeout.as_secs()));
@@ -134,6 +156,7 @@ impl Control {
 
     fn stop(&mut self) {
         self.drain_until = Some(Instant::now());
+        self.supervisor.tell_stopping(Duration::ZERO);
         set_stage(&self.node, Stage::Stop);
     }
 
@@ -165,10 +188,26 @@ impl Control {
         if core::mem::take(&mut self.is_stale) || epoch_at(self.node.clock.now().as_secs()) != state.epoch {
             self.adopt(&mut state);
         }
+        let stalled = self.node.stalled_workers(&state);
+        let status = every_second.then(|| status_line(&self.node, &state, &stalled));
         drop(state);
+        self.tell_supervisor(&stalled, status);
         if every_second {
             self.node.copy_numbers();
             self.node.save_fleet_bans(false);
+        }
+    }
+
+    /// The service manager hears that the node is ready once, and that it lives while every worker turns.
+    fn tell_supervisor(&mut self, stalled: &[u16], status: Option<String>) {
+        if stalled.is_empty() {
+            if !self.supervisor.is_ready() && self.drain_until.is_none() {
+                self.supervisor.tell_ready();
+            }
+            self.supervisor.feed(Instant::now());
+        }
+        if let Some(status) = status {
+            self.supervisor.tell_status(status);
         }
     }
 
@@ -269,6 +308,25 @@ impl Control {
             numbers.count(NodeCounter::AttacksDetected);
         }
     }
+}
+
+/// What `systemctl status` shows.
+fn status_line(node: &Node, state: &State, stalled: &[u16]) -> String {
+    if !stalled.is_empty() {
+        return format!("workers {stalled:?} do not turn");
+    }
+    let phase = match state.phase {
+        Phase::Starting => "starting",
+        Phase::Active => "serving",
+        Phase::Draining => "draining",
+    };
+    let attacks = match state.attacks.len() {
+        0 => String::new(),
+        _ => "; under attack".to_owned(),
+    };
+    let (mode, driver) = (mode_name(state.config.server.mode), node.facts.driver);
+    let (workers, generation) = (node.traffic.workers(), state.generation);
+    format!("{phase}: mode {mode}, driver {driver}, workers {workers}, policy {generation}{attacks}")
 }
 
 fn usable_backends(node: &Node) -> BTreeMap<Arc<str>, bool> {

@@ -13,9 +13,11 @@ use crossbeam::channel::Sender;
 use ipnet::IpNet;
 use secbeat_config::NodeConfig;
 use secbeat_config::ban::Entry;
+use secbeat_export::Exports;
 use secbeat_net::filter::Filter;
 use secbeat_net::syncookie::epoch_at;
 
+use super::export;
 use super::fleet::Fleet;
 use super::pulse::Pulse;
 use super::secret::Master;
@@ -49,6 +51,8 @@ pub enum Wake {
     Backends,
     /// SIGHUP.
     Reload,
+    /// SIGUSR1: open log files anew.
+    Reopen,
     /// SIGTERM: finish connections, then stop.
     Drain,
     /// SIGINT, or a second SIGTERM: stop now.
@@ -129,6 +133,8 @@ pub struct Node {
     pub link: Option<Arc<Link>>,
     /// The orchestrator wants the node started again: it ends with an error, so that every supervisor does.
     pub restart: AtomicBool,
+    /// Where events are sent beside the log and the orchestrator.
+    pub exports: Arc<Exports>,
     /// Held while rules of the WAF are compiled, so that changes come one after the other.
     pub(super) rules_turn: Mutex<()>,
     state: Mutex<State>,
@@ -197,6 +203,8 @@ impl Node {
         if let Some(link) = &link {
             telemetry.set_link(Arc::clone(link));
         }
+        let exports = Arc::new(export::exports());
+        telemetry.set_exports(Arc::clone(&exports));
         let events = Arc::new(EventLog::new(state.config.api.events_max as usize));
         Self {
             facts,
@@ -210,6 +218,7 @@ impl Node {
             sessions,
             link,
             restart: AtomicBool::new(false),
+            exports,
             rules_turn: Mutex::new(()),
             state: Mutex::new(state),
         }
@@ -227,8 +236,7 @@ impl Node {
 
     /// Keeps an event for the API and writes it to the log.
     pub fn record(&self, mut event: SecurityEvent) {
-        event.id = self.events.push(event.clone());
-        logging::security(&event);
+        self.keep(&mut event);
         if let Some(link) = &self.link {
             link.push_event(event);
         }
@@ -236,8 +244,15 @@ impl Node {
 
     /// The same for what the fleet told us: it need not hear it again.
     pub(super) fn record_here(&self, mut event: SecurityEvent) {
+        self.keep(&mut event);
+    }
+
+    fn keep(&self, event: &mut SecurityEvent) {
         event.id = self.events.push(event.clone());
-        logging::security(&event);
+        logging::security(event);
+        if !self.exports.is_empty() {
+            self.exports.submit(export::record(event));
+        }
     }
 
     /// Tells the fleet what was decided here about a ban.
@@ -262,11 +277,12 @@ impl Node {
                 return Ok(());
             }
         };
-        let policy = compile(state, &self.clock, self.upstream.snapshot(), shared.workers() as u16)?;
-        if let Some(xdp) = &mut state.xdp
-            && let Err(error) = xdp.follow_policy(&policy)
-        {
-            tracing::error!(%error, "the XDP program does not follow the policy");
+        let mut policy = compile(state, &self.clock, self.upstream.snapshot(), shared.workers() as u16)?;
+        if let Some(xdp) = &mut state.xdp {
+            match xdp.follow_policy(&policy, state.config.syn_proxy.syn_cookies_at) {
+                Ok(slots) => policy.front_slots = slots,
+                Err(error) => tracing::error!(%error, "the XDP program does not follow the policy"),
+            }
         }
         shared.set_policy(policy);
         self.telemetry.node.set(NodeGauge::PolicyGeneration, state.generation);
@@ -339,6 +355,15 @@ impl Node {
         if !state.ended.contains(&worker) {
             state.ended.push(worker);
         }
+    }
+
+    /// Workers that should turn and do not. While the node drains, one that has ended is none of them.
+    pub fn stalled_workers(&self, state: &State) -> Vec<u16> {
+        let is_stalled = |worker: &u16| match state.ended.contains(worker) {
+            true => state.phase != Phase::Draining,
+            false => !state.pulse.is_beating(usize::from(*worker)),
+        };
+        (0..self.traffic.workers() as u16).filter(is_stalled).collect()
     }
 
     /// Copies numbers that are kept elsewhere to where they are read. About once a second.

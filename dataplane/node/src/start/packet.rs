@@ -7,11 +7,14 @@ use secbeat_config::NodeConfig;
 use secbeat_config::node::{Attach, Unbound as UnboundConfig, Want};
 use secbeat_pktio::HugepagePolicy;
 use secbeat_pktio::program::{
-    AttachMode, Attached, InterfaceConfig, Program, ProgramConfig, ProgramError, Unbound,
+    AttachMode, Attached, CookieConfig, InterfaceConfig, Program, ProgramConfig, ProgramError, Unbound,
+    clock_ns,
 };
 use secbeat_pktio::xsk::{BusyPoll, XskConfig, XskError, XskInterface, XskIo, XskReport, ZeroCopy};
 
-use super::ports;
+use super::{ports, sizes};
+use crate::neighbor::PortState;
+use crate::worker::clock::Clock;
 
 /// Preferred busy polling: 64 µs and 64 packets, what Firedancer found to suit ixgbe, i40e and mlx5.
 const BUSY_POLL: BusyPoll = BusyPoll { timeout_us: 64, budget_packets: 64 };
@@ -50,7 +53,12 @@ impl PacketSide {
     ///
     /// # Errors
     /// What could not be done; what was attached stays for the next try.
-    pub fn open(config: &NodeConfig, interfaces: &[String], workers: u16) -> Result<Self, Error> {
+    pub fn open(
+        config: &NodeConfig,
+        interfaces: &[String],
+        workers: u16,
+        clock: &Clock,
+    ) -> Result<Self, Error> {
         let mode = match config.io.attach {
             Attach::Auto => AttachMode::Auto,
             Attach::Native => AttachMode::Native,
@@ -62,6 +70,12 @@ impl PacketSide {
             unbound: match config.io.unbound {
                 UnboundConfig::Pass => Unbound::Pass,
                 UnboundConfig::Drop => Unbound::Drop,
+            },
+            cookies: CookieConfig {
+                // Workers count from 1970, the program from the start of the machine: the former zero lies before the
+                // latter, and the difference wraps.
+                clock_base_ns: clock_ns().wrapping_sub(clock.now().as_nanos()),
+                flows_max: sizes::client_flows_max(config, workers),
             },
         })?;
         let mut engines = Vec::new();
@@ -87,6 +101,19 @@ impl PacketSide {
             }
         }
         Ok(())
+    }
+
+    /// Why workers should answer with SYN cookies and not the XDP program; `None` when the program should.
+    pub fn why_workers_answer(&self, ports: &[PortState]) -> Option<String> {
+        if self.engines.iter().all(|(_, report)| report.zero_copy) {
+            return Some("zero copy: nothing is faster".to_owned());
+        }
+        // veth hands an XDP_TX frame to its peer's program, and loses it when there is none (drivers/net/veth.c).
+        let loses =
+            |(attached, port): &(&Attached, &PortState)| port.is_veth && attached.mode != AttachMode::Generic;
+        let (lossy, _) = self.program.attached().iter().zip(ports).find(loses)?;
+        let name = &lossy.interface;
+        Some(format!("{name} is a veth: what its program sends is lost unless its peer has one, too"))
     }
 
     /// What was obtained, for the log and the API.

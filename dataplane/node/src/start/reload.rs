@@ -6,6 +6,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
+use secbeat_config::node::SynCookiesAt;
 use secbeat_config::policy::{Key, Set, compose};
 use secbeat_config::{Layers, NodeConfig, Secret};
 
@@ -75,11 +76,29 @@ impl Node {
     fn bring_in(&self, config: NodeConfig) -> Result<Reloaded, String> {
         let lasting = Arc::clone(&self.state().resources.lasting);
         let waf = l7::load_waf(&config, &lasting).map_err(|error| error.to_string())?;
-        self.apply(config, waf)
+        let old_exports = self.state().config.exports.clone();
+        self.exports.apply(&config.exports).map_err(|error| error.to_string())?;
+        self.apply(config, waf).inspect_err(|_| {
+            // They worked until now; one that does not any more is left out and told by its metrics.
+            if let Err(error) = self.exports.apply(&old_exports) {
+                tracing::error!(%error, "exports");
+            }
+        })
+    }
+
+    /// Log files are opened anew before the next write: they were moved away.
+    pub(super) fn reopen_logs(&self) {
+        self.sessions.access_log.reopen();
+        self.sessions.audit_log.reopen();
     }
 
     fn apply(&self, mut config: NodeConfig, waf: Option<Arc<Waf>>) -> Result<Reloaded, String> {
         let mut state = self.state();
+        if config.syn_proxy.syn_cookies_at == SynCookiesAt::Xdp && state.xdp.is_none() {
+            let why =
+                "[syn_proxy] syn_cookies_at = \"xdp\": the node runs on sockets, without an XDP program";
+            return Err(why.to_owned());
+        }
         let needs_restart = needs_restart(&state.config, &config);
         // Workers were made for one mode, with or without a half-open table.
         config.server.mode = state.config.server.mode;
@@ -117,8 +136,7 @@ impl Node {
             fleet.bans.enforce_all(lists, SystemTime::now());
         }
         self.follow_lists(&mut state);
-        self.sessions.access_log.reopen();
-        self.sessions.audit_log.reopen();
+        self.reopen_logs();
         last_good::keep(&self.source, &state.config);
         Ok(Reloaded { generation: state.generation, needs_restart, notes })
     }

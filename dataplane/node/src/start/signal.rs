@@ -1,4 +1,4 @@
-//! SIGHUP, SIGTERM and SIGINT as values.
+//! SIGHUP, SIGUSR1, SIGTERM and SIGINT as values.
 //!
 //! Owns: the blocked signals and the descriptor they are read from. Does not own: what follows. The signals are
 //! blocked before any thread is made, so every thread inherits the mask and none is interrupted.
@@ -13,6 +13,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 pub enum Signal {
     /// SIGHUP: read the configuration again.
     Reload,
+    /// SIGUSR1: open log files anew, they were moved away. Nothing else is read again.
+    Reopen,
     /// SIGTERM: finish connections, then stop.
     Drain,
     /// SIGINT: stop as soon as is clean; a second SIGTERM means the same.
@@ -33,7 +35,7 @@ impl Signals {
     /// When the kernel refuses the mask or the descriptor.
     pub fn block() -> io::Result<Self> {
         let mut set = SigSet::empty();
-        for number in [Number::SIGHUP, Number::SIGTERM, Number::SIGINT] {
+        for number in [Number::SIGHUP, Number::SIGUSR1, Number::SIGTERM, Number::SIGINT] {
             set.add(number);
         }
         set.thread_block()?;
@@ -53,6 +55,9 @@ impl Signals {
             let number = info.ssi_signo as i32;
             if number == Number::SIGHUP as i32 {
                 return Ok(Signal::Reload);
+            }
+            if number == Number::SIGUSR1 as i32 {
+                return Ok(Signal::Reopen);
             }
             return Ok(if number == Number::SIGINT as i32 { Signal::Stop } else { Signal::Drain });
         }

@@ -55,6 +55,18 @@ pub(super) fn forwards(config: &NodeConfig) -> (bool, bool) {
     (any(Transport::Tcp), any(Transport::Udp))
 }
 
+/// Clients' flows that all workers may know at once, TIME-WAIT included: what the XDP program's table must hold.
+pub(super) fn client_flows_max(config: &NodeConfig, workers: u16) -> usize {
+    let (tcp, _) = forwarded_flows(config);
+    let ended_here = if config.has_l7() {
+        let limits = super::l7::stack_limits(config);
+        limits.connections_max as usize + limits.time_wait_max as usize
+    } else {
+        0
+    };
+    usize::from(workers) * (tcp as usize + ended_here)
+}
+
 /// What a worker is made of.
 pub(super) fn setup(config: &NodeConfig, master: &Master, worker: WorkerId, workers: u16) -> Setup {
     let flows = &config.flows;

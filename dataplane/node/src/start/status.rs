@@ -5,15 +5,16 @@
 use std::time::SystemTime;
 
 use ipnet::IpNet;
-use secbeat_config::node::{SynCookies, Transport};
+use secbeat_config::node::{Listener, SynCookies, Transport};
 use secbeat_config::waf_rules::Rule;
 
 use super::fleet::Fleet;
-use super::node::{Node, State, ban_event};
+use super::node::{Node, State, Traffic, ban_event};
 use crate::api::{
     BackendStatus, Control, ListenerStatus, Reloaded, Status, WafFailure, WafRules, WorkerStatus,
 };
 use crate::command::mode_name;
+use crate::event::ListenerId;
 use crate::lists::{Ban, BanRequest, Banned, Refusal};
 use crate::telemetry::counters::Gauge;
 use crate::telemetry::node::NodeCounter;
@@ -39,7 +40,7 @@ impl Control for Node {
             bans: state.lists.bans().count(),
             workers: self.worker_status(&state),
             interfaces: self.facts.interfaces.clone(),
-            listeners: listener_status(&state),
+            listeners: self.listener_status(&state),
             backends: self.backend_status(),
             orchestrator: self.link.as_ref().map(|link| link.status()),
         }
@@ -89,12 +90,13 @@ impl Control for Node {
 
 impl Node {
     fn worker_status(&self, state: &State) -> Vec<WorkerStatus> {
+        let stalled = self.stalled_workers(state);
         let pages = self.telemetry.workers().iter().enumerate();
         pages
             .map(|(index, page)| WorkerStatus {
                 worker: index as u16,
                 core: self.facts.cores.get(index).copied().flatten().map(|core| core as u16),
-                alive: !state.ended.contains(&(index as u16)) && state.pulse.is_beating(index),
+                alive: !stalled.contains(&(index as u16)) && !state.ended.contains(&(index as u16)),
                 generation: page.gauge(Gauge::PolicyGeneration),
             })
             .collect()
@@ -125,29 +127,37 @@ impl Node {
     }
 }
 
-fn listener_status(state: &State) -> Vec<ListenerStatus> {
-    let listeners = state.config.listeners.iter().enumerate();
-    listeners
-        .map(|(index, listener)| {
-            let id = index as u16;
-            let attacks = state.attacks.iter().filter(|(_, listener, _)| *listener == Some(id));
-            let mut attacks: Vec<&'static str> = attacks.map(|(kind, ..)| kind.name()).collect();
-            attacks.sort_unstable();
-            attacks.dedup();
-            ListenerStatus {
-                name: listener.name.clone(),
-                protocol: match listener.protocol {
-                    Transport::Tcp => "tcp",
-                    Transport::Udp => "udp",
-                },
-                mode: mode_name(listener.mode),
-                tls: listener.tls,
-                address: listener.bind_address.to_string(),
-                cookies: listener.protocol == Transport::Tcp
-                    && (listener.syn_cookies == SynCookies::Always
-                        || state.cookies.iter().any(|(listener, _)| *listener == id)),
-                attacks,
-            }
-        })
-        .collect()
+impl Node {
+    fn listener_status(&self, state: &State) -> Vec<ListenerStatus> {
+        let listeners = state.config.listeners.iter().enumerate();
+        listeners.map(|(index, listener)| self.status_of(state, index as ListenerId, listener)).collect()
+    }
+
+    fn status_of(&self, state: &State, id: ListenerId, listener: &Listener) -> ListenerStatus {
+        let attacks = state.attacks.iter().filter(|(_, listener, _)| *listener == Some(id));
+        let mut attacks: Vec<&'static str> = attacks.map(|(kind, ..)| kind.name()).collect();
+        attacks.sort_unstable();
+        attacks.dedup();
+        let is_front = match &self.traffic {
+            Traffic::Packets(shared) => shared.board.is_answering(id),
+            Traffic::Sockets { .. } => false,
+        };
+        let cookies = listener.protocol == Transport::Tcp
+            && (is_front
+                || listener.syn_cookies == SynCookies::Always
+                || state.cookies.iter().any(|(listener, _)| *listener == id));
+        ListenerStatus {
+            name: listener.name.clone(),
+            protocol: match listener.protocol {
+                Transport::Tcp => "tcp",
+                Transport::Udp => "udp",
+            },
+            mode: mode_name(listener.mode),
+            tls: listener.tls,
+            address: listener.bind_address.to_string(),
+            cookies,
+            cookies_at: cookies.then_some(if is_front { "xdp" } else { "worker" }),
+            attacks,
+        }
+    }
 }

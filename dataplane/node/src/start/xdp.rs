@@ -6,8 +6,14 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use ipnet::IpNet;
-use secbeat_pktio::program::{ListError, ListenerKey, Program, ProgramError, SnatRange};
+use secbeat_config::node::SynCookiesAt;
+use secbeat_pktio::program::{
+    COOKIE_SLOTS_MAX, CookieKeys, CookieOffer, CookieSlot, ListError, ListenerKey, Program, ProgramError,
+    SnatRange,
+};
 
+use crate::event::ListenerId;
+use crate::forefront::XdpForefront;
 use crate::lists::{Change, Changes, Lists};
 use crate::policy::Policy;
 use crate::telemetry::XdpCount;
@@ -16,18 +22,36 @@ use crate::telemetry::XdpCount;
 #[derive(Debug)]
 pub struct Xdp {
     program: Program,
-    listeners: Vec<ListenerKey>,
+    /// Whether the program is the better place to answer SYNs.
+    is_preferred: bool,
+    /// Whether connections can end here.
+    has_sessions: bool,
+    listeners: Vec<(ListenerKey, Option<CookieOffer>)>,
+    /// The slot of each, in the same order.
+    slots: Vec<Option<CookieSlot>>,
+    keys: Option<CookieKeys>,
     snat: Vec<SnatRange>,
     allowed: Vec<IpNet>,
     blocked: Vec<IpNet>,
 }
 
 impl Xdp {
-    /// A program that may still hold the bans of an earlier process.
-    pub fn new(program: Program) -> Self {
+    /// A program that may still hold the bans of an earlier process. `is_preferred`: it is the better place to answer
+    /// SYNs; `has_sessions`: connections can end here.
+    pub fn new(program: Program, is_preferred: bool, has_sessions: bool) -> Self {
         let mut blocked: Vec<IpNet> = program.blocked().into_iter().map(|blocked| blocked.prefix).collect();
         blocked.sort_unstable();
-        Self { program, listeners: Vec::new(), snat: Vec::new(), allowed: Vec::new(), blocked }
+        Self {
+            program,
+            is_preferred,
+            has_sessions,
+            listeners: Vec::new(),
+            slots: Vec::new(),
+            keys: None,
+            snat: Vec::new(),
+            allowed: Vec::new(),
+            blocked,
+        }
     }
 
     /// The program.
@@ -40,22 +64,66 @@ impl Xdp {
         self.program
     }
 
-    /// Tells it the service addresses and source ports of a policy.
+    /// The part of the program that workers use: it answers SYNs and drops segments before them.
+    pub fn forefront(&self) -> XdpForefront {
+        XdpForefront(self.program.cookie_gate())
+    }
+
+    /// Whether the program answers with cookies, as configured.
+    pub fn answers(&self, at: SynCookiesAt) -> bool {
+        match at {
+            SynCookiesAt::Auto => self.is_preferred,
+            SynCookiesAt::Xdp => true,
+            SynCookiesAt::Worker => false,
+        }
+    }
+
+    /// Tells it the service addresses, cookie keys and source ports of a policy. The answer: slots of the listeners
+    /// that it may answer, by listener.
     ///
     /// # Errors
     /// When the kernel refuses; the program then still knows the earlier ones.
-    pub fn follow_policy(&mut self, policy: &Policy) -> Result<(), ProgramError> {
-        let listeners = policy.listener_keys();
-        if listeners != self.listeners {
-            self.program.set_listeners(&listeners)?;
-            self.listeners = listeners;
+    pub fn follow_policy(
+        &mut self,
+        policy: &Policy,
+        at: SynCookiesAt,
+    ) -> Result<Vec<(ListenerId, CookieSlot)>, ProgramError> {
+        // Keys first: nothing is answered without.
+        let cookie_keys = policy.cookie_keys();
+        if self.keys != Some(cookie_keys) {
+            self.program.set_cookie_keys(&cookie_keys);
+            self.keys = Some(cookie_keys);
         }
+        let answers = self.answers(at);
+        let keys = policy.listener_keys();
+        let offer = |id| policy.front_offer(id, self.has_sessions).filter(|_| answers);
+        let listeners: Vec<_> = keys.iter().map(|&(key, id)| (key, offer(id))).collect();
+        if listeners != self.listeners {
+            self.slots = self.program.set_listeners_with_cookies(&listeners)?;
+            self.listeners = listeners;
+            let left: usize = self
+                .listeners
+                .iter()
+                .zip(&self.slots)
+                .filter(|((_, o), s)| o.is_some() && s.is_none())
+                .count();
+            if left > 0 {
+                tracing::warn!(
+                    left,
+                    slots = COOKIE_SLOTS_MAX,
+                    "SYNs to addresses beyond the XDP program's slots are answered by workers"
+                );
+            }
+        }
+        let given = keys.iter().zip(&self.slots).filter_map(|(&(_, id), slot)| Some((id, (*slot)?)));
+        let mut slots: Vec<(ListenerId, CookieSlot)> = given.collect();
+        slots.sort_unstable();
         let snat = policy.snat_ranges();
         if snat != self.snat {
             self.program.set_snat(&snat)?;
             self.snat = snat;
         }
-        Ok(())
+        Ok(slots)
     }
 
     /// Brings its lists up to date. A prefix that finds no room is only dropped by the workers; their number is

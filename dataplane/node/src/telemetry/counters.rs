@@ -75,6 +75,17 @@ numbers! {
         SynAckSent = "syn_ack_sent",
         /// SYN-ACK segments sent that carry a cookie.
         CookiesSent = "cookies_sent",
+        /// Of the SYN segments received and answered with a cookie, those that the XDP program answered: no frame of a
+        /// worker. Counted by the first worker.
+        XdpSynsAnswered = "xdp_syns_answered",
+        /// ACK segments of no open flow and without a valid cookie that the XDP program dropped. Counted by the first
+        /// worker.
+        XdpAcksForged = "xdp_acks_forged",
+        /// Other segments of no open flow that the XDP program dropped. Counted by the first worker.
+        XdpSegmentsStray = "xdp_segments_stray",
+        /// Open flows that the XDP program's table had no place for: it leaves segments like theirs to workers. Counted
+        /// by the first worker.
+        XdpFlowsUnlisted = "xdp_flows_unlisted",
         /// ACK segments whose cookie was valid.
         CookiesValid = "cookies_valid",
         /// Half-open connections completed by their ACK without a cookie.
@@ -267,6 +278,10 @@ numbers! {
         RxDepth = "rx_depth",
         /// Listeners that answer with cookies now.
         CookieListeners = "cookie_listeners",
+        /// Of these, listeners whose SYNs the XDP program answers. Counted by the first worker.
+        XdpCookieListeners = "xdp_cookie_listeners",
+        /// Of these, listeners whose segments of no open flow it drops. Counted by the first worker.
+        XdpGatedListeners = "xdp_gated_listeners",
         /// Number of the policy in force.
         PolicyGeneration = "policy_generation",
         /// Sessions.

@@ -4,6 +4,7 @@
 //! idle node.
 
 mod agent;
+mod export;
 mod requests;
 
 use prometheus::TextEncoder;
@@ -36,7 +37,9 @@ pub fn docs() -> String {
          workers one by one.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
-    for (family, labels) in families(&telemetry).documented() {
+    let mut list = families(&telemetry);
+    export::of_sinks(&mut list, &[export::sample()]);
+    for (family, labels) in list.documented() {
         let kind = match family.get_field_type() {
             MetricType::COUNTER => "counter",
             MetricType::HISTOGRAM => "histogram",
@@ -177,6 +180,9 @@ fn families(telemetry: &Telemetry) -> Families {
     system(&mut list, telemetry);
     if let Some(link) = telemetry.link.get() {
         agent::agent(&mut list, link);
+    }
+    if let Some(exports) = telemetry.exports.get() {
+        export::of_sinks(&mut list, &exports.status());
     }
     workers(&mut list, telemetry);
     list

@@ -7,7 +7,9 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 
 use super::published::Published;
+use crate::attack::LISTENERS_WATCHED_MAX;
 use crate::event::{EventQueue, WorkerId};
+use crate::forefront::{Board, Forefront};
 use crate::handover::{HINT_SLOTS, Handover, HintTable, INBOX_FRAMES_MAX};
 use crate::lists::BlockHits;
 use crate::pipeline::limits::LimitTables;
@@ -59,6 +61,10 @@ pub struct Shared {
     pub upstream: Arc<Upstream>,
     /// One page of counters per worker.
     pub pages: Box<[Arc<WorkerCounters>]>,
+    /// What answers and drops before the workers; `None` where nothing can.
+    pub forefront: Option<Arc<dyn Forefront>>,
+    /// What workers agree on about it.
+    pub board: Board,
 }
 
 impl Shared {
@@ -69,10 +75,31 @@ impl Shared {
         upstream: Arc<Upstream>,
         hash_key: secbeat_net::flow::HashKey,
     ) -> Arc<Self> {
+        Arc::new(Self::without_forefront(sizes, policy, upstream, hash_key))
+    }
+
+    /// The same behind something that answers and drops before the workers.
+    pub fn behind(
+        forefront: Arc<dyn Forefront>,
+        sizes: SharedSizes,
+        policy: Policy,
+        upstream: Arc<Upstream>,
+        hash_key: secbeat_net::flow::HashKey,
+    ) -> Arc<Self> {
+        let shared = Self::without_forefront(sizes, policy, upstream, hash_key);
+        Arc::new(Self { forefront: Some(forefront), ..shared })
+    }
+
+    fn without_forefront(
+        sizes: SharedSizes,
+        policy: Policy,
+        upstream: Arc<Upstream>,
+        hash_key: secbeat_net::flow::HashKey,
+    ) -> Self {
         let workers = usize::from(sizes.workers.max(1));
         let hints = if workers > 1 { HINT_SLOTS } else { 1 };
         let generation = policy.generation;
-        Arc::new(Self {
+        Self {
             policy: Published::new(policy, generation, workers),
             stage: AtomicU8::new(Stage::Serve as u8),
             events: Arc::default(),
@@ -82,7 +109,9 @@ impl Shared {
             limits: LimitTables::new(sizes.limiter_slots, sizes.connections_max, hash_key),
             upstream,
             pages: (0..workers).map(|_| Arc::new(WorkerCounters::new())).collect(),
-        })
+            forefront: None,
+            board: Board::new(LISTENERS_WATCHED_MAX, workers),
+        }
     }
 
     /// Number of workers.

@@ -1,8 +1,9 @@
-// Three tiny programs that show the machine's ceiling: drop all, pass all, all to the socket of the queue.
+// Tiny programs that show the machine's ceiling: drop all, pass all, send all back, all to the socket of the queue.
 //
 // Each counts, so that a receiver knows what arrived; the counter is one inlined per-CPU access.
 
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <bpf/bpf_helpers.h>
 
 // Queues of one interface that can be bound.
@@ -43,6 +44,23 @@ int bare_pass(struct xdp_md *ctx)
 {
 	count();
 	return XDP_PASS;
+}
+
+SEC("xdp")
+int bare_tx(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data;
+	void *data_end = (void *)(long)ctx->data_end;
+	struct ethhdr *ethernet = data;
+	__u8 addr[ETH_ALEN];
+
+	if ((void *)(ethernet + 1) > data_end)
+		return XDP_DROP;
+	count();
+	__builtin_memcpy(addr, ethernet->h_dest, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_dest, ethernet->h_source, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, addr, ETH_ALEN);
+	return XDP_TX;
 }
 
 SEC("xdp")

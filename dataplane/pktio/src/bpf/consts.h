@@ -33,8 +33,25 @@ enum limit {
 	FRAGMENTS_MAX = 16384,
 	// IPv6 extension headers walked. Real packets carry one or two; more goes to the kernel.
 	EXTENSION_HEADERS_MAX = 6,
+	// Listeners whose SYNs this program may answer with cookies. Those beyond are answered by workers.
+	COOKIE_SLOTS_MAX = 256,
+	// Cores that count cookies without meeting each other, 64 bytes per slot and core. On a machine with more, two
+	// cores may share a line and lose counts.
+	COOKIE_CPUS_MAX = 256,
+	// Flows of one bucket of the flow table; with the word of those beyond, a cache line.
+	FLOW_BUCKET_SLOTS = 15,
+	// Buckets of the flow table, a power of two: from a page to 64 MiB, half full at 7.8 million flows. Fuller buckets
+	// overflow: workers then see more segments, and nothing is lost.
+	FLOW_BUCKETS_MIN = 64,
+	FLOW_BUCKETS_MAX = 1048576,
+	// Handshakes remembered until their worker has opened the flow, 8 bytes each. Two that meet in one slot: the earlier
+	// one's client sends what followed its ACK again.
+	FRESH_SLOTS = 4096,
+	// How long, in units of 2^26 ns (67 ms): a worker takes milliseconds; it may also refuse to open it, and say so.
+	FRESH_CLOCK_SHIFT = 26,
+	FRESH_UNITS = 15,
 	// Changes with every change of a map's layout: a restarted node reuses maps of its own version only.
-	SCHEMA_VERSION = 2,
+	SCHEMA_VERSION = 3,
 };
 
 // What became of a packet. One counter each, in this order; names and help texts are in program/reason.rs. Every
@@ -59,6 +76,10 @@ enum reason {
 	DROP_TCP_FLAGS,
 	DROP_UDP_LENGTH,
 	DROP_PORT_ZERO,
+	TX_COOKIE,
+	DROP_COOKIE,
+	DROP_NO_FLOW,
+	DROP_TCP_OPTIONS,
 	REASON_COUNT,
 };
 
@@ -74,4 +95,24 @@ enum index_slot {
 enum list_action {
 	LIST_ALLOW = 1,
 	LIST_BLOCK = 2,
+};
+
+// What is on for a cookie slot.
+enum cookie_flag {
+	// SYNs are answered here.
+	COOKIE_ANSWER = 1,
+	// Segments without a flow and without a valid cookie are dropped here.
+	COOKIE_GATE = 2,
+};
+
+// What may be agreed on with clients of a slot, and where the numbers lie in its offer.
+enum cookie_offer {
+	OFFER_MSS_V6_SHIFT = 16,
+	OFFER_WINDOW_SHIFT = 32,
+	OFFER_WINDOW_SCALE_SHIFT = 48,
+	OFFER_FEATURES_SHIFT = 56,
+	OFFER_WINDOW_SCALE = 1,
+	OFFER_TIMESTAMPS = 2,
+	OFFER_SACK = 4,
+	OFFER_ECN = 8,
 };

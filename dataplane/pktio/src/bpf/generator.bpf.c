@@ -2,7 +2,7 @@
 //
 // Run by BPF_PROG_RUN with BPF_F_TEST_XDP_LIVE_FRAMES over recycled pages: a page carries the frame as the last
 // run left it, so every field is rewritten from what is there and checksums are updated incrementally
-// (RFC 1624). User space has parsed the template and gives offsets; nothing is parsed here.
+// (RFC 1624); a frame that was sent back begins anew. User space has parsed the template and gives offsets; nothing is parsed here.
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -11,6 +11,10 @@
 #define OFFSET_MAX 255
 // No such field in this template.
 #define ABSENT 0
+// 64-bit words of a template that are kept: more than any headers that a receiver writes over.
+#define KEPT_WORDS 16
+#define KEPT_BYTES 128
+#define META_BYTES 4
 
 // What to do with frames of one template. Offsets in bytes from the start of the frame.
 struct plan {
@@ -37,6 +41,11 @@ struct plan {
 	// IPv4 identification (2 bytes) or that of an IPv6 fragment header (4 bytes).
 	__u16 identification;
 	__u16 identification_bytes;
+	// The template's first bytes: whole words of it, and the last eight of those bytes once more, with their offset.
+	__u32 kept_words;
+	__u32 kept_end_offset;
+	__u64 kept[KEPT_WORDS];
+	__u64 kept_end;
 };
 
 // The plan in force, and the state of the random stream. One run at a time per generator.
@@ -151,17 +160,45 @@ static __always_inline __u16 draw_port(__u16 first, __u32 count, __u64 bits)
 	return __builtin_bswap16(first + (__u16)((bits & 0xffffffff) * count >> 32));
 }
 
+// A receiver that sends a frame back writes its answer over it, and the page comes round with that. Exchanged link
+// addresses tell: the template's headers are then written anew.
+static __always_inline int restore(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	__u64 *words = data;
+	__u32 i, offset = plan.kept_end_offset;
+
+	if ((void *)(words + 1) > data_end)
+		return -1;
+	if (words[0] == plan.kept[0])
+		return 0;
+	for (i = 0; i < KEPT_WORDS && i < plan.kept_words; i++) {
+		if ((void *)(words + i + 1) > data_end)
+			return -1;
+		words[i] = plan.kept[i];
+	}
+	if (offset > KEPT_BYTES - 8 || data + offset + 8 > data_end)
+		return -1;
+	*(__u64 *)(data + offset) = plan.kept_end;
+	// The answer's length is still that of the frame, and the kernel looks at ours again only when we moved something:
+	// four bytes of metadata, which nobody reads.
+	return bpf_xdp_adjust_meta(ctx, -META_BYTES);
+}
+
 SEC("xdp")
 int generate(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
+	void *data, *data_end;
 	// Differences of the pseudo header, of the IP header and of the rest.
 	__u32 address = 0, header = 0, body = 0;
 	__u32 i;
 
 	if (!is_due())
 		return XDP_DROP;
+	if (restore(ctx))
+		return XDP_ABORTED;
+	data = (void *)(long)ctx->data;
+	data_end = (void *)(long)ctx->data_end;
 	if (plan.source) {
 		__u64 low = draw(), high = plan.source_bytes == 16 ? draw() : 0;
 

@@ -1,9 +1,7 @@
 // IPv4 (RFC 791): the list, the header, fragments, ICMP errors, transport.
 #pragma once
 
-#include <linux/ip.h>
-
-#include "transport.h"
+#include "gate.h"
 
 #define IPV4_FRAGMENT_OFFSET 0x1fff
 #define IPV4_MORE_FRAGMENTS 0x2000
@@ -43,6 +41,7 @@ static __always_inline int fragment_v4(struct xdp_md *ctx, struct iphdr *ip, voi
 	__u32 header_bytes = ip->ihl * 4, seen = 1;
 	struct ports *ports = (void *)ip + header_bytes;
 	struct local_value *local;
+	__u32 slot = 0;
 	int end;
 
 	if (ip->frag_off & bpf_htons(IPV4_FRAGMENT_OFFSET)) {
@@ -55,7 +54,7 @@ static __always_inline int fragment_v4(struct xdp_md *ctx, struct iphdr *ip, voi
 	}
 	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
 		return pass(PASS_NOT_OURS);
-	if ((void *)(ports + 1) > data_end || !is_ours_v4(ip->daddr, ports->destination, ip->protocol))
+	if ((void *)(ports + 1) > data_end || !is_ours_v4(ip->daddr, ports->destination, ip->protocol, &slot))
 		return pass(PASS_NOT_OURS);
 	end = check_transport(ports, data_end, bpf_ntohs(ip->tot_len) - header_bytes, ip->protocol, 0);
 	if (end != UNDECIDED)
@@ -69,6 +68,7 @@ static __always_inline int icmp_v4(struct xdp_md *ctx, struct icmp_header *icmp,
 {
 	struct iphdr *inner = (void *)(icmp + 1);
 	struct ports *ports;
+	__u32 slot = 0;
 
 	if ((void *)(inner + 1) > data_end || icmp->type != ICMP_UNREACHABLE)
 		return pass(PASS_NOT_OURS);
@@ -77,7 +77,7 @@ static __always_inline int icmp_v4(struct xdp_md *ctx, struct icmp_header *icmp,
 	if (inner->protocol != IPPROTO_TCP && inner->protocol != IPPROTO_UDP)
 		return pass(PASS_NOT_OURS);
 	ports = (void *)inner + inner->ihl * 4;
-	if ((void *)(ports + 1) > data_end || !is_ours_v4(inner->saddr, ports->source, inner->protocol))
+	if ((void *)(ports + 1) > data_end || !is_ours_v4(inner->saddr, ports->source, inner->protocol, &slot))
 		return pass(PASS_NOT_OURS);
 	return to_worker(ctx, WORKER_ICMP);
 }
@@ -90,9 +90,30 @@ static __always_inline int is_bad_source_v4(__be32 addr)
 	return (number >> 24) == 127 || (number >> 28) == 14 || number == 0xffffffff;
 }
 
-static __always_inline int handle_ipv4(struct xdp_md *ctx, struct iphdr *ip, void *data_end)
+// SYN cookies, for a whole segment to a listener with a slot.
+static __always_inline int cookies_v4(struct xdp_md *ctx, struct iphdr *ip, void *data_end, __u32 link_bytes,
+				      __u32 listener)
 {
-	__u32 header_bytes, total_bytes;
+	__u32 first = bpf_ntohl(ip->saddr) >> 24;
+	struct segment segment = {
+		.tcp = (void *)ip + ip->ihl * 4,
+		.tuple = { .addrs = { *(__u64 *)&ip->saddr } },
+		.link_bytes = link_bytes,
+		.listener = listener,
+	};
+
+	// As workers do: no answer to "this network" and reserved addresses.
+	if (first == 0 || first >= 224)
+		return drop(DROP_SOURCE);
+	if ((void *)(segment.tcp + 1) > data_end)
+		return UNDECIDED;
+	segment.tuple.ports = *(__u32 *)segment.tcp;
+	return judge_segment(ctx, data_end, &segment);
+}
+
+static __always_inline int handle_ipv4(struct xdp_md *ctx, struct iphdr *ip, void *data_end, __u32 link_bytes)
+{
+	__u32 header_bytes, total_bytes, slot = 0;
 	struct ports *ports;
 	int end;
 
@@ -128,8 +149,10 @@ static __always_inline int handle_ipv4(struct xdp_md *ctx, struct iphdr *ip, voi
 		return pass(PASS_NOT_OURS);
 	if (ip->protocol == IPPROTO_TCP && is_management_port(ports->destination))
 		return pass(PASS_MANAGEMENT);
-	if (!is_ours_v4(ip->daddr, ports->destination, ip->protocol))
+	if (!is_ours_v4(ip->daddr, ports->destination, ip->protocol, &slot))
 		return pass(PASS_NOT_OURS);
 	end = check_transport(ports, data_end, total_bytes - header_bytes, ip->protocol, 1);
+	if (end == UNDECIDED && slot && ip->protocol == IPPROTO_TCP)
+		end = cookies_v4(ctx, ip, data_end, link_bytes, slot);
 	return end == UNDECIDED ? to_worker(ctx, WORKER) : end;
 }

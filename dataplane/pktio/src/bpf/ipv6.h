@@ -1,9 +1,7 @@
 // IPv6 (RFC 8200): the list, the header, extension headers, fragments, ICMPv6 errors, transport.
 #pragma once
 
-#include <linux/ipv6.h>
-
-#include "transport.h"
+#include "gate.h"
 
 #define IPV6_FRAGMENT_OFFSET 0xfff8
 #define IPV6_MORE_FRAGMENTS 0x0001
@@ -125,6 +123,7 @@ static __always_inline int icmp_v6(struct xdp_md *ctx, struct icmp_header *icmp,
 {
 	struct ipv6hdr *inner = (void *)(icmp + 1);
 	struct ports *ports = (void *)(inner + 1);
+	__u32 slot = 0;
 	__u8 protocol;
 
 	if ((void *)(inner + 1) > data_end)
@@ -144,7 +143,7 @@ static __always_inline int icmp_v6(struct xdp_md *ctx, struct icmp_header *icmp,
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return pass(PASS_NOT_OURS);
 	if ((void *)(ports + 1) > data_end ||
-	    !is_ours_v6(inner->saddr.in6_u.u6_addr32, ports->source, protocol))
+	    !is_ours_v6(inner->saddr.in6_u.u6_addr32, ports->source, protocol, &slot))
 		return pass(PASS_NOT_OURS);
 	return to_worker(ctx, WORKER_ICMP);
 }
@@ -166,17 +165,40 @@ static __always_inline int is_same_v6(const struct in6_addr *a, const struct in6
 	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]));
 }
 
-static __always_inline int transport_v6(struct xdp_md *ctx, struct ipv6hdr *ip, void *data_end, struct walk *walk)
+// SYN cookies, for a whole segment without extension headers to a listener with a slot.
+static __always_inline int cookies_v6(struct xdp_md *ctx, struct ipv6hdr *ip, void *data_end, __u32 link_bytes,
+				      __u32 listener)
+{
+	const __be32 *source = ip->saddr.in6_u.u6_addr32;
+	const __u64 *addrs = (__u64 *)source;
+	struct segment segment = {
+		.tcp = (void *)(ip + 1),
+		.tuple = { .addrs = { addrs[0], addrs[1], addrs[2], addrs[3] }, .is_v6 = 1 },
+		.link_bytes = link_bytes,
+		.listener = listener,
+	};
+
+	// As workers do: no answer to addresses that hold or are made of IPv4 ones.
+	if (!(source[0] | source[1]) && (source[2] == 0 || source[2] == bpf_htonl(0xffff)))
+		return drop(DROP_SOURCE);
+	if ((void *)(segment.tcp + 1) > data_end)
+		return UNDECIDED;
+	segment.tuple.ports = *(__u32 *)segment.tcp;
+	return judge_segment(ctx, data_end, &segment);
+}
+
+static __always_inline int transport_v6(struct xdp_md *ctx, struct ipv6hdr *ip, void *data_end, struct walk *walk,
+					__u32 link_bytes)
 {
 	struct ports *ports = (void *)ip + walk->offset;
-	__u32 packet_bytes = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	__u32 packet_bytes = sizeof(*ip) + bpf_ntohs(ip->payload_len), slot = 0;
 	int end;
 
 	if ((void *)(ports + 1) > data_end || walk->offset > packet_bytes)
 		return pass(PASS_NOT_OURS);
 	if (walk->next == IPPROTO_TCP && is_management_port(ports->destination))
 		return pass(PASS_MANAGEMENT);
-	if (!is_ours_v6(ip->daddr.in6_u.u6_addr32, ports->destination, walk->next))
+	if (!is_ours_v6(ip->daddr.in6_u.u6_addr32, ports->destination, walk->next, &slot))
 		return pass(PASS_NOT_OURS);
 	end = check_transport(ports, data_end, packet_bytes - walk->offset, walk->next, !walk->is_fragment);
 	if (end != UNDECIDED)
@@ -189,10 +211,15 @@ static __always_inline int transport_v6(struct xdp_md *ctx, struct ipv6hdr *ip, 
 		bpf_map_update_elem(&fragments, &key, &seen, BPF_ANY);
 		return to_worker(ctx, WORKER_FRAGMENT);
 	}
+	if (slot && walk->next == IPPROTO_TCP && walk->offset == sizeof(*ip)) {
+		end = cookies_v6(ctx, ip, data_end, link_bytes, slot);
+		if (end != UNDECIDED)
+			return end;
+	}
 	return to_worker(ctx, WORKER);
 }
 
-static __always_inline int handle_ipv6(struct xdp_md *ctx, struct ipv6hdr *ip, void *data_end)
+static __always_inline int handle_ipv6(struct xdp_md *ctx, struct ipv6hdr *ip, void *data_end, __u32 link_bytes)
 {
 	struct walk walk = { .offset = sizeof(*ip) };
 
@@ -224,5 +251,5 @@ static __always_inline int handle_ipv6(struct xdp_md *ctx, struct ipv6hdr *ip, v
 		return icmp_v6(ctx, (void *)ip + walk.offset, data_end);
 	if (walk.next != IPPROTO_TCP && walk.next != IPPROTO_UDP)
 		return pass(PASS_NOT_OURS);
-	return transport_v6(ctx, ip, data_end, &walk);
+	return transport_v6(ctx, ip, data_end, &walk, link_bytes);
 }

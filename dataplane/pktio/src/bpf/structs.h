@@ -81,11 +81,15 @@ struct listener_key_v6 {
 struct listener_seen_v4 {
 	struct listener_key_v4 key;
 	__u32 generation;
+	// The listener's value: its cookie slot plus one, or 0.
+	__u32 slot;
 };
 
 struct listener_seen_v6 {
 	struct listener_key_v6 key;
 	__u32 generation;
+	// As for IPv4.
+	__u32 slot;
 };
 
 // A local address that listeners or backend connections use. A range with first > last is empty. Host order.
@@ -119,4 +123,42 @@ struct counters {
 // TCP ports that always reach the kernel, one bit each, by port in host order.
 struct management {
 	__u8 ports[65536 / 8];
+};
+
+// The keys of SYN cookies, written by user space through shared memory. The key of an epoch is written before the
+// epoch begins, into the place that no accepted epoch uses.
+struct cookie_state {
+	// By the low two bits of the epoch.
+	__u64 keys[4][2];
+	// The epoch that makes cookies; those before and after it are accepted.
+	__u32 epoch;
+	// Whether there are keys.
+	__u32 is_ready;
+};
+
+// A listener whose SYNs are answered here. One word holds the whole offer, so that it changes at once.
+struct cookie_slot {
+	// enum cookie_flag; written by workers.
+	__u32 flags;
+	__u32 unused;
+	// Features, window scale, window, MSS over IPv6, over IPv4 (enum cookie_offer), from the top.
+	__u64 offer;
+};
+
+// Counts of one slot on one core, a cache line. Only that core writes it.
+struct cookie_line {
+	__u64 answered;
+	__u64 valid;
+	__u64 forged;
+	__u64 no_flow;
+	__u64 broken;
+	__u64 unused[3];
+};
+
+// Open flows with one hash, a cache line. Written by workers, without locks.
+struct flow_bucket {
+	// 0 for an empty place.
+	__u32 fingerprints[FLOW_BUCKET_SLOTS];
+	// Flows that found no place. While there are any, everything of this bucket goes to a worker.
+	__u32 overflow;
 };

@@ -3,6 +3,9 @@
 
 #include "maps.h"
 
+// What other cores change while the program runs: one load, in its place.
+#define READ_ONCE(place) (*(const volatile typeof(place) *)&(place))
+
 // No end yet: the next stage decides.
 #define UNDECIDED -1
 

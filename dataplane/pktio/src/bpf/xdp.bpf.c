@@ -7,12 +7,13 @@
 //         -> later fragment: as its first one went; unknown: by address -----------> worker or kernel
 //         -> unreachable or too big: by the packet inside it -----------------------> worker or kernel
 //         -> management port ------------------------------------------------------> kernel
+//         -> listener whose cookies are answered here (gate.h) ---------------------> SYN-ACK, drop or worker
 //         -> listener, or source port of a backend connection ---------------------> worker
 //              (no worker bound to the queue: kernel, or drop when fail-closed)
 //         -> everything else ------------------------------------------------------> kernel
 //
-// Owns: nothing. All state is in pinned maps (maps.h), written by user space. A chain of lookups, no loop but
-// the bounded walk over IPv6 extension headers.
+// Owns: nothing. All state is in maps (maps.h), written by user space. A chain of lookups, no loops but the bounded walks
+// over IPv6 extension headers and TCP options.
 
 #include <linux/if_ether.h>
 
@@ -33,6 +34,7 @@ int secbeat(struct xdp_md *ctx)
 	void *data_end = (void *)(long)ctx->data_end;
 	struct ethhdr *ethernet = data;
 	void *next = ethernet + 1;
+	__u32 link_bytes = sizeof(*ethernet);
 	__be16 type;
 	int i;
 
@@ -48,11 +50,12 @@ int secbeat(struct xdp_md *ctx)
 			return pass(PASS_NOT_OURS);
 		type = tag->type;
 		next = tag + 1;
+		link_bytes += sizeof(*tag);
 	}
 	if (type == bpf_htons(ETH_P_IP))
-		return handle_ipv4(ctx, next, data_end);
+		return handle_ipv4(ctx, next, data_end, link_bytes);
 	if (type == bpf_htons(ETH_P_IPV6))
-		return handle_ipv6(ctx, next, data_end);
+		return handle_ipv6(ctx, next, data_end, link_bytes);
 	return pass(PASS_NOT_OURS);
 }
 

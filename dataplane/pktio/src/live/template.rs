@@ -97,9 +97,10 @@ impl Plan {
         Ok(())
     }
 
-    /// The plan as the program reads it.
-    pub(super) fn to_kernel(&self, ifindex: u32) -> skel::types::plan {
+    /// The plan for `frame` as the program reads it.
+    pub(super) fn to_kernel(&self, ifindex: u32, frame: &[u8]) -> skel::types::plan {
         let mut plan = skel::types::plan { ifindex, ..Default::default() };
+        keep(&mut plan, frame);
         plan.source = self.source;
         plan.source_bytes = self.source_mask.len() as u16;
         plan.source_mask[..self.source_mask.len()].copy_from_slice(&self.source_mask);
@@ -139,6 +140,20 @@ fn word(frame: &[u8], offset: usize) -> Result<u16, &'static str> {
 
 fn byte(frame: &[u8], offset: usize) -> Result<u8, &'static str> {
     frame.get(offset).copied().ok_or("a template ends inside its headers")
+}
+
+/// Puts the headers of a template into a plan: a frame that was sent back is made of them again.
+fn keep(plan: &mut skel::types::plan, frame: &[u8]) {
+    let kept = &frame[..frame.len().min(size_of_val(&plan.kept))];
+    let (words, _) = kept.as_chunks::<8>();
+    for (place, word) in plan.kept.iter_mut().zip(words) {
+        *place = u64::from_ne_bytes(*word);
+    }
+    plan.kept_words = words.len() as u32;
+    if let Some(end) = kept.last_chunk::<8>() {
+        plan.kept_end = u64::from_ne_bytes(*end);
+        plan.kept_end_offset = (kept.len() - 8) as u32;
+    }
 }
 
 /// Walks Ethernet, up to two VLAN tags, IPv4 or IPv6 with a fragment header. `None` when it is not IP.

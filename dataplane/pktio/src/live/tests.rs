@@ -53,12 +53,14 @@ fn impossible_templates_are_refused() {
 
 /// Loads the program and runs it over one frame without redirecting it anywhere.
 fn run_once(generator: &LiveGenerator, frame: &[u8]) -> Vec<u8> {
-    let mut out = vec![0; frame.len()];
+    // With room for metadata, which leads the answer.
+    let mut out = vec![0; frame.len() + 4];
     let input =
         libbpf_rs::ProgramInput { data_in: Some(frame), data_out: Some(&mut out), ..Default::default() };
     let output = generator.skel.progs.generate.test_run(input).unwrap();
     assert_eq!(output.return_value, 4, "XDP_REDIRECT");
-    out
+    let got = output.data.unwrap().to_vec();
+    got[got.len() - frame.len()..].to_vec()
 }
 
 #[test]
@@ -76,7 +78,7 @@ fn drawn_fields_stay_in_their_ranges_and_checksums_stay_right() {
     let mut streams = Vec::new();
     for _ in 0..2 {
         let mut generator = LiveGenerator::open(1, &[syn_v4()], &randomize, 7).unwrap();
-        let plan = generator.templates[0].1.to_kernel(1);
+        let plan = generator.templates[0].1.to_kernel(1, &generator.templates[0].0);
         generator.skel.maps.bss_data.as_deref_mut().unwrap().plan = plan;
         let mut frame = generator.templates[0].0.clone();
         let mut stream = Vec::new();
@@ -95,4 +97,31 @@ fn drawn_fields_stay_in_their_ranges_and_checksums_stay_right() {
         streams.push(stream);
     }
     assert_eq!(streams[0], streams[1], "equal seeds give equal streams");
+}
+
+#[test]
+fn a_frame_that_was_sent_back_is_made_anew() {
+    if !crate::test_support::is_root("a_frame_that_was_sent_back_is_made_anew") {
+        return;
+    }
+    for len in [54, 60, 128, 131, 600] {
+        let mut template = syn_v4();
+        template.extend((54..len).map(|byte| byte as u8));
+        let randomize = Randomize { sequence: true, ..Randomize::default() };
+        let mut generator = LiveGenerator::open(1, std::slice::from_ref(&template), &randomize, 3).unwrap();
+        let plan = generator.templates[0].1.to_kernel(1, &template);
+        generator.skel.maps.bss_data.as_deref_mut().unwrap().plan = plan;
+        // As it is: only what is drawn differs.
+        let first = run_once(&generator, &template);
+        assert_eq!((&first[..38], &first[52..]), (&template[..38], &template[52..]));
+        assert_ne!(first[38..46], template[38..46]);
+        // Answered: addresses exchanged, headers overwritten, also the last bytes that are kept.
+        let mut answered = template.clone();
+        answered[..len.min(128)].fill(0xa5);
+        answered[..6].copy_from_slice(&template[6..12]);
+        answered[6..12].copy_from_slice(&template[..6]);
+        let again = run_once(&generator, &answered);
+        assert_eq!((&again[..38], &again[52..]), (&template[..38], &template[52..]), "{len} bytes");
+        assert!(len != 54 || is_valid(&again));
+    }
 }

@@ -1,4 +1,4 @@
-//! Three tiny XDP programs that show the machine's ceiling: drop all, pass all, all to the socket.
+//! Tiny XDP programs that show the machine's ceiling: drop all, pass all, send all back, all to the socket.
 //!
 //! Owns: a link that ends with the value. Does not own: anything pinned.
 
@@ -13,7 +13,7 @@ use super::attach::{attach_link, kernel_error};
 use super::{AttachMode, ProgramError};
 use crate::skel::bare as skel;
 
-/// One of the three programs, attached.
+/// One of the programs, attached.
 struct Bare {
     /// Ends the attachment when closed.
     _link: OwnedFd,
@@ -35,6 +35,7 @@ impl Bare {
         let program = match name {
             "bare_drop" => &skel.progs.bare_drop,
             "bare_pass" => &skel.progs.bare_pass,
+            "bare_tx" => &skel.progs.bare_tx,
             _ => &skel.progs.bare_xsk,
         };
         let (link, mode, _) = attach_link(program.as_fd(), ifindex, mode)
@@ -104,6 +105,11 @@ bare!(
     /// Passes every packet to the kernel: makes a veth peer accept redirected frames.
     BarePass,
     "bare_pass"
+);
+bare!(
+    /// Sends every packet back with its link addresses exchanged: the fastest a SYN could be answered.
+    BareTx,
+    "bare_tx"
 );
 bare!(
     /// Redirects every packet to the socket of its queue: the fastest a worker could be fed.

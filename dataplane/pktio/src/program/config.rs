@@ -53,6 +53,19 @@ pub struct ProgramConfig {
     pub interfaces: Vec<InterfaceConfig>,
     /// Fail open or closed.
     pub unbound: Unbound,
+    /// What SYN cookies need to know before loading.
+    pub cookies: CookieConfig,
+}
+
+/// What SYN cookies that the program answers need to know before it is loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CookieConfig {
+    /// Where the workers' clock is zero, on the clock of [`clock_ns`](super::clock_ns): timestamps that the program
+    /// writes then agree with those that workers write.
+    pub clock_base_ns: u64,
+    /// Client-side flows that all workers may have at once. The flow table gets two places for each, up to
+    /// [`FLOW_BUCKETS_MAX`] buckets.
+    pub flows_max: usize,
 }
 
 /// Interfaces of one node: keys of the socket map are `port * QUEUES_MAX + queue`. More is a configuration
@@ -64,6 +77,14 @@ pub const QUEUES_MAX: u32 = types::limit::QUEUES_MAX.0;
 
 /// Listeners of one address family. More is a configuration error.
 pub const LISTENERS_MAX: u32 = types::limit::LISTENERS_MAX.0;
+
+/// Listeners whose SYNs the program may answer with cookies: 16 bytes each, and 64 per core for counts. Workers answer
+/// those beyond.
+pub const COOKIE_SLOTS_MAX: usize = types::limit::COOKIE_SLOTS_MAX.0 as usize;
+
+/// Buckets of the flow table, 64 bytes and 15 flows each: 64 MiB. When flows are more, buckets overflow, and the program
+/// leaves more segments to the workers.
+pub const FLOW_BUCKETS_MAX: usize = types::limit::FLOW_BUCKETS_MAX.0 as usize;
 
 /// Local addresses of one family, of listeners and source ports together. More is a configuration error.
 pub const LOCAL_ADDRESSES_MAX: u32 = types::limit::LOCAL_ADDRESSES_MAX.0;

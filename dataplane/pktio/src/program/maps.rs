@@ -70,8 +70,12 @@ macro_rules! maps {
             pub(super) sockets: MapHandle,
             pub(super) blocked_v4: MapHandle,
             pub(super) blocked_v6: MapHandle,
-seen_v4: MapHandle,
-seen_v6: MapHandle,
+            seen_v4: MapHandle,
+            seen_v6: MapHandle,
+            pub(super) cookie_state: MapHandle,
+            pub(super) cookie_slots: MapHandle,
+            pub(super) cookie_counts: MapHandle,
+            pub(super) flow_buckets: MapHandle,
             $(pub(super) $name: MapHandle,)+
         }
 
@@ -81,8 +85,12 @@ seen_v6: MapHandle,
                     sockets: MapHandle::try_from(&skel.maps.sockets)?,
                     blocked_v4: MapHandle::try_from(&skel.maps.blocked_v4)?,
                     blocked_v6: MapHandle::try_from(&skel.maps.blocked_v6)?,
-seen_v4: MapHandle::try_from(&skel.maps.seen_v4)?,
-seen_v6: MapHandle::try_from(&skel.maps.seen_v6)?,
+                    seen_v4: MapHandle::try_from(&skel.maps.seen_v4)?,
+                    seen_v6: MapHandle::try_from(&skel.maps.seen_v6)?,
+                    cookie_state: MapHandle::try_from(&skel.maps.cookie_state)?,
+                    cookie_slots: MapHandle::try_from(&skel.maps.cookie_slots)?,
+                    cookie_counts: MapHandle::try_from(&skel.maps.cookie_counts)?,
+                    flow_buckets: MapHandle::try_from(&skel.maps.flow_buckets)?,
                     $($name: MapHandle::try_from(&skel.maps.$name)?,)+
                 })
             }
@@ -92,8 +100,12 @@ seen_v6: MapHandle::try_from(&skel.maps.seen_v6)?,
                 open.maps.sockets.reuse_fd(self.sockets.as_fd())?;
                 open.maps.blocked_v4.reuse_fd(self.blocked_v4.as_fd())?;
                 open.maps.blocked_v6.reuse_fd(self.blocked_v6.as_fd())?;
-open.maps.seen_v4.reuse_fd(self.seen_v4.as_fd())?;
-open.maps.seen_v6.reuse_fd(self.seen_v6.as_fd())?;
+                open.maps.seen_v4.reuse_fd(self.seen_v4.as_fd())?;
+                open.maps.seen_v6.reuse_fd(self.seen_v6.as_fd())?;
+                open.maps.cookie_state.reuse_fd(self.cookie_state.as_fd())?;
+                open.maps.cookie_slots.reuse_fd(self.cookie_slots.as_fd())?;
+                open.maps.cookie_counts.reuse_fd(self.cookie_counts.as_fd())?;
+                open.maps.flow_buckets.reuse_fd(self.flow_buckets.as_fd())?;
                 $(open.maps.$name.reuse_fd(self.$name.as_fd())?;)+
                 Ok(())
             }
@@ -147,6 +159,13 @@ maps!(
     schema,
 );
 
+/// What SYN cookies make constants of the program, the same for all interfaces.
+pub(super) struct Constants {
+    pub(super) clock_base_ns: u64,
+    pub(super) flow_bucket_mask: u32,
+    pub(super) flow_hash_key: [u64; 2],
+}
+
 /// The loaded programs, one per interface, and their common maps.
 pub(super) struct Loaded {
     pub(super) maps: Maps,
@@ -156,7 +175,12 @@ pub(super) struct Loaded {
 }
 
 /// Loads one program per interface over common maps; pinned maps of our version are taken over.
-pub(super) fn load(interfaces: usize, unbound: Unbound, pins: Option<&Pins>) -> Result<Loaded, ProgramError> {
+pub(super) fn load(
+    interfaces: usize,
+    unbound: Unbound,
+    cookies: &Constants,
+    pins: Option<&Pins>,
+) -> Result<Loaded, ProgramError> {
     let mut note = String::new();
     let mut reuse = false;
     if let Some(pins) = pins {
@@ -173,7 +197,7 @@ pub(super) fn load(interfaces: usize, unbound: Unbound, pins: Option<&Pins>) -> 
     let mut programs = Vec::with_capacity(interfaces);
     for interface in 0..interfaces {
         let mut store = MaybeUninit::uninit();
-        let mut open = open(&mut store, interface as u32, unbound)?;
+        let mut open = open(&mut store, interface as u32, unbound, cookies)?;
         match (&maps, pins) {
             (Some(maps), _) => maps.lend(&mut open).map_err(kernel_error("share the maps"))?,
             (None, Some(pins)) if reuse && !Maps::lend_pinned(pins, &mut open) => {
@@ -183,7 +207,7 @@ pub(super) fn load(interfaces: usize, unbound: Unbound, pins: Option<&Pins>) -> 
                 reuse = false;
                 drop(open);
                 store = MaybeUninit::uninit();
-                open = self::open(&mut store, interface as u32, unbound)?;
+                open = self::open(&mut store, interface as u32, unbound, cookies)?;
             }
             _ => {}
         }
@@ -213,6 +237,7 @@ fn open<'store>(
     store: &'store mut MaybeUninit<libbpf_rs::OpenObject>,
     interface: u32,
     unbound: Unbound,
+    cookies: &Constants,
 ) -> Result<skel::OpenXdpSkel<'store>, ProgramError> {
     let mut open =
         skel::XdpSkelBuilder::default().open(store).map_err(kernel_error("open the XDP program"))?;
@@ -226,6 +251,13 @@ fn open<'store>(
         Unbound::Drop => XDP_DROP,
         Unbound::Pass => XDP_PASS,
     };
+    constants.clock_base_ns = cookies.clock_base_ns;
+    constants.flow_bucket_mask = cookies.flow_bucket_mask;
+    constants.flow_hash_key = cookies.flow_hash_key;
+    open.maps
+        .flow_buckets
+        .set_max_entries(cookies.flow_bucket_mask + 1)
+        .map_err(kernel_error("size the flow table"))?;
     Ok(open)
 }
 

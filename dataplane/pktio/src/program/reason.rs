@@ -50,6 +50,22 @@ pub(super) const REASONS: [Reason; of::REASON_COUNT.0 as usize] = [
     ),
     new(of::DROP_UDP_LENGTH, "drop_udp_length", "UDP header cut short or with a length outside the packet"),
     new(of::DROP_PORT_ZERO, "drop_port_zero", "TCP source port 0"),
+    new(of::TX_COOKIE, "tx_syn_cookie", "SYN answered with a SYN cookie, by the program itself"),
+    new(
+        of::DROP_COOKIE,
+        "drop_cookie_invalid",
+        "ACK of no open flow whose SYN cookie is not ours or too old, of a listener gated here",
+    ),
+    new(
+        of::DROP_NO_FLOW,
+        "drop_no_flow",
+        "segment of no open flow that can open none (RST, SYN with ACK, no ACK), of a listener gated here",
+    ),
+    new(
+        of::DROP_TCP_OPTIONS,
+        "drop_tcp_options",
+        "SYN or ACK with broken TCP options, of a listener answered here",
+    ),
 ];
 
 #[cfg(test)]

@@ -35,8 +35,13 @@ fn on_bench(test: &str, unbound: Unbound, work: impl FnOnce(&mut Bench) + Send) 
                     return;
                 }
                 let interfaces = vec![InterfaceConfig { name: "lo".into(), mode: AttachMode::Generic }];
-                let mut program =
-                    Program::open(&ProgramConfig { pin_dir: None, interfaces, unbound }).unwrap();
+                let mut program = Program::open(&ProgramConfig {
+                    pin_dir: None,
+                    interfaces,
+                    unbound,
+                    cookies: CookieConfig::default(),
+                })
+                .unwrap();
                 let interfaces = vec![XskInterface { name: "lo".into(), queue: 0 }];
                 let slots = XskConfig { fill_slots: 64, rx_slots: 64, tx_slots: 64, ..XskConfig::default() };
                 let (io, _) = XskIo::open(&XskConfig { interfaces, ..slots }).unwrap();
@@ -127,6 +132,7 @@ fn lists_survive_in_pinned_maps_and_a_restart_takes_the_link_over() {
                 pin_dir: Some(pin_dir.clone()),
                 interfaces: vec![InterfaceConfig { name: "lo".into(), mode }],
                 unbound: Unbound::Pass,
+                cookies: CookieConfig::default(),
             };
             let mut first = Program::open(&config(AttachMode::Auto)).unwrap();
             assert!(!first.attached()[0].taken_over);
@@ -181,6 +187,7 @@ fn configurations_that_cannot_be_are_named() {
         pin_dir: None,
         interfaces: vec![InterfaceConfig { name: "none".into(), mode: AttachMode::Auto }; count],
         unbound: Unbound::Pass,
+        cookies: CookieConfig::default(),
     };
     assert!(Program::open(&config(0)).is_err());
     assert!(Program::open(&config(INTERFACES_MAX + 1)).is_err());

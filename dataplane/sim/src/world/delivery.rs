@@ -7,6 +7,7 @@ use super::{Event, IDLE_TURN, TURN_US, World};
 use crate::appliance::{Appliance, MAC_DOWN, MAC_UP};
 use crate::attack::Attacker;
 use crate::client::Session;
+use crate::forefront;
 use crate::frame::{self, Packet, Payload, Segment, flag, write};
 use core::time::Duration;
 
@@ -20,9 +21,19 @@ impl World {
     }
 
     /// A frame arrives at the node's port; the card's hash decides who gets it.
-    pub(super) fn deliver_to_node(&mut self, from_origins: bool, frame: &[u8]) {
+    pub(super) fn deliver_to_node(&mut self, from_origins: bool, frame: &[u8]) -> Result<(), String> {
         self.summary.note_frame(self.now, 0, frame);
         self.show("to node", frame);
+        if !from_origins || self.scenario.is_one_armed {
+            let source = frame::read(frame).ok().map(|packet| packet.source);
+            match self.node.judge_in_front(frame, source, self.now) {
+                forefront::Fate::Worker => {}
+                forefront::Fate::Answered(answer) => {
+                    return self.check_and_carry(0, answer);
+                }
+                forefront::Fate::Dropped => return Ok(()),
+            }
+        }
         let worker = self.worker_for(from_origins, frame);
         let port = u8::from(from_origins && !self.scenario.is_one_armed);
         if !self.node.inject(worker, port, frame) {
@@ -30,6 +41,7 @@ impl World {
         }
         let turn_at = self.now + Duration::from_micros(self.random.between(TURN_US.0, TURN_US.1));
         self.turn_by(worker, turn_at);
+        Ok(())
     }
 
     /// Receive-side scaling: a hash of addresses and ports, of addresses alone for what has no ports.

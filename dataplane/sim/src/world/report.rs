@@ -42,6 +42,10 @@ pub struct Summary {
     pub attack_frames: u64,
     /// Frames that found the node's receive queue full.
     pub lost_at_node: u64,
+    /// SYNs answered before any worker saw them.
+    pub answered_in_front: u64,
+    /// Segments of no flow dropped before any worker saw them.
+    pub dropped_in_front: u64,
     /// Packets of the node to addresses that belong to nobody.
     pub answers_to_noise: u64,
     /// Length of the run on the virtual clock.
