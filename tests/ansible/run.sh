@@ -80,7 +80,7 @@ begin=$SECONDS
 rm -rf "$work"
 mkdir -p "$work/cp"
 # Three versions of the packages, made again only when what they are made of has changed.
-made_from=$(stat -c '%n %s %Y' "$here/package.sh" config/systemd/* "$release"/secbeat* target/debian/*.deb 2>/dev/null | sha256sum)
+made_from=$(stat -c '%n %s %Y' "$here/package.sh" config/systemd/*.service "$release"/secbeat* target/debian/*.deb 2>/dev/null | sha256sum)
 if [ "$(cat "$place/built/stamp" 2>/dev/null)" != "$made_from" ]; then
     rm -rf "$place/built"
     make() { "$here/package.sh" "$1" "$place/built" "$release" "${@:2}"; }
@@ -99,8 +99,8 @@ for name in control edge-1 edge-2; do
     # CAP_SYS_RESOURCE), the node in it gets the capability that does without.
     if [ "$name" != control ] && ! (ulimit -Hl unlimited) 2>/dev/null; then
         mkdir -p "$work/$name/upper/etc/systemd/system/secbeat-node.service.d"
-        printf '[Service]\nCapabilityBoundingSet=CAP_IPC_LOCK\nAmbientCapabilities=CAP_IPC_LOCK\n' \
-            >"$work/$name/upper/etc/systemd/system/secbeat-node.service.d/memlock.conf"
+        cp config/systemd/drop-in/secbeat-node-memlock.conf \
+            "$work/$name/upper/etc/systemd/system/secbeat-node.service.d/memlock.conf"
     fi
     cp "$work/key.pub" "$work/$name/upper/root/.ssh/authorized_keys"
     "$here/machine.sh" start "$name" "$prefix-$name" "$place/base" "$work/$name" "$place/packages" >"$work/$name.pid"
