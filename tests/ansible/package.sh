@@ -35,8 +35,8 @@ plain() {
         secbeat-node | secbeat-orchestrator)
             mkdir -p "$root/lib/systemd/system"
             unit "config/systemd/$package.service" "$release/$program" >"$root/lib/systemd/system/$package.service"
-            install -D -m 644 config/systemd/secbeat.sysusers "$root/usr/lib/sysusers.d/$package.conf"
-            install -D -m 644 "config/systemd/$package.tmpfiles" "$root/usr/lib/tmpfiles.d/$package.conf"
+            install -D -m 644 "config/systemd/sysusers.d/$package.conf" "$root/usr/lib/sysusers.d/$package.conf"
+            install -D -m 644 "config/systemd/tmpfiles.d/$package.conf" "$root/usr/lib/tmpfiles.d/$package.conf"
             printf '#!/bin/sh\nset -e\nif [ "$1" = configure ]; then\n  systemd-sysusers %s.conf\n  systemd-tmpfiles --create %s.conf || true\nfi\n' \
                 "$package" "$package" >"$root/DEBIAN/postinst"
             chmod 755 "$root/DEBIAN/postinst" ;;
@@ -67,7 +67,7 @@ for package in "$@"; do
         install -D -m 755 "$root/usr/bin/secbeat-node" "$root/usr/lib/secbeat-broken/secbeat-node"
         cat >"$root/usr/bin/secbeat-node" <<'END'
 #!/bin/sh
-exec /usr/lib/secbeat-broken/secbeat-node --set metrics.bind_address=127.0.0.1:9 "$@"
+exec "$(dirname "$0")/../lib/secbeat-broken/secbeat-node" --set metrics.bind_address=127.0.0.1:9 "$@"
 END
         chmod 755 "$root/usr/bin/secbeat-node"
         rm -f "$root/DEBIAN/md5sums"

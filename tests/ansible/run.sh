@@ -8,6 +8,7 @@
 #   tests/ansible/run.sh up      only the machines (with ANSIBLE_KEEP=1: to look around)
 #
 # Needs root, debootstrap and a Debian mirror at the first run; later ones use what lies in target/ansible.
+#   ANSIBLE_QUICK=1              without check mode and the plays that only look
 #   ANSIBLE_KEEP=1               leave the machines standing
 #   SECBEAT_RELEASE=target/release   where the programs are
 # shellcheck disable=SC2016  # formats and scripts for others to expand
@@ -80,7 +81,7 @@ begin=$SECONDS
 rm -rf "$work"
 mkdir -p "$work/cp"
 # Three versions of the packages, made again only when what they are made of has changed.
-made_from=$(stat -c '%n %s %Y' "$here/package.sh" config/systemd/* "$release"/secbeat* target/debian/*.deb 2>/dev/null | sha256sum)
+made_from=$(stat -c '%n %s %Y' "$here/package.sh" config/systemd/*.service "$release"/secbeat* target/debian/*.deb 2>/dev/null | sha256sum)
 if [ "$(cat "$place/built/stamp" 2>/dev/null)" != "$made_from" ]; then
     rm -rf "$place/built"
     make() { "$here/package.sh" "$1" "$place/built" "$release" "${@:2}"; }
@@ -99,8 +100,8 @@ for name in control edge-1 edge-2; do
     # CAP_SYS_RESOURCE), the node in it gets the capability that does without.
     if [ "$name" != control ] && ! (ulimit -Hl unlimited) 2>/dev/null; then
         mkdir -p "$work/$name/upper/etc/systemd/system/secbeat-node.service.d"
-        printf '[Service]\nCapabilityBoundingSet=CAP_IPC_LOCK\nAmbientCapabilities=CAP_IPC_LOCK\n' \
-            >"$work/$name/upper/etc/systemd/system/secbeat-node.service.d/memlock.conf"
+        cp config/systemd/drop-in/secbeat-node-memlock.conf \
+            "$work/$name/upper/etc/systemd/system/secbeat-node.service.d/memlock.conf"
     fi
     cp "$work/key.pub" "$work/$name/upper/root/.ssh/authorized_keys"
     "$here/machine.sh" start "$name" "$prefix-$name" "$place/base" "$work/$name" "$place/packages" >"$work/$name.pid"
@@ -164,11 +165,12 @@ api() { on "$1" curl -s -m 5 -H 'Authorization: Bearer '"$token" "${@:3}" "http:
 page() { [ "$(on client curl -s -m 5 -o /dev/null -w '%{http_code}' "http://10.77.1.1$1/small")" = 200 ]; }
 no_page() { sleep 1; ! page "$1"; }
 
-check "check mode on bare hosts changes nothing and ends well" play site --check --diff
+quick() { [ -n "${ANSIBLE_QUICK:-}" ]; }
+quick || check "check mode on bare hosts changes nothing and ends well" play site --check --diff
 check "site.yml" play site
 check "site.yml again changes nothing" clean_play site
-check "check mode after it is clean" clean_play site --check --diff
-check "check.yml" play check
+quick || check "check mode after it is clean" clean_play site --check --diff
+quick || check "check.yml" play check
 
 on_xdp() { api "$1" /api/v1/status | tee /dev/stderr | jq -e '.driver == "xdp" and .phase == "active" and .backends[0].state == "up"'; }
 in_fleet() {
@@ -201,13 +203,13 @@ same_process() {
     in_machine edge-1 grep -A3 '^.limits' /etc/secbeat/node.toml | grep 777 || return 1
     play site --limit edge-1
 }
-check "a changed limit is reloaded, not restarted" same_process
+quick || check "a changed limit is reloaded, not restarted" same_process
 
 # Upgrade under traffic: fresh connections all the time, and a download on each node that is open when it is stopped.
 loop() {
     while :; do
         stamp=$(date +%s.%N)
-        result=$(on client curl -s -m 3 -o /dev/null -w '%{http_code} %{exitcode}' "http://10.77.1.1$1/small" || true)
+        result=$(on client curl -s -m 25 -o /dev/null -w '%{http_code} %{exitcode} %{time_total}' "http://10.77.1.1$1/small" || true)
         echo "$stamp $result"
         sleep 0.05
     done
@@ -225,14 +227,14 @@ whole() {
     cat "$work/download-$1.result"
     cmp "$work/download-$1" "$work/www/big"
 }
-# What the documents say: a connection that is opened over the kernel's path in the moment before the new node takes
-# over is cut. With one client in a row that is at most one per restart.
+# What the documents say: while a node drains, nobody answers a new connection, and the client's SYN is sent again;
+# one that is open at the moment when kernel or node take over from each other is lost. With one request at a time that
+# is at most two per restart.
 few_lost() {
     total=$(wc -l <"$work/loop-$1")
-    lost=$(grep -vc ' 200 0$' "$work/loop-$1" || true)
-    echo "$lost of $total requests lost on edge-$1"
-    grep -v ' 200 0$' "$work/loop-$1" || true
-    cat "$work/hooks" || true
+    lost=$(grep -vc ' 200 0 ' "$work/loop-$1" || true)
+    echo "$lost of $total requests lost on edge-$1, the longest took $(cut -d' ' -f4 "$work/loop-$1" | sort -n | tail -n 1) s"
+    grep -v ' 200 0 ' "$work/loop-$1" || true
     [ "$total" -gt 50 ] && [ "$lost" -le "$2" ]
 }
 
@@ -243,19 +245,19 @@ traffic_end
 for number in 1 2; do
     check "edge-$number has the new version" version_is edge-$number secbeat-node 0.1.0~test2
     check "the download that was open on edge-$number is whole" whole edge-$number
-    check "edge-$number lost no more fresh connections than documented" few_lost $number 1
+    check "edge-$number lost no more fresh connections than documented" few_lost $number 2
 done
 check "the orchestrator has the new version, and a backup" eval \
     'version_is control secbeat-orchestrator 0.1.0~test2 && in_machine control ls /var/backups/secbeat | grep store'
-check "site.yml with the new version changes nothing" clean_play site -e secbeat_version=0.1.0~test2
+quick || check "site.yml with the new version changes nothing" clean_play site -e secbeat_version=0.1.0~test2
 
 traffic_begin
 check "an upgrade to a broken version ends as failed" fails_play upgrade -e secbeat_version=0.1.0~test3
 traffic_end
 check "the canary is back on the version that works" version_is edge-1 secbeat-node 0.1.0~test2
 check "and works" on_xdp edge-1
-check "the other node was not touched" eval 'version_is edge-2 secbeat-node 0.1.0~test2 && ! grep edge-2 "$work/hooks"'
-check "the client was led to the origin all the while" few_lost 1 2
+check "the other node was not touched" eval 'version_is edge-2 secbeat-node 0.1.0~test2 && grep edge-1 "$work/hooks" && ! grep edge-2 "$work/hooks"'
+check "the client was led to the origin all the while" few_lost 1 4
 
 check "rollback.yml" play rollback
 for number in 1 2; do
@@ -269,7 +271,7 @@ as_before() { diff "$work/manifest-$1.before" "$work/manifest-$1.after"; }
 for name in control edge-1 edge-2; do
     check "$name is as it was" as_before $name
 done
-check "revert.yml again changes nothing" clean_play revert
+quick || check "revert.yml again changes nothing" clean_play revert
 
 echo "ansible: $((SECONDS - begin)) s, $failures failed"
 [ $failures = 0 ]
