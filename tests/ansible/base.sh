@@ -20,7 +20,8 @@ packages_from="$release $wanted 2"
 if done_already root "$root_from" && done_already packages "$packages_from"; then exit 0; fi
 mkdir -p "$place"
 
-sources=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null || true)
+sources=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list \
+    2>/dev/null || true)
 mirror=$(printf '%s\n' "$sources" | sed -nE 's/^(URIs: *|deb (\[[^]]*\] )?)(https?:[^ ]*\/debian\/?)( .*)?$/\3/p' | head -n1)
 [ -n "$mirror" ] || { echo "no Debian mirror in this machine's apt sources" >&2; exit 1; }
 

@@ -4,7 +4,7 @@
 #
 #   nic.sh driver <interface>                 its driver
 #   nic.sh record <file>                      what is in force now, for the keys of the file, in the same form
-#   nic.sh note <file> <ledger>               the same, kept in the ledger unless the key is there already; prints what is new
+#   nic.sh note <file> <ledger>               the same, kept in the ledger unless the key is there; prints what is new
 #   nic.sh diff <file>...                     one line per value that differs; nothing is changed
 #   nic.sh apply <file>...                    the same, and sets them
 #

@@ -53,8 +53,8 @@ static __always_inline int drop_broken(struct cookie_line *line)
 	return drop(DROP_TCP_OPTIONS);
 }
 
-static __always_inline int answer_syn(struct xdp_md *ctx, const struct segment *segment, const struct cookie_state *state,
-				      __u64 offer, struct cookie_line *line)
+static __always_inline int answer_syn(struct xdp_md *ctx, const struct segment *segment,
+				      const struct cookie_state *state, __u64 offer, struct cookie_line *line)
 {
 	struct tcphdr *tcp = segment->tcp;
 	__u8 flags = ((__u8 *)tcp)[13];
