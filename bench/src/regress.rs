@@ -46,6 +46,7 @@ enum Better {
 const JUDGED: &[(&str, Better, Scale)] = &[
     ("success_percent", Better::Higher, Scale::Points),
     ("answers_pps", Better::Higher, Scale::Ratio),
+    ("made_pps", Better::Higher, Scale::Ratio),
     ("per_second", Better::Higher, Scale::Ratio),
     ("per_cpu_second", Better::Higher, Scale::Ratio),
     ("cpu_ns_per_answer", Better::Lower, Scale::Ratio),

@@ -13,7 +13,7 @@ use super::{requests, setup};
 use crate::flood::Rate;
 use crate::stats;
 
-/// SYN-ACKs at the generator's maximum, of what a bare reflector sends back.
+/// SYN-ACKs that leave at the generator's maximum, of what a bare reflector sends back.
 const OF_REFLECTOR_MIN: f64 = 0.5;
 /// The same, of what nftables SYNPROXY sends.
 const OF_SYNPROXY_MIN: f64 = 5.0;
@@ -138,7 +138,7 @@ fn failures(document: &Document, bars: &mut Vec<Bar>) {
 fn answers(document: &Document, ours: Defender, family: u8, bars: &mut Vec<Bar>) {
     let case = floods::case(Rate::Max, family);
     let rate = |defender: Defender| {
-        document.find(floods::CHAPTER, defender.name(), &case).and_then(|row| row.median("answers_pps"))
+        document.find(floods::CHAPTER, defender.name(), &case).and_then(|row| row.median("made_pps"))
     };
     let Some(own) = rate(ours) else { return };
     for (other, least) in [(Defender::XdpTx, OF_REFLECTOR_MIN), (Defender::Synproxy, OF_SYNPROXY_MIN)] {
@@ -239,7 +239,7 @@ mod tests {
         for (defender, answers) in
             [(Defender::XdpTx, 8e6), (Defender::Synproxy, 0.5e6), (Defender::SecbeatSyn, own)]
         {
-            document.row(floods::CHAPTER, defender.name(), "maximum").add("answers_pps", answers);
+            document.row(floods::CHAPTER, defender.name(), "maximum").add("made_pps", answers);
         }
         let row = document.row(floods::CHAPTER, Defender::SecbeatSyn.name(), "1 M/s");
         for succeeded in success {

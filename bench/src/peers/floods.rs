@@ -203,6 +203,7 @@ struct Reading {
     at: Instant,
     sent: u64,
     answers: u64,
+    made: u64,
     core: cpu::CoreTime,
     process: Duration,
     receive: Duration,
@@ -215,11 +216,24 @@ impl Reading {
             at: Instant::now(),
             sent: progress.sent.load(Ordering::Relaxed),
             answers: progress.answers.load(Ordering::Relaxed),
+            made: frames_made(lab),
             core: cpu::CoreTime::of(cpu::defence_core()),
             process: standing.time_used(),
             receive: receivers.map(|thread| cpu::Thread::kernel(thread.pid).used()).sum(),
         }
     }
+}
+
+/// Frames that the edge has sent towards the attacker, those among them that found the attacker's ring full: its core
+/// also generates, and takes fewer than a fast defender makes.
+fn frames_made(lab: &Lab) -> u64 {
+    let shown = tool::run(&format!("ip -j -s -n {} link show dev {EDGE_ATTACK}", lab.topology.edge()));
+    let parsed = shown.ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let count = |field: &str| {
+        let value = parsed.as_ref()?.pointer(&format!("/0/stats64/tx/{field}"));
+        value.and_then(serde_json::Value::as_u64)
+    };
+    count("packets").unwrap_or(0) + count("dropped").unwrap_or(0)
 }
 
 /// One defender under one flood.
@@ -253,14 +267,16 @@ fn add_rates(row: &mut Row, before: &Reading, after: &Reading) {
     let answers = after.answers.saturating_sub(before.answers) as f64 / seconds;
     let (process, receive) = (share(after.process, before.process), share(after.receive, before.receive));
     row.add("offered_pps", after.sent.saturating_sub(before.sent) as f64 / seconds);
+    let made = after.made.saturating_sub(before.made) as f64 / seconds;
     row.add("answers_pps", answers);
+    row.add("made_pps", made);
     row.add("core_busy_percent", after.core.busy_percent_since(before.core));
     row.add("process_busy_percent", process);
     row.add("receive_busy_percent", receive);
     // Fewer are not answers to the flood.
-    if answers > ANSWERS_PPS_MIN {
+    if made > ANSWERS_PPS_MIN {
         // Of the processor time that was really spent, since the core also works for client and origin.
-        row.add("cpu_ns_per_answer", (process + receive) * 1e7 / answers);
+        row.add("cpu_ns_per_answer", (process + receive) * 1e7 / made);
     }
 }
 
@@ -293,6 +309,7 @@ mod tests {
             at,
             sent,
             answers,
+            made: 2 * answers,
             core: cpu::CoreTime::default(),
             process: Duration::from_millis(busy),
             receive: Duration::from_millis(3 * busy),
@@ -304,6 +321,7 @@ mod tests {
         assert_eq!(row.samples("offered_pps"), [100_000.0]);
         assert_eq!(row.samples("answers_pps"), [50_000.0]);
         assert_eq!(row.samples("process_busy_percent"), [10.0]);
-        assert_eq!(row.samples("cpu_ns_per_answer"), [8_000.0]);
+        assert_eq!(row.samples("made_pps"), [100_000.0]);
+        assert_eq!(row.samples("cpu_ns_per_answer"), [4_000.0]);
     }
 }

@@ -153,7 +153,8 @@ fn flood_tables(text: &mut String, document: &Document, name: &str) {
     }
     text.push('\n');
     let count = |metric: &'static str| move |row: &Row| shown(row, metric, stats::show_count);
-    matrix(text, document, chapter, "SYN-ACKs per second seen by the attacker", count("answers_pps"));
+    matrix(text, document, chapter, "SYN-ACKs per second sent", count("made_pps"));
+    matrix(text, document, chapter, "SYN-ACKs per second that the attacker's core could take", count("answers_pps"));
     for (kind, words) in [("one_by_one", "one by one"), ("at_once", "fifty at a time")] {
         let title = format!("Honest connections that succeed, {words}");
         matrix(text, document, chapter, &title, |row| success(row, kind));
@@ -355,6 +356,7 @@ mod tests {
         for (succeeded, answers) in [(200.0, 1e6), (199.0, 1.2e6)] {
             let row = document.row(floods::CHAPTER, "SecBeat syn", "1 M/s");
             row.add("answers_pps", answers);
+            row.add("made_pps", answers);
             row.add("one_by_one_count", 200.0);
             row.add("one_by_one_succeeded_count", succeeded);
         }

@@ -41,7 +41,7 @@ pub(super) fn all(document: &Document) -> Vec<(String, String)> {
             (count > 0.0).then(|| 100.0 * row.sum("one_by_one_succeeded_count") / count)
         }),
         (Axis::Logarithmic { unit: "/s", time: false }, |row| {
-            row.median("answers_pps").filter(|rate| *rate > 0.0)
+            row.median("made_pps").filter(|rate| *rate > 0.0)
         }),
         (Axis::Logarithmic { unit: "", time: true }, |row| row.median("one_by_one_p99_us")),
     ];
@@ -272,7 +272,7 @@ mod tests {
         {
             let row = document.row(floods::CHAPTER, Defender::Kernel.name(), case);
             row.add("offered_pps", offered);
-            row.add("answers_pps", offered.min(540_000.0));
+            row.add("made_pps", offered.min(540_000.0));
             row.add("one_by_one_count", 200.0);
             row.add("one_by_one_succeeded_count", success);
             row.add("one_by_one_p99_us", p99);

@@ -109,7 +109,7 @@ fn figures(document: &Document) -> String {
         }
         let clients = |row: &Option<&Row>| row.map_or("-".to_owned(), honest);
         let cells: Vec<String> = rows.iter().map(clients).collect();
-        let answers = rows.last().copied().flatten().and_then(|row| row.median("answers_pps"));
+        let answers = rows.last().copied().flatten().and_then(|row| row.median("made_pps"));
         let answers = answers.filter(|rate| *rate > 0.0).map_or("-".to_owned(), stats::show_count);
         text.push_str(&format!("| {} | {} | {answers} |\n", defender.name(), cells.join(" | ")));
     }

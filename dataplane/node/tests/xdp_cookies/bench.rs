@@ -17,10 +17,10 @@ use secbeat_pktio::xsk::{XskConfig, XskInterface, XskIo};
 
 use super::frames::{Frame, SERVICE_V4, SERVICE_V6, addr};
 
-pub const XDP_DROP: u32 = 1;
-pub const XDP_PASS: u32 = 2;
-pub const XDP_TX: u32 = 3;
-pub const XDP_REDIRECT: u32 = 4;
+pub(crate) const XDP_DROP: u32 = 1;
+pub(crate) const XDP_PASS: u32 = 2;
+pub(crate) const XDP_TX: u32 = 3;
+pub(crate) const XDP_REDIRECT: u32 = 4;
 
 const fn offer(mss_v4: u16, window: u16, window_scale: Option<u8>, rest: [bool; 3]) -> Offer {
     let [timestamps, sack, ecn] = rest;
@@ -28,7 +28,7 @@ const fn offer(mss_v4: u16, window: u16, window_scale: Option<u8>, rest: [bool; 
 }
 
 /// Everything, and without each.
-pub const OFFERS: [Offer; 7] = [
+pub(crate) const OFFERS: [Offer; 7] = [
     offer(1460, 14_600, Some(7), [true, true, true]),
     offer(1460, 14_600, None, [true, true, true]),
     offer(1300, 65_535, Some(14), [false, true, true]),
@@ -40,12 +40,12 @@ pub const OFFERS: [Offer; 7] = [
 
 const MASTER: HashKey = HashKey([0x1122_3344_5566_7788, 0x99aa_bbcc_ddee_ff00]);
 
-pub struct Bench {
+pub(crate) struct Bench {
     program: Program,
     _io: XskIo,
-    pub gate: CookieGate,
-    pub slot_v4: CookieSlot,
-    pub slot_v6: CookieSlot,
+    pub(crate) gate: CookieGate,
+    pub(crate) slot_v4: CookieSlot,
+    pub(crate) slot_v6: CookieSlot,
     clock_base_ns: u64,
     epoch: u32,
     keys: Keys,
@@ -61,7 +61,7 @@ fn as_cookie_offer(offer: &Offer) -> CookieOffer {
 }
 
 /// Runs a test on a thread with a network namespace of its own, where it can hurt nobody.
-pub fn on_bench(test: &str, work: impl FnOnce(&mut Bench) + Send) {
+pub(crate) fn on_bench(test: &str, work: impl FnOnce(&mut Bench) + Send) {
     if !nix::unistd::geteuid().is_root() {
         println!("{test}: skipped, needs root");
         return;
@@ -114,7 +114,7 @@ impl Bench {
     }
 
     /// The keys of the epoch that lies `offset` from the current one, on both sides.
-    pub fn set_epoch_offset(&mut self, offset: i32) {
+    pub(crate) fn set_epoch_offset(&mut self, offset: i32) {
         let epoch = self.epoch.wrapping_add_signed(offset);
         self.keys = KeySchedule::new(MASTER).keys(epoch);
         // As documented in net::syncookie::keys, written down a second time.
@@ -126,12 +126,12 @@ impl Bench {
         self.program.set_cookie_keys(&CookieKeys { epoch, keys });
     }
 
-    pub fn next_epoch(&mut self) {
+    pub(crate) fn next_epoch(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         self.set_epoch_offset(0);
     }
 
-    pub fn offer(&mut self, offer: &Offer) {
+    pub(crate) fn offer(&mut self, offer: &Offer) {
         let offer = Some(as_cookie_offer(offer));
         let listeners = [(listener(SERVICE_V4), offer), (listener(SERVICE_V6), offer)];
         let slots = self.program.set_listeners_with_cookies(&listeners).unwrap();
@@ -139,22 +139,22 @@ impl Bench {
         assert_eq!(self.gate.flags(self.slot_v4), (true, true), "and its flags");
     }
 
-    pub fn unbind(&mut self) {
+    pub(crate) fn unbind(&mut self) {
         self.program.unbind_queue(0, 0).unwrap();
     }
 
     /// The workers' clock.
-    pub fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         Instant::from_nanos(clock_ns() - self.clock_base_ns)
     }
 
     /// The action and the frame after it.
-    pub fn run(&self, frame: &[u8]) -> (u32, Vec<u8>) {
+    pub(crate) fn run(&self, frame: &[u8]) -> (u32, Vec<u8>) {
         self.program.dry_run_frame(0, frame).unwrap()
     }
 
     /// Runs one frame; exactly the counter `reason` moves by one.
-    pub fn expect(&self, what: &str, frame: &[u8], action: u32, reason: &str) {
+    pub(crate) fn expect(&self, what: &str, frame: &[u8], action: u32, reason: &str) {
         let before = self.program.counters().unwrap();
         let (got, after_frame) = self.run(frame);
         let after = self.program.counters().unwrap();
@@ -169,7 +169,7 @@ impl Bench {
     }
 
     /// What a worker sends back.
-    pub fn worker_answer(&self, frame: &[u8], offer: &Offer, now: Instant) -> Option<Vec<u8>> {
+    pub(crate) fn worker_answer(&self, frame: &[u8], offer: &Offer, now: Instant) -> Option<Vec<u8>> {
         let headers = wire::parse(frame).ok()?;
         headers.sanity().ok()?;
         let mut memory = [frame, &[0xee; 64]].concat();
@@ -179,7 +179,7 @@ impl Bench {
     }
 
     /// Both answer alike (true), or neither does (false).
-    pub fn expect_as_worker(&self, frame: &[u8], offer: &Offer) -> bool {
+    pub(crate) fn expect_as_worker(&self, frame: &[u8], offer: &Offer) -> bool {
         let before = self.worker_answer(frame, offer, self.now());
         let (action, answer) = self.run(frame);
         // The clock moves by a step of 64 ms now and then.
@@ -199,7 +199,7 @@ impl Bench {
     }
 
     /// Whether a worker takes an ACK for one of ours.
-    pub fn worker_accepts(&self, frame: &[u8]) -> bool {
+    pub(crate) fn worker_accepts(&self, frame: &[u8]) -> bool {
         let Ok(headers) = wire::parse(frame) else { return false };
         let Some(flow) = headers.flow_key().filter(|_| headers.sanity().is_ok()) else { return false };
         let segment = wire::tcp::Segment::new_checked(&frame[headers.l4..headers.end]).unwrap();
@@ -209,7 +209,7 @@ impl Bench {
         syncookie::check(&self.keys, &flow, seq, cookie, echo).is_some()
     }
 
-    pub fn slots_follow_their_listeners(&mut self) {
+    pub(crate) fn slots_follow_their_listeners(&mut self) {
         let offer = Some(as_cookie_offer(&OFFERS[0]));
         let (v4, v6) = (listener(SERVICE_V4), listener(SERVICE_V6));
         self.expect("answered", &Frame::default().bytes(), XDP_TX, "tx_syn_cookie");

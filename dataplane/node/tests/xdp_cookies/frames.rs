@@ -6,7 +6,7 @@ use secbeat_net::wire::{self, checksum};
 use secbeat_pktio::program::GateFlow;
 
 /// Options as stacks write them, and the edges of what a header can hold.
-pub const LAYOUTS: &[&[u8]] = &[
+pub(crate) const LAYOUTS: &[&[u8]] = &[
     &[],
     &[2, 4, 5, 0xb4],
     // Linux.
@@ -27,19 +27,19 @@ pub const LAYOUTS: &[&[u8]] = &[
 ];
 
 /// Parses an address.
-pub fn addr<A: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> A {
+pub(crate) fn addr<A: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> A {
     text.parse().unwrap()
 }
 
 /// A generator of numbers (splitmix64): the same each time.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -47,11 +47,11 @@ impl Random {
         word ^ word >> 31
     }
 
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
-    pub fn one_in(&mut self, count: u64) -> bool {
+    pub(crate) fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
 
@@ -66,24 +66,24 @@ impl Random {
 
 /// A segment to the listener of a family.
 #[derive(Clone, Debug)]
-pub struct Frame {
-    pub tags: usize,
-    pub v6: bool,
-    pub source_v4: std::net::Ipv4Addr,
-    pub source_v6: std::net::Ipv6Addr,
-    pub ip_options: Vec<u8>,
-    pub tos: u8,
-    pub port: u16,
-    pub seq: u32,
-    pub ack: u32,
+pub(crate) struct Frame {
+    pub(crate) tags: usize,
+    pub(crate) v6: bool,
+    pub(crate) source_v4: std::net::Ipv4Addr,
+    pub(crate) source_v6: std::net::Ipv6Addr,
+    pub(crate) ip_options: Vec<u8>,
+    pub(crate) tos: u8,
+    pub(crate) port: u16,
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
     /// Data offset; `None` as the options say.
-    pub words: Option<u8>,
-    pub flags: u8,
+    pub(crate) words: Option<u8>,
+    pub(crate) flags: u8,
     /// Padded with zeros to whole words.
-    pub options: Vec<u8>,
-    pub payload: Vec<u8>,
+    pub(crate) options: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
     /// Bytes behind the packet.
-    pub padding: usize,
+    pub(crate) padding: usize,
 }
 
 impl Default for Frame {
@@ -109,11 +109,11 @@ impl Default for Frame {
 }
 
 /// Where the listeners are.
-pub const SERVICE_V4: &str = "198.51.100.1:80";
-pub const SERVICE_V6: &str = "[2001:db8::1]:80";
+pub(crate) const SERVICE_V4: &str = "198.51.100.1:80";
+pub(crate) const SERVICE_V6: &str = "[2001:db8::1]:80";
 
 impl Frame {
-    pub fn random_syn(random: &mut Random) -> Self {
+    pub(crate) fn random_syn(random: &mut Random) -> Self {
         let options = match random.below(4) {
             0 => random.of(LAYOUTS).to_vec(),
             1 => random_options(random),
@@ -152,7 +152,7 @@ impl Frame {
         }
     }
 
-    pub fn flow(&self) -> GateFlow {
+    pub(crate) fn flow(&self) -> GateFlow {
         let (client, service) = if self.v6 {
             (SocketAddr::from((self.source_v6, self.port)), SERVICE_V6)
         } else {
@@ -162,7 +162,7 @@ impl Frame {
     }
 
     /// The last segment of the handshake that this SYN began.
-    pub fn ack_of(&self, reply: &[u8], random: &mut Random) -> Self {
+    pub(crate) fn ack_of(&self, reply: &[u8], random: &mut Random) -> Self {
         let headers = wire::parse(reply).unwrap();
         let segment = wire::tcp::Segment::new_checked(&reply[headers.l4..headers.end]).unwrap();
         let options = segment.options().unwrap().timestamps.map(|timestamps| {
@@ -184,7 +184,7 @@ impl Frame {
     }
 
     /// Copies with one bit of tuple, numbers or timestamp changed each.
-    pub fn one_bit_changed(&self, random: &mut Random) -> Vec<Self> {
+    pub(crate) fn one_bit_changed(&self, random: &mut Random) -> Vec<Self> {
         let bit = |random: &mut Random| 1u32 << random.below(32);
         let mut frames = vec![
             Self { seq: self.seq ^ bit(random), ..self.clone() },
@@ -210,7 +210,7 @@ impl Frame {
         frames
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut tcp = vec![0; 20];
         let SocketAddr::V4(service) = addr::<SocketAddr>(SERVICE_V4) else { unreachable!("written above") };
         let SocketAddr::V6(service_v6) = addr::<SocketAddr>(SERVICE_V6) else {
