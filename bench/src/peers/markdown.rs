@@ -154,7 +154,13 @@ fn flood_tables(text: &mut String, document: &Document, name: &str) {
     text.push('\n');
     let count = |metric: &'static str| move |row: &Row| shown(row, metric, stats::show_count);
     matrix(text, document, chapter, "SYN-ACKs per second sent", count("made_pps"));
-    matrix(text, document, chapter, "SYN-ACKs per second that the attacker's core could take", count("answers_pps"));
+    matrix(
+        text,
+        document,
+        chapter,
+        "SYN-ACKs per second that the attacker's core could take",
+        count("answers_pps"),
+    );
     for (kind, words) in [("one_by_one", "one by one"), ("at_once", "fifty at a time")] {
         let title = format!("Honest connections that succeed, {words}");
         matrix(text, document, chapter, &title, |row| success(row, kind));
