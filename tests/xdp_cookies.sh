@@ -157,7 +157,7 @@ crash() {
 # A table of 64 half-open connections fills at once; without SYNs the switch goes back when they have left its window.
 back_and_forth() {
     check "a node with a half-open table starts" $bench lab node --prefix "$lab" --mode syn --syn-cookies auto
-    sed -i 's/^syn_cookies = .*/&\nsyn_cookies_at = "xdp"\nmax_syn_backlog = 64/' "$config"
+    sed -i '/^syn_cookies_at/d; s/^syn_cookies = .*/&\nsyn_cookies_at = "xdp"\nmax_syn_backlog = 64/' "$config"
     pid=$(node_pid)
     kill -TERM "$pid"
     for _ in $(seq 50); do [ -d "/proc/$pid" ] || break; sleep 0.1; done
@@ -187,13 +187,19 @@ back_and_forth() {
 }
 
 drain() {
+    # More than the client's buffers take: the node must still have it in hand.
+    $bench lab big --prefix "$lab" 32 >/dev/null
     pid=$(node_pid)
-    slowly 400k
+    ip netns exec "$lab-client" curl -s -m 60 --limit-rate 8M -o "$scratch/big" "http://$v4/big" &
+    download=$!
+    started="$started $download"
+    sleep 0.5
     kill -TERM "$pid"
-    sleep 0.2
+    sleep 0.3
     refused() { [ "$(on client curl -s -m 1 -o /dev/null -w '%{time_connect}' "http://$v4/1k.html")" = 0.000000 ]; }
     check "a draining node opens nothing" refused
-    check "and finishes a download that runs" finished
+    whole() { wait "$download" && [ "$(stat -c %s "$scratch/big")" = 33554432 ]; }
+    check "and finishes a download that runs" whole
 }
 
 generator_core=0
