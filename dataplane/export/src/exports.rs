@@ -101,6 +101,11 @@ impl Exports {
         Ok(())
     }
 
+    /// Files are opened anew before the next record: they were moved away.
+    pub fn reopen(&self) {
+        self.sinks().iter().for_each(Sink::reopen);
+    }
+
     /// Sends what waits, for at most `time`, and ends. What is left is counted as lost.
     pub fn stop(&self, time: Duration) {
         let sinks = core::mem::take(&mut *self.sinks.write().unwrap_or_else(PoisonError::into_inner));

@@ -90,6 +90,7 @@ impl Node {
     pub(super) fn reopen_logs(&self) {
         self.sessions.access_log.reopen();
         self.sessions.audit_log.reopen();
+        self.exports.reopen();
     }
 
     fn apply(&self, mut config: NodeConfig, waf: Option<Arc<Waf>>) -> Result<Reloaded, String> {
