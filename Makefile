@@ -26,7 +26,7 @@ PROGRAMS := -p secbeat-node -p secbeat-orchestrator -p secbeat-cli -p secbeat-be
 .NOTPARALLEL:
 .PHONY: help setup build release test unit lint fmt fmt-check doc docs docs-check loom asan miri fuzz deny \
         test-syn test-tcp test-l7 test-waf test-fleet test-install test-ansible test-export test-deploy lint-deploy test-load test-slow \
-        test-idle demo bench bench-waf install install-systemd uninstall health-check deb clean
+        test-idle demo bench peers bench-waf install install-systemd uninstall health-check deb clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -50,6 +50,7 @@ test: setup ## everything that must hold, as continuous integration runs it
 	@$(STEP) "unit tests, corpus replay, 200 simulated seeds" $(MAKE) --no-print-directory unit
 	@$(STEP) "loom: queues and limiter in every interleaving" $(MAKE) --no-print-directory loom
 	@$(STEP) "programs as they ship" $(MAKE) --no-print-directory release
+	@$(STEP) "the README's figures are those of the report" target/release/secbeat-bench report --check --readme README.md
 	@$(STEP) "end to end, mode syn" $(MAKE) --no-print-directory test-syn
 	@$(STEP) "end to end, mode tcp" $(MAKE) --no-print-directory test-tcp
 	@$(STEP) "end to end, mode l7" $(MAKE) --no-print-directory test-l7
@@ -168,6 +169,10 @@ demo: release ## protect nginx from a flood, live: make demo MODE=tcp DEMO_ARGS=
 
 bench: release ## measure this machine: ceilings of AF_XDP and what the node reaches of them (root)
 	@scripts/as_root.sh target/release/secbeat-bench compare-limit
+
+peers: release ## the report beside the kernel, SYNPROXY, HAProxy, nginx, ModSecurity: half an hour on an idle machine (root)
+	@scripts/as_root.sh target/release/secbeat-bench peers
+	target/release/secbeat-bench report --readme README.md
 
 bench-waf: release ## measure the node with a rule set beside nginx with libmodsecurity
 	bench/waf/compare.sh
