@@ -11,21 +11,6 @@ use std::time::UNIX_EPOCH;
 use secbeat_export::{Exports, Field, Kind, Origin, Record, Severity};
 use secbeat_proto::v1;
 
-/// How long what waits may still be sent at the end.
-pub(crate) const STOP_TIME: Duration = Duration::from_secs(3);
-
-/// Details of events with a field of their own.
-const FIELDS: &[(&str, Field)] = &[
-    ("listener", Field::Listener),
-    ("site", Field::Site),
-    ("request_id", Field::RequestId),
-    ("method", Field::Method),
-    ("host", Field::Host),
-    ("target", Field::Target),
-    ("reason", Field::Reason),
-    ("error", Field::Reason),
-];
-
 /// The sinks of this process, none running yet.
 pub(crate) fn exports() -> Exports {
     Exports::new(Origin::of_process("secbeat-orchestrator", env!("CARGO_PKG_VERSION")))
@@ -47,22 +32,9 @@ pub(crate) fn of_event(event: &v1::Event) -> Record {
     record.set(Field::AttackType, &event.attack_type);
     record.set(Field::UserAgent, &event.user_agent);
     record.set(Field::Rule, &event.rule_id);
-    match kind {
-        Kind::Attack | Kind::Request => {
-            record.set(Field::Action, if event.is_blocked { "blocked" } else { "observed" });
-        }
-        Kind::Ban => {
-            let lifts = event.name.ends_with("ended") || event.name.ends_with("lifted");
-            record.set(Field::Action, if lifts { "unbanned" } else { "banned" });
-        }
-        Kind::Backend | Kind::Node | Kind::Policy | Kind::Audit | Kind::Export => {}
-    }
+    record.set_action(event.is_blocked);
     for (key, value) in &event.details {
-        match FIELDS.iter().find(|(name, _)| name == key) {
-            Some((_, field)) => record.set(*field, value),
-            None if key == "packets" => record.count = value.parse().ok(),
-            None => record.add_detail(key, value),
-        }
+        record.take_detail(key, value);
     }
     // The event's number here: the same after a node has sent it twice would be another.
     record.add_detail("event_id", &event.id.to_string());

@@ -48,6 +48,9 @@ pub struct Exports {
 }
 
 impl Exports {
+    /// How long what waits may still be sent when the process ends, for [`Self::stop`].
+    pub const STOP_TIME: Duration = Duration::from_secs(3);
+
     /// No sink yet.
     pub fn new(origin: Origin) -> Self {
         Self { origin: Arc::new(origin), sinks: RwLock::default() }

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cef;
+mod event;
 mod exports;
 pub mod json;
 pub mod readback;

@@ -40,6 +40,7 @@ use anyhow::Context;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use secbeat_config::NodeConfig;
 use secbeat_config::node::{Driver, Mode, SynCookiesAt};
+use secbeat_export::Exports;
 use secbeat_net::filter::Filter;
 
 use crate::api::{self, InterfaceStatus, Phase};
@@ -398,7 +399,7 @@ fn serve(
         tracing::error!(%error, "bans cannot be saved");
     }
     drop(state);
-    node.exports.stop(export::STOP_TIME);
+    node.exports.stop(Exports::STOP_TIME);
     if node.restart.load(Ordering::Acquire) {
         // A supervisor that restarts only what failed must do so, too.
         return Err(ExitError { exit: Exit::Restart, message: "ended to be started again".into() }.into());

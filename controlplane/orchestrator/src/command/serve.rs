@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secbeat_config::orchestrator::OrchestratorConfig;
+use secbeat_export::Exports;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -17,7 +18,6 @@ use crate::api::tls::accept::{Listener, is_open};
 use crate::api::tls::{Face, Tls};
 use crate::api::{grpc, rest};
 use crate::cli::{Exit, ExitError, Options};
-use crate::export;
 use crate::failure::Failure;
 use crate::orchestrator::Orchestrator;
 use crate::{metrics, task};
@@ -81,7 +81,7 @@ async fn serve(options: &Options, config: OrchestratorConfig, level: &log::Level
     // Events that were not acknowledged come again; those of the orchestrator itself would not.
     o.events.write_waiting().await?;
     let exports = Arc::clone(&o.exports);
-    tokio::task::spawn_blocking(move || exports.stop(export::STOP_TIME)).await?;
+    tokio::task::spawn_blocking(move || exports.stop(Exports::STOP_TIME)).await?;
     Ok(o.access.tokens.save_uses().await?)
 }
 

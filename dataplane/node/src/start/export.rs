@@ -1,28 +1,13 @@
 //! Security events towards a SIEM, as `[[export]]` says.
 //!
-//! Owns: what a record takes from an event, which details have fields of their own. Does not own: formats, connections
-//! and queues (`secbeat-export`), which events there are. Nothing here waits: a sink that is full loses the record.
+//! Owns: what a record takes from an event. Does not own: formats, connections, queues and what events of both planes
+//! have in common (`secbeat-export`), which events there are. Nothing here waits: a sink that is full loses the record.
 
 use secbeat_export::{Exports, Field, Kind, Origin, Record, Severity};
 use serde_json::Value;
 
 use crate::api::SecurityEvent;
 use crate::api::events::{Class, Level};
-
-/// How long what waits may still be sent when the node ends.
-pub(super) const STOP_TIME: core::time::Duration = core::time::Duration::from_secs(3);
-
-/// Details with a field of their own.
-const FIELDS: &[(&str, Field)] = &[
-    ("listener", Field::Listener),
-    ("site", Field::Site),
-    ("request_id", Field::RequestId),
-    ("method", Field::Method),
-    ("host", Field::Host),
-    ("target", Field::Target),
-    ("reason", Field::Reason),
-    ("error", Field::Reason),
-];
 
 /// The sinks of this process, none running yet.
 pub(super) fn exports() -> Exports {
@@ -50,25 +35,11 @@ pub(super) fn record(event: &SecurityEvent) -> Record {
     record.set(Field::AttackType, event.attack_type.unwrap_or_default());
     record.set(Field::UserAgent, event.user_agent.as_deref().unwrap_or_default());
     record.set(Field::Rule, event.rule_id.as_deref().unwrap_or_default());
-    match event.class {
-        Class::Attack | Class::Request => {
-            record.set(Field::Action, if event.blocked { "blocked" } else { "observed" });
-        }
-        Class::Ban => {
-            let lifts = event.event.ends_with("ended") || event.event.ends_with("lifted");
-            record.set(Field::Action, if lifts { "unbanned" } else { "banned" });
-        }
-        Class::Backend | Class::Node | Class::Policy => {}
-    }
+    record.set_action(event.blocked);
     for (key, value) in &event.details {
-        let text = match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        match FIELDS.iter().find(|(name, _)| name == key) {
-            Some((_, field)) => record.set(*field, &text),
-            None if *key == "packets" => record.count = value.as_u64(),
-            None => record.add_detail(key, &text),
+        match value {
+            Value::String(text) => record.take_detail(key, text),
+            other => record.take_detail(key, &other.to_string()),
         }
     }
     // The event's number, as in the API.
