@@ -4,15 +4,15 @@
 //! Loopback only. Threads are hung from outside, by the debugger's interface: the orchestrator has no switch for it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../../../dataplane/node/tests/supervised/manager.rs"]
-mod manager;
+#[path = "../../../dataplane/node/tests/supervised/notify_socket.rs"]
+mod notify_socket;
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use manager::{Hung, SILENCE, Supervised, WATCHDOG, free_port};
 use nix::sys::signal::{Signal, kill};
+use notify_socket::{Hung, SILENCE, Supervised, WATCHDOG, free_port};
 
 /// An orchestrator, and where gRPC, REST and metrics are.
 fn start() -> (Supervised, [SocketAddr; 3]) {

@@ -5,16 +5,16 @@
 //! switch for it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "supervised/manager.rs"]
-mod manager;
+#[path = "supervised/notify_socket.rs"]
+mod notify_socket;
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use manager::{Hung, PATIENCE, SILENCE, Supervised, WATCHDOG, free_port};
 use nix::sys::signal::{Signal, kill};
+use notify_socket::{Hung, PATIENCE, SILENCE, Supervised, WATCHDOG, free_port};
 
 /// A node, and where its API is.
 fn start() -> (Supervised, SocketAddr) {
