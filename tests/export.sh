@@ -16,7 +16,6 @@ rsyslogd=$(PATH="$PATH:/usr/sbin:/sbin" command -v rsyslogd) || {
 [ -x "$node" ] || { echo "export: $node is missing: build it, or set SECBEAT_NODE"; exit 1; }
 scratch=$(mktemp -d)
 token=$(openssl rand -hex 16)
-failures=0
 node_pid='' rsyslog_pid='' origin_pid='' deaf_pid=''
 
 cleanup() {
@@ -38,21 +37,7 @@ held = [socket.socket() for _ in range(8)]
 print(*(holder.getsockname()[1] for holder in held))')
 udp=$1 tcp=$2 tls=$3 cef=$4 web=$5 origin=$6 metrics=$7 deaf=$8
 
-check() {
-    what=$1
-    shift
-    if "$@"; then echo "  ok    $what"; else echo "  FAIL  $what"; failures=$((failures + 1)); fi
-}
-# until_true <seconds> <command...>
-until_true() {
-    tries=$(($1 * 5))
-    shift
-    while ! "$@"; do
-        tries=$((tries - 1))
-        [ "$tries" -gt 0 ] || return 1
-        sleep 0.2
-    done
-}
+. tests/check.sh
 # metric <name> <labels>: its value.
 metric() {
     curl -s "http://127.0.0.1:$metrics/metrics" | awk -v wanted="secbeat_export_$1{$2}" \

@@ -8,7 +8,6 @@
 set -eu
 cd "$(dirname "$0")/.."
 programs=${PROGRAMS_DIR:-target/release}
-failures=0
 started=''
 scratch=$(mktemp -d)
 cleanup() {
@@ -21,18 +20,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-# check <sentence> <command...>: one line per check; the command's output is shown when it fails.
-check() {
-    sentence=$1
-    shift
-    if "$@" >"$scratch/output" 2>&1; then
-        printf '  ok      %s\n' "$sentence"
-    else
-        printf '  FAILED  %s\n' "$sentence"
-        sed 's/^/            /' "$scratch/output" | tail -n 25
-        failures=$((failures + 1))
-    fi
-}
+. tests/check.sh
 run_make() { make --no-print-directory "$@" DESTDIR="$root" PREFIX="$prefix" RELEASE_DIR="$programs"; }
 files() { (cd "$root" && find . ! -type d | sort); }
 for program in secbeat-node secbeat-orchestrator secbeat secbeat-bench; do

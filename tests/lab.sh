@@ -15,7 +15,6 @@ node=target/release/secbeat-node
 v4=10.99.0.1
 v6='[fd99::1]'
 client_address=10.10.2.2
-failures=0
 started=''
 node_pid=''
 
@@ -37,15 +36,4 @@ on() {
 }
 api() { on edge curl -s -m 5 "$@"; }
 
-# check <sentence> <command...>: one line per check; the command's output is shown when it fails.
-check() {
-    sentence=$1
-    shift
-    if "$@" >"$scratch/output" 2>&1; then
-        printf '  ok      %s\n' "$sentence"
-    else
-        printf '  FAILED  %s\n' "$sentence"
-        sed 's/^/            /' "$scratch/output" | tail -n 12
-        failures=$((failures + 1))
-    fi
-}
+. tests/check.sh

@@ -4,7 +4,6 @@
 # Sourced from the top of the repository with $what (the test's name) set. Gives: check, until_true, finish,
 # has_machine, boot, on (a command inside), value, is, pid_of, and an exit that removes everything.
 # shellcheck shell=sh disable=SC2154,SC2317,SC2329 # $what is the test's; functions are called by check and by the trap
-failures=0
 started=''
 machine=''
 first=''
@@ -28,33 +27,10 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-# check <sentence> <command...>: one line per check; the command's output is shown when it fails.
-check() {
-    sentence=$1
-    shift
-    if "$@" >"$scratch/output" 2>&1; then
-        printf '  ok      %s\n' "$sentence"
-    else
-        printf '  FAILED  %s\n' "$sentence"
-        sed 's/^/            /' "$scratch/output" | tail -n 25
-        failures=$((failures + 1))
-    fi
-}
+. tests/check.sh
 finish() {
     [ $failures = 0 ] || { echo "$what: $failures checks failed"; exit 1; }
     exit 0
-}
-# until_true <seconds> <command...>
-until_true() {
-    tries=$(($1 * 5))
-    shift
-    while [ "$tries" -gt 0 ]; do
-        if "$@"; then return 0; fi
-        tries=$((tries - 1))
-        sleep 0.2
-    done
-    echo "did not come: $*"
-    return 1
 }
 
 # Whether a machine can be made here; says why not.

@@ -9,7 +9,6 @@ set -eu
 cd "$(dirname "$0")/../.."
 node=${1:-target/release/secbeat-node}
 scratch=$(mktemp -d)
-failures=0
 nodes=''
 origin=''
 node_pid=''
@@ -21,18 +20,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-# check <sentence> <command...>: one line per check; the command's output is shown when it fails.
-check() {
-    sentence=$1
-    shift
-    if "$@" >"$scratch/output" 2>&1; then
-        printf '  ok      %s\n' "$sentence"
-    else
-        printf '  FAILED  %s\n' "$sentence"
-        tail -n 8 "$scratch/output" | sed 's/^/            /'
-        failures=$((failures + 1))
-    fi
-}
+. tests/check.sh
 fails() { ! "$@"; }
 
 ports() {
